@@ -1,0 +1,180 @@
+//! A commit: what one plan wants written, as data.
+//!
+//! A commit has *guards* (conditional writes with a typed outcome, run alone and first) and *rows*
+//! (plain inserts that merge with the rows of other commits in the same transaction). What a client
+//! can see takes a stream position: a commit asks for a number of them and refers to each by its
+//! [`Slot`]; the writer gives them out in commit order.
+
+use std::ops::Deref;
+
+use crate::driver::Conn;
+use crate::error::StorageError;
+use crate::tables::{intern, log, outbox, rooms};
+
+/// The n-th stream position of a commit (0-based), before the writer has given it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot(pub i64);
+
+/// A row with the position that its commit's slots start at.
+#[derive(Debug)]
+pub struct Stamped<'a, R> {
+    row: &'a R,
+    base: i64,
+}
+
+impl<R> Stamped<'_, R> {
+    /// The stream position of one of the commit's slots.
+    #[must_use]
+    pub fn at(&self, slot: Slot) -> i64 {
+        self.base + slot.0
+    }
+}
+
+impl<R> Deref for Stamped<'_, R> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        self.row
+    }
+}
+
+/// Keeps the last row of each key: an upsert may touch a key once per statement.
+pub(crate) fn last_of_each<'a, R, K: Ord>(
+    rows: &[Stamped<'a, R>],
+    key: impl Fn(&'a R) -> K,
+) -> Vec<Stamped<'a, R>> {
+    let mut last = std::collections::BTreeMap::new();
+    for stamped in rows {
+        last.insert(
+            key(stamped.row),
+            Stamped {
+                row: stamped.row,
+                base: stamped.base,
+            },
+        );
+    }
+    last.into_values().collect()
+}
+
+/// What one plan wants written.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// Conditional writes, in order. One refusal refuses the whole commit.
+    pub guards: Vec<Guard>,
+    /// The rooms this commit advances, with the revision it was planned on.
+    pub rooms: Vec<rooms::RoomAdvance>,
+    /// How many stream positions it needs.
+    pub slots: i64,
+    /// Plain rows.
+    pub rows: Rows,
+}
+
+impl Commit {
+    /// Reserves the next stream position.
+    pub fn slot(&mut self) -> Slot {
+        let slot = Slot(self.slots);
+        self.slots += 1;
+        slot
+    }
+}
+
+/// Why the writer did not apply a commit. Nothing of it was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The room has moved on since the commit was planned: plan again.
+    #[error("room {room_nid} has moved on")]
+    Stale {
+        /// The room.
+        room_nid: i64,
+    },
+    /// The name is taken.
+    #[error("the name is taken")]
+    Taken,
+    /// What the commit wants to change is not there.
+    #[error("what was to be changed is not there")]
+    Absent,
+}
+
+/// The error of a commit.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A guard or a room's revision refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The database failed. Where the connection was lost while committing, it is not known
+    /// whether the commit took effect: read before trying again.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+macro_rules! guards {
+    ($($(#[$doc:meta])* $variant:ident($kind:ty)),+ $(,)?) => {
+        /// A conditional write, run alone before the rows.
+        #[derive(Debug)]
+        pub enum Guard { $($(#[$doc])* $variant($kind)),+ }
+
+        impl Guard {
+            pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
+                match self { $(Self::$variant(guard) => guard.run(conn).await),+ }
+            }
+        }
+    };
+}
+
+guards! {
+    /// Gives names their local ids.
+    Intern(intern::Names),
+    /// Takes a block of local ids.
+    NidBlock(log::NidBlock),
+}
+
+/// What a guard found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// The local ids of names, in the order asked.
+    Nids(Vec<i64>),
+}
+
+macro_rules! rows_of_a_commit {
+    ($($(#[$doc:meta])* $field:ident: $row:ty => $write:path),+ $(,)?) => {
+        /// Plain rows, by table. The order of the fields is the order of writing.
+        #[derive(Debug, Default)]
+        pub struct Rows { $($(#[$doc])* pub $field: Vec<$row>),+ }
+
+        impl Rows {
+            /// Writes the rows of many commits, one multi-row statement per table.
+            pub(crate) async fn write(
+                mut conn: Conn<'_>,
+                commits: &[(i64, &Self)],
+            ) -> Result<(), StorageError> {
+                $(
+                    let rows: Vec<Stamped<'_, $row>> = commits
+                        .iter()
+                        .flat_map(|&(base, rows)| {
+                            rows.$field.iter().map(move |row| Stamped { row, base })
+                        })
+                        .collect();
+                    if !rows.is_empty() {
+                        $write(conn.again(), &rows).await?;
+                    }
+                )+
+                Ok(())
+            }
+        }
+    };
+}
+
+rows_of_a_commit! {
+    /// New rooms.
+    rooms: rooms::RoomRow => rooms::room_insert,
+    /// What waits to be sent to other servers.
+    outbox: outbox::OutboxRow => outbox::outbox_insert,
+    /// What was delivered.
+    delivered: outbox::OutboxDelivered => outbox::outbox_delivered,
+    /// What is remembered of destinations.
+    destinations: outbox::DestinationRow => outbox::destination_upsert,
+    /// Where followers of the log stand.
+    followers: log::FollowerRow => log::follower_upsert,
+}

@@ -1,0 +1,209 @@
+//! The enum of the two concrete sqlx drivers, and the two macros through which every SQL text runs.
+//!
+//! A text is written once and is valid on both engines. `sql!` and `rows!` expand the call once per
+//! driver inside a `match`, so that storage functions are not generic and rows need no bounds.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
+
+use crate::error::StorageError;
+
+/// One of the two engines: what `S` is on SQLite is `P` on PostgreSQL.
+#[derive(Debug, Clone)]
+pub enum Engine<S, P> {
+    /// The embedded default.
+    Sqlite(S),
+    /// For many users or many nodes.
+    Postgres(P),
+}
+
+/// The read pool.
+pub type Pool = Engine<SqlitePool, PgPool>;
+
+/// A borrowed connection: what every storage function takes.
+pub type Conn<'c> = Engine<&'c mut SqliteConnection, &'c mut PgConnection>;
+
+impl Conn<'_> {
+    /// Hands the same connection out for one more statement.
+    pub fn again(&mut self) -> Conn<'_> {
+        match self {
+            Self::Sqlite(conn) => Engine::Sqlite(conn),
+            Self::Postgres(conn) => Engine::Postgres(conn),
+        }
+    }
+}
+
+/// A pooled connection for reading.
+#[derive(Debug)]
+pub struct Reader(Engine<PoolConnection<Sqlite>, PoolConnection<Postgres>>);
+
+impl Reader {
+    /// Takes a connection from the pool, waiting for one if all are in use.
+    ///
+    /// # Errors
+    /// When the pool gives none in time or the database is gone.
+    pub async fn acquire(pool: &Pool) -> Result<Self, StorageError> {
+        Ok(Self(match pool {
+            Engine::Sqlite(pool) => Engine::Sqlite(pool.acquire().await?),
+            Engine::Postgres(pool) => Engine::Postgres(pool.acquire().await?),
+        }))
+    }
+
+    /// The connection, for one statement.
+    pub fn conn(&mut self) -> Conn<'_> {
+        match &mut self.0 {
+            Engine::Sqlite(conn) => Engine::Sqlite(conn),
+            Engine::Postgres(conn) => Engine::Postgres(conn),
+        }
+    }
+}
+
+/// The text of a bulk statement for one engine: `{rows}` becomes the engine's list of rows.
+///
+/// SQLite gets `VALUES (?,?),…` (nameless: a `$n` list is quadratic to prepare there), PostgreSQL
+/// one array per column through `unnest`.
+#[must_use]
+pub fn bulk_text(text: &str, columns: &[&str], rows: Option<usize>) -> String {
+    let list = match rows {
+        Some(rows) => sqlite_values(columns.len(), rows),
+        None => postgres_unnest(columns),
+    };
+    text.replacen("{rows}", &list, 1)
+}
+
+fn sqlite_values(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(","));
+    format!("VALUES {}", vec![row.as_str(); rows].join(","))
+}
+
+fn postgres_unnest(columns: &[&str]) -> String {
+    let arrays: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(i, kind)| format!("${}::{kind}[]", i + 1))
+        .collect();
+    format!("SELECT * FROM unnest({})", arrays.join(","))
+}
+
+/// Rows per statement on SQLite: the measured best between fewer round trips and longer texts.
+pub const SQLITE_CHUNK: usize = 32;
+
+/// Runs one SQL text on whichever engine the connection is.
+///
+/// `sql!(conn, VERB, "text with $1", bind, …)`, where `VERB` is `execute` (rows affected),
+/// `one::<Row>`, `optional::<Row>`, `all::<Row>`, or `scalar::<T>` / `scalars::<T>` for the first
+/// column (optional / all).
+#[macro_export]
+macro_rules! sql {
+    ($conn:expr, execute, $text:literal $(, $bind:expr)* $(,)?) => {
+        $crate::on_driver!($conn, Driver, c => {
+            sqlx::query::<Driver>($text)$(.bind($bind))*
+                .execute(&mut *c).await.map(|done| done.rows_affected())
+        })
+    };
+    ($conn:expr, one::<$row:ty>, $text:literal $(, $bind:expr)* $(,)?) => {
+        $crate::on_driver!($conn, Driver, c => {
+            sqlx::query_as::<Driver, $row>($text)$(.bind($bind))*.fetch_one(&mut *c).await
+        })
+    };
+    ($conn:expr, optional::<$row:ty>, $text:literal $(, $bind:expr)* $(,)?) => {
+        $crate::on_driver!($conn, Driver, c => {
+            sqlx::query_as::<Driver, $row>($text)$(.bind($bind))*.fetch_optional(&mut *c).await
+        })
+    };
+    ($conn:expr, all::<$row:ty>, $text:literal $(, $bind:expr)* $(,)?) => {
+        $crate::on_driver!($conn, Driver, c => {
+            sqlx::query_as::<Driver, $row>($text)$(.bind($bind))*.fetch_all(&mut *c).await
+        })
+    };
+    ($conn:expr, scalar::<$t:ty>, $text:literal $(, $bind:expr)* $(,)?) => {
+        $crate::on_driver!($conn, Driver, c => {
+            sqlx::query_scalar::<Driver, $t>($text)$(.bind($bind))*.fetch_optional(&mut *c).await
+        })
+    };
+    ($conn:expr, scalars::<$t:ty>, $text:literal $(, $bind:expr)* $(,)?) => {
+        $crate::on_driver!($conn, Driver, c => {
+            sqlx::query_scalar::<Driver, $t>($text)$(.bind($bind))*.fetch_all(&mut *c).await
+        })
+    };
+}
+
+/// Runs one SQL text with a list of rows in it: the bulk primitive.
+///
+/// `rows!(conn, VERB, "… {rows} …", items, |item| (expr => TYPE, …))`, where `items` is a slice,
+/// `TYPE` is the PostgreSQL type of the column, and `VERB` is `execute` (rows affected) or
+/// `all::<Row>`. No rows, no statement.
+#[macro_export]
+macro_rules! rows {
+    ($conn:expr, execute, $text:literal, $items:expr, |$item:ident| ($($value:expr => $kind:ident),+ $(,)?)) => {
+        match $conn {
+            $crate::driver::Engine::Sqlite(c) => {
+                let mut affected = 0;
+                let mut failed = None;
+                for chunk in $items.chunks($crate::driver::SQLITE_CHUNK) {
+                    let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], Some(chunk.len()));
+                    let mut query = sqlx::query::<sqlx::Sqlite>(sqlx::AssertSqlSafe(text));
+                    for $item in chunk { query = query$(.bind($value))+; }
+                    match query.execute(&mut *c).await {
+                        Ok(done) => affected += done.rows_affected(),
+                        Err(error) => { failed = Some(error); break; }
+                    }
+                }
+                failed.map_or(Ok(affected), Err)
+            }
+            $crate::driver::Engine::Postgres(c) => {
+                if $items.is_empty() { Ok(0) } else {
+                    let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], None);
+                    sqlx::query::<sqlx::Postgres>(sqlx::AssertSqlSafe(text))
+                        $(.bind($items.iter().map(|$item| $value).collect::<Vec<_>>()))+
+                        .execute(&mut *c).await.map(|done| done.rows_affected())
+                }
+            }
+        }.map_err($crate::error::StorageError::from)
+    };
+    ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($($value:expr => $kind:ident),+ $(,)?)) => {
+        match $conn {
+            $crate::driver::Engine::Sqlite(c) => {
+                let mut found: Vec<$row> = Vec::new();
+                let mut failed = None;
+                for chunk in $items.chunks($crate::driver::SQLITE_CHUNK) {
+                    let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], Some(chunk.len()));
+                    let mut query = sqlx::query_as::<sqlx::Sqlite, $row>(sqlx::AssertSqlSafe(text));
+                    for $item in chunk { query = query$(.bind($value))+; }
+                    match query.fetch_all(&mut *c).await {
+                        Ok(rows) => found.extend(rows),
+                        Err(error) => { failed = Some(error); break; }
+                    }
+                }
+                failed.map_or(Ok(found), Err)
+            }
+            $crate::driver::Engine::Postgres(c) => {
+                if $items.is_empty() { Ok(Vec::new()) } else {
+                    let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], None);
+                    sqlx::query_as::<sqlx::Postgres, $row>(sqlx::AssertSqlSafe(text))
+                        $(.bind($items.iter().map(|$item| $value).collect::<Vec<_>>()))+
+                        .fetch_all(&mut *c).await
+                }
+            }
+        }.map_err($crate::error::StorageError::from)
+    };
+}
+
+/// Expands a body once per driver; `$driver` names the sqlx driver inside it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! on_driver {
+    ($conn:expr, $driver:ident, $c:ident => $body:block) => {
+        match $conn {
+            $crate::driver::Engine::Sqlite($c) => {
+                type $driver = sqlx::Sqlite;
+                $body
+            }
+            $crate::driver::Engine::Postgres($c) => {
+                type $driver = sqlx::Postgres;
+                $body
+            }
+        }
+        .map_err($crate::error::StorageError::from)
+    };
+}

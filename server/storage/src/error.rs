@@ -1,0 +1,53 @@
+//! What can go wrong at the boundary of storage.
+
+/// An error of the database, opaque but for the questions a caller may ask.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The engine refused a statement or the connection to it failed.
+    #[error("database: {0}")]
+    Engine(#[from] sqlx::Error),
+    /// The database could not be brought to this version's schema.
+    #[error("{0}")]
+    Migration(String),
+    /// The database cannot be used as it is; the sentence says why and what to do.
+    #[error("{0}")]
+    Unusable(String),
+    /// Stored bytes are not what this version wrote.
+    #[error("stored {what} cannot be read: {why}")]
+    Corrupt {
+        /// What was read.
+        what: &'static str,
+        /// The rule it breaks.
+        why: String,
+    },
+    /// The writer has stopped: the process is shutting down.
+    #[error("the database writer has stopped")]
+    Stopped,
+}
+
+impl StorageError {
+    /// Whether the connection itself is lost, so that the next attempt needs a new one.
+    #[must_use]
+    pub fn is_disconnect(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+            )
+        )
+    }
+
+    /// Whether a uniqueness rule of the schema refused the row.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Engine(sqlx::Error::Database(error)) => error.is_unique_violation(),
+            _ => false,
+        }
+    }
+}

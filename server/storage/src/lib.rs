@@ -1,0 +1,24 @@
+//! Storage: every SQL text, both engines, the writer and the log's positions.
+//!
+//! *Down by call, up by position*: no function here knows who will read what it wrote. A caller
+//! reads through [`Storage::read`] and the functions of [`tables`], and writes by handing a
+//! [`commit::Commit`] to the [`writer::Writer`].
+
+pub mod checkpoint;
+pub mod commit;
+pub mod dialect;
+pub mod driver;
+pub mod error;
+pub mod head;
+mod migrate;
+pub mod nids;
+mod storage;
+pub mod tables;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod writer;
+
+pub use commit::{Commit, CommitError, Guard, Outcome, Refusal, Slot};
+pub use error::StorageError;
+pub use storage::{Background, Options, Storage};
+pub use writer::{Receipt, Writer};

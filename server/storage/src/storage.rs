@@ -1,0 +1,325 @@
+//! The open database: a pool to read with, a writer to commit with, and the ids in between.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use crate::checkpoint::Checkpointer;
+use crate::commit::{Commit, CommitError, Guard, Outcome};
+use crate::dialect::{self, ConnectTo, WriteConn};
+use crate::driver::{Pool, Reader};
+use crate::error::StorageError;
+use crate::migrate;
+use crate::nids::Nids;
+use crate::tables::intern::{self, Names, StateKeyRow};
+use crate::tables::log::{self, Identity};
+use crate::writer::{self, Writer, WriterTask};
+
+/// How to open the database.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it is.
+    pub connect_to: ConnectTo,
+    /// Connections for reading.
+    pub read_connections: u32,
+    /// Interned names kept in memory, of each kind.
+    pub names_cached: usize,
+}
+
+impl Options {
+    /// The defaults for a database URL.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn new(url: &str) -> Result<Self, StorageError> {
+        Ok(Self {
+            connect_to: dialect::connect_to(url)?,
+            read_connections: 8,
+            names_cached: 65_536,
+        })
+    }
+}
+
+/// The open database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Storage(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: Pool,
+    writer: Writer,
+    identity: Identity,
+    event_nids: Nids,
+    room_nids: Nids,
+    snapshot_nids: Nids,
+    servers: Cache<String, i64>,
+    users: Cache<String, i64>,
+    user_ids: Cache<i64, Arc<str>>,
+    state_keys: Cache<StateKeyRow, i64>,
+    state_key_rows: Cache<i64, Arc<StateKeyRow>>,
+}
+
+/// What has to run beside the handle, each on a task of its own. Both end by themselves when every
+/// [`Storage`] is dropped.
+pub struct Background {
+    /// Applies commits.
+    pub writer: WriterTask,
+    /// Keeps SQLite's write-ahead log small; does nothing on PostgreSQL.
+    pub checkpointer: Checkpointer,
+}
+
+impl Storage {
+    /// Opens the database, creating or migrating it, and checks that it is `identity`'s.
+    ///
+    /// # Errors
+    /// When it cannot be reached or migrated, or belongs to another server.
+    pub async fn open(
+        options: &Options,
+        identity: &Identity,
+    ) -> Result<(Self, Background), StorageError> {
+        let to = &options.connect_to;
+        let mut conn = dialect::connect_writer(to).await?;
+        dialect::engine_check(conn.conn()).await?;
+        migrate::run(&mut conn).await?;
+        let identity = recognize(&mut conn, identity).await?;
+        let position = log::head_select(conn.conn()).await?;
+        let pool = dialect::connect_pool(to, options.read_connections).await?;
+        let (writer, task) = writer::writer(to.clone(), conn, position);
+        let checkpointer = Checkpointer::new(to.clone(), writer.head().subscribe());
+        let names = options.names_cached;
+        let storage = Self(Arc::new(Inner {
+            pool,
+            event_nids: Nids::new("event", writer.clone()),
+            room_nids: Nids::new("room", writer.clone()),
+            snapshot_nids: Nids::new("snapshot", writer.clone()),
+            writer,
+            identity,
+            servers: Cache::new(names),
+            users: Cache::new(names),
+            user_ids: Cache::new(names),
+            state_keys: Cache::new(names),
+            state_key_rows: Cache::new(names),
+        }));
+        Ok((
+            storage,
+            Background {
+                writer: task,
+                checkpointer,
+            },
+        ))
+    }
+
+    /// A connection for reading.
+    ///
+    /// # Errors
+    /// When the pool gives none.
+    pub async fn read(&self) -> Result<Reader, StorageError> {
+        Reader::acquire(&self.0.pool).await
+    }
+
+    /// The writer.
+    #[must_use]
+    pub fn writer(&self) -> &Writer {
+        &self.0.writer
+    }
+
+    /// Whose database this is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// Local ids for events.
+    #[must_use]
+    pub fn event_nids(&self) -> &Nids {
+        &self.0.event_nids
+    }
+
+    /// Local ids for rooms.
+    #[must_use]
+    pub fn room_nids(&self) -> &Nids {
+        &self.0.room_nids
+    }
+
+    /// Local ids for state snapshots.
+    #[must_use]
+    pub fn snapshot_nids(&self) -> &Nids {
+        &self.0.snapshot_nids
+    }
+
+    /// The local id of a user, given out on first sight. `server` is the name after the colon.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn user_intern(&self, user_id: &str, server: &str) -> Result<i64, StorageError> {
+        if let Some(nid) = self.user_find(user_id).await? {
+            return Ok(nid);
+        }
+        let names = Names::Users(vec![(user_id.to_owned(), server.to_owned())]);
+        let nid = one(self.intern(names).await?)?;
+        self.remember_user(user_id, nid);
+        Ok(nid)
+    }
+
+    /// The local id of a user that has one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn user_find(&self, user_id: &str) -> Result<Option<i64>, StorageError> {
+        if let Some(nid) = self.0.users.get(user_id) {
+            return Ok(Some(nid));
+        }
+        let found = intern::user_nid(self.read().await?.conn(), user_id).await?;
+        if let Some(nid) = found {
+            self.remember_user(user_id, nid);
+        }
+        Ok(found)
+    }
+
+    /// The user id of a local id.
+    ///
+    /// # Errors
+    /// When the database fails or knows no such user.
+    pub async fn user_id(&self, nid: i64) -> Result<Arc<str>, StorageError> {
+        if let Some(user_id) = self.0.user_ids.get(&nid) {
+            return Ok(user_id);
+        }
+        let found = intern::user_ids(self.read().await?.conn(), &[nid]).await?;
+        let (_, user_id) = found.into_iter().next().ok_or(StorageError::Corrupt {
+            what: "user",
+            why: format!("{nid} is not known"),
+        })?;
+        self.remember_user(&user_id, nid);
+        Ok(user_id.into())
+    }
+
+    fn remember_user(&self, user_id: &str, nid: i64) {
+        self.0.users.insert(user_id.to_owned(), nid);
+        self.0.user_ids.insert(nid, user_id.into());
+    }
+
+    /// The local id of a server, given out on first sight.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn server_intern(&self, name: &str) -> Result<i64, StorageError> {
+        if let Some(nid) = self.0.servers.get(name) {
+            return Ok(nid);
+        }
+        let nid = one(self.intern(Names::Servers(vec![name.to_owned()])).await?)?;
+        self.0.servers.insert(name.to_owned(), nid);
+        Ok(nid)
+    }
+
+    /// The local ids of `(type, state_key)` pairs, in their order, given out on first sight.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn state_keys_intern(&self, keys: &[StateKeyRow]) -> Result<Vec<i64>, StorageError> {
+        let cached: Option<Vec<i64>> = keys.iter().map(|key| self.0.state_keys.get(key)).collect();
+        if let Some(nids) = cached {
+            return Ok(nids);
+        }
+        let found = intern::state_key_nids(self.read().await?.conn(), keys).await?;
+        for (key, nid) in found {
+            self.remember_state_key(key, nid);
+        }
+        let known: Option<Vec<i64>> = keys.iter().map(|key| self.0.state_keys.get(key)).collect();
+        if let Some(nids) = known {
+            return Ok(nids);
+        }
+        let nids = self.intern(Names::StateKeys(keys.to_vec())).await?;
+        for (key, nid) in keys.iter().zip(&nids) {
+            self.remember_state_key(key.clone(), *nid);
+        }
+        Ok(nids)
+    }
+
+    /// The `(type, state_key)` pairs of local ids, in their order.
+    ///
+    /// # Errors
+    /// When the database fails or knows no such pair.
+    pub async fn state_keys(&self, nids: &[i64]) -> Result<Vec<Arc<StateKeyRow>>, StorageError> {
+        let unknown: Vec<i64> = nids
+            .iter()
+            .copied()
+            .filter(|nid| self.0.state_key_rows.get(nid).is_none())
+            .collect();
+        let mut read = std::collections::BTreeMap::new();
+        if !unknown.is_empty() {
+            for (nid, key) in intern::state_keys(self.read().await?.conn(), &unknown).await? {
+                read.insert(nid, self.remember_state_key(key, nid));
+            }
+        }
+        nids.iter()
+            .map(|nid| {
+                read.get(nid)
+                    .cloned()
+                    .or_else(|| self.0.state_key_rows.get(nid))
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or(StorageError::Corrupt {
+                what: "state key",
+                why: "it is not known".to_owned(),
+            })
+    }
+
+    fn remember_state_key(&self, key: StateKeyRow, nid: i64) -> Arc<StateKeyRow> {
+        let row = Arc::new(key.clone());
+        self.0.state_keys.insert(key, nid);
+        self.0.state_key_rows.insert(nid, Arc::clone(&row));
+        row
+    }
+
+    async fn intern(&self, names: Names) -> Result<Vec<i64>, StorageError> {
+        let commit = Commit {
+            guards: vec![Guard::Intern(names)],
+            ..Commit::default()
+        };
+        let receipt = self
+            .writer()
+            .commit(commit)
+            .await
+            .map_err(|error| match error {
+                CommitError::Storage(error) => error,
+                CommitError::Refused(refusal) => StorageError::Unusable(refusal.to_string()),
+            })?;
+        match receipt.outcomes.into_iter().next() {
+            Some(Outcome::Nids(nids)) => Ok(nids),
+            _ => Err(StorageError::Corrupt {
+                what: "names",
+                why: "no ids came back".to_owned(),
+            }),
+        }
+    }
+}
+
+fn one(nids: Vec<i64>) -> Result<i64, StorageError> {
+    nids.into_iter().next().ok_or(StorageError::Corrupt {
+        what: "names",
+        why: "no id came back".to_owned(),
+    })
+}
+
+/// Writes the identity into a new database; refuses one that is another server's.
+async fn recognize(conn: &mut WriteConn, ours: &Identity) -> Result<Identity, StorageError> {
+    let Some(stored) = log::identity_select(conn.conn()).await? else {
+        log::identity_insert(conn.conn(), ours).await?;
+        return Ok(ours.clone());
+    };
+    if stored.server_name != ours.server_name {
+        return Err(StorageError::Unusable(format!(
+            "this database belongs to {}, but [server] name is {}: a server's name cannot be \
+             changed; use another database, or put the old name back",
+            stored.server_name, ours.server_name
+        )));
+    }
+    if stored.signing_key_fingerprint != ours.signing_key_fingerprint {
+        return Err(StorageError::Unusable(format!(
+            "this database was created with the signing key {}, but the data directory holds \
+             {}: put the old key file back, since other servers know this one by it",
+            stored.signing_key_id, ours.signing_key_id
+        )));
+    }
+    Ok(stored)
+}

@@ -1,0 +1,6 @@
+//! One file per family of tables, each SQL text beside the function that runs it.
+
+pub mod intern;
+pub mod log;
+pub mod outbox;
+pub mod rooms;

@@ -1,0 +1,158 @@
+//! Rooms, and the revision that orders a room's commits.
+
+use std::collections::BTreeMap;
+
+use crate::commit::{Refusal, Stamped};
+use crate::driver::Conn;
+use crate::error::StorageError;
+use crate::{rows, sql};
+
+/// A new room.
+#[derive(Debug, Clone)]
+pub struct RoomRow {
+    /// Its local id.
+    pub room_nid: i64,
+    /// `!…`
+    pub room_id: String,
+    /// The room version.
+    pub version: String,
+}
+
+/// A room as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredRoom {
+    /// Its local id.
+    pub room_nid: i64,
+    /// `!…`
+    pub room_id: String,
+    /// The room version.
+    pub version: String,
+    /// How many commits have advanced it.
+    pub revision: i64,
+    /// Its current state; none where this server has only been invited.
+    pub snapshot_nid: Option<i64>,
+}
+
+/// A room's next revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomAdvance {
+    /// The room.
+    pub room_nid: i64,
+    /// The revision the commit was planned on.
+    pub expected: i64,
+    /// The current state after the commit.
+    pub snapshot_nid: Option<i64>,
+}
+
+pub(crate) async fn room_insert(
+    conn: Conn<'_>,
+    rooms: &[Stamped<'_, RoomRow>],
+) -> Result<(), StorageError> {
+    rows!(
+        conn,
+        execute,
+        "INSERT INTO rooms (room_nid, room_id, version) {rows}",
+        rooms,
+        |room| (
+            room.room_nid => BIGINT,
+            room.room_id.as_str() => TEXT,
+            room.version.as_str() => TEXT
+        )
+    )?;
+    Ok(())
+}
+
+/// The rooms that a batch of commits advances: checks each commit's expectation in order.
+#[derive(Debug, Default)]
+pub(crate) struct Revisions {
+    stored: BTreeMap<i64, i64>,
+    advanced: BTreeMap<i64, RoomAdvance>,
+}
+
+impl Revisions {
+    /// Reads the revisions that the batch's commits were planned on. A room without a row is new.
+    pub(crate) async fn read(conn: Conn<'_>, rooms: &[i64]) -> Result<Self, StorageError> {
+        let stored = rows!(
+            conn,
+            all::<(i64, i64)>,
+            "WITH k(room_nid) AS ({rows})
+             SELECT r.room_nid, r.revision FROM k JOIN rooms r ON r.room_nid = k.room_nid",
+            rooms,
+            |room| (*room => BIGINT)
+        )?;
+        Ok(Self {
+            stored: stored.into_iter().collect(),
+            advanced: BTreeMap::new(),
+        })
+    }
+
+    /// Whether the rooms still are where a commit expects them.
+    pub(crate) fn check(&self, advances: &[RoomAdvance]) -> Result<(), Refusal> {
+        let known = |room_nid| self.stored.get(&room_nid).copied().unwrap_or_default();
+        match advances
+            .iter()
+            .find(|advance| known(advance.room_nid) != advance.expected)
+        {
+            Some(advance) => Err(Refusal::Stale {
+                room_nid: advance.room_nid,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a commit's advances.
+    pub(crate) fn take(&mut self, advances: &[RoomAdvance]) {
+        for advance in advances {
+            self.stored.insert(advance.room_nid, advance.expected + 1);
+            self.advanced.insert(advance.room_nid, *advance);
+        }
+    }
+
+    /// Writes where the rooms are now.
+    pub(crate) async fn write(&self, conn: Conn<'_>) -> Result<(), StorageError> {
+        let advances: Vec<&RoomAdvance> = self.advanced.values().collect();
+        rows!(
+            conn,
+            execute,
+            "WITH k(room_nid, revision, snapshot_nid) AS ({rows})
+             UPDATE rooms SET revision = k.revision, snapshot_nid = k.snapshot_nid
+             FROM k WHERE rooms.room_nid = k.room_nid",
+            advances,
+            |room| (
+                room.room_nid => BIGINT,
+                room.expected + 1 => BIGINT,
+                room.snapshot_nid => BIGINT
+            )
+        )?;
+        Ok(())
+    }
+}
+
+/// One room by its id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn room_by_id(conn: Conn<'_>, room_id: &str) -> Result<Option<StoredRoom>, StorageError> {
+    sql!(
+        conn,
+        optional::<StoredRoom>,
+        "SELECT room_nid, room_id, version, revision, snapshot_nid FROM rooms WHERE room_id = $1",
+        room_id
+    )
+}
+
+/// One room by its local id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn room_by_nid(
+    conn: Conn<'_>,
+    room_nid: i64,
+) -> Result<Option<StoredRoom>, StorageError> {
+    sql!(
+        conn,
+        optional::<StoredRoom>,
+        "SELECT room_nid, room_id, version, revision, snapshot_nid FROM rooms WHERE room_nid = $1",
+        room_nid
+    )
+}

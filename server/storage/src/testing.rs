@@ -1,0 +1,251 @@
+//! Throw-away databases for tests. Every storage and engine test runs on both engines:
+//! [`both_engines!`](crate::both_engines) makes two tests of one body.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot start must say so loudly"
+)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::Connection;
+
+use crate::dialect::{self, ConnectTo};
+use crate::driver::Engine;
+use crate::tables::log::Identity;
+use crate::{Options, Storage};
+
+/// The environment variable that names the PostgreSQL server for tests.
+const POSTGRES: &str = "HEARTH_TEST_POSTGRES";
+
+/// Which engine a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// A file in a temporary directory.
+    Sqlite,
+    /// A schema of its own in the server that `HEARTH_TEST_POSTGRES` names.
+    Postgres,
+}
+
+/// An empty database that goes away with this value.
+#[derive(Debug)]
+pub struct Scratch {
+    connect_to: ConnectTo,
+    _directory: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// Makes an empty database.
+    ///
+    /// # Panics
+    /// When it cannot: without PostgreSQL the suite fails, it does not skip.
+    pub async fn new(on: On) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let connect_to = match on {
+            On::Sqlite => {
+                let url = format!("sqlite://{}", directory.path().join("hearth.db").display());
+                dialect::connect_to(&url).expect("a SQLite URL")
+            }
+            On::Postgres => postgres_schema().await,
+        };
+        Self {
+            connect_to,
+            _directory: directory,
+        }
+    }
+
+    /// How to reach it.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            connect_to: self.connect_to.clone(),
+            read_connections: 4,
+            names_cached: 1_000,
+        }
+    }
+
+    /// Opens it as `one.test`'s, with its background work running.
+    ///
+    /// # Panics
+    /// When it does not open.
+    pub async fn open(&self) -> Storage {
+        let (storage, background) = Storage::open(&self.options(), &identity())
+            .await
+            .expect("the database opens");
+        spawn(background.writer.run());
+        spawn(background.checkpointer.run());
+        storage
+    }
+}
+
+/// The identity that tests open databases with.
+#[must_use]
+pub fn identity() -> Identity {
+    Identity {
+        server_name: "one.test".to_owned(),
+        signing_key_id: "ed25519:test".to_owned(),
+        signing_key_fingerprint: "fingerprint".to_owned(),
+        generation: "generation".to_owned(),
+        created_at_ms: 1,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test owns its tasks")]
+fn spawn(work: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(work);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test run says where PostgreSQL is"
+)]
+fn postgres_url() -> String {
+    std::env::var(POSTGRES).unwrap_or_else(|_| {
+        panic!("{POSTGRES} is not set: `make test` starts a private PostgreSQL and sets it")
+    })
+}
+
+async fn postgres_schema() -> ConnectTo {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let schema = format!(
+        "test_{}_{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    );
+    let Engine::Postgres(options) = dialect::connect_to(&postgres_url()).expect("a URL") else {
+        panic!("{POSTGRES} is not a PostgreSQL URL");
+    };
+    let mut conn = sqlx::PgConnection::connect_with(&options)
+        .await
+        .expect("PostgreSQL answers");
+    for text in [
+        format!("DROP SCHEMA IF EXISTS {schema} CASCADE"),
+        format!("CREATE SCHEMA {schema}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(text))
+            .execute(&mut conn)
+            .await
+            .expect("a schema");
+    }
+    Engine::Postgres(options.options([("search_path", schema)]))
+}
+
+/// Counts the rows of a table, for tests of what is and is not written.
+///
+/// # Panics
+/// When the table cannot be read.
+pub async fn count(storage: &Storage, table: &str) -> i64 {
+    let mut reader = storage.read().await.expect("a reader");
+    let text = format!("SELECT COUNT(*) FROM {table}");
+    match reader.conn() {
+        Engine::Sqlite(conn) => {
+            sqlx::query_scalar(sqlx::AssertSqlSafe(text))
+                .fetch_one(conn)
+                .await
+        }
+        Engine::Postgres(conn) => {
+            sqlx::query_scalar(sqlx::AssertSqlSafe(text))
+                .fetch_one(conn)
+                .await
+        }
+    }
+    .expect("a count")
+}
+
+/// Makes two tests of one body, `sqlite` and `postgres`, in a module of the test's name.
+#[macro_export]
+macro_rules! both_engines {
+    ($(#[$meta:meta])* async fn $name:ident($scratch:ident: Scratch) $body:block) => {
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            async fn check($scratch: $crate::testing::Scratch) $body
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sqlite() {
+                check($crate::testing::Scratch::new($crate::testing::On::Sqlite).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgres() {
+                check($crate::testing::Scratch::new($crate::testing::On::Postgres).await).await;
+            }
+        }
+    };
+}
+
+impl Scratch {
+    /// Prepares a text without running it.
+    ///
+    /// # Errors
+    /// When the engine refuses it.
+    pub async fn prepare(&self, text: String) -> Result<(), sqlx::Error> {
+        use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+        let text = AssertSqlSafe(text).into_sql_str();
+        match &self.connect_to {
+            Engine::Sqlite(options) => {
+                let mut conn = sqlx::SqliteConnection::connect_with(options).await?;
+                conn.prepare(text).await?;
+            }
+            Engine::Postgres(options) => {
+                let mut conn = sqlx::PgConnection::connect_with(options).await?;
+                conn.prepare(text).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every `table.column` of the schema, sorted.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub async fn schema(&self) -> Vec<String> {
+        let sqlite =
+            "SELECT m.name || '.' || c.name FROM sqlite_schema m, pragma_table_info(m.name) c
+             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '_sqlx%'";
+        let postgres = "SELECT (table_name || '.' || column_name)::TEXT
+             FROM information_schema.columns
+             WHERE table_schema = current_schema() AND table_name NOT LIKE '\\_sqlx%'";
+        let mut columns: Vec<String> = match &self.connect_to {
+            Engine::Sqlite(options) => {
+                let mut conn = sqlx::SqliteConnection::connect_with(options)
+                    .await
+                    .expect("opens");
+                sqlx::query_scalar(sqlite).fetch_all(&mut conn).await
+            }
+            Engine::Postgres(options) => {
+                let mut conn = sqlx::PgConnection::connect_with(options)
+                    .await
+                    .expect("opens");
+                sqlx::query_scalar(postgres).fetch_all(&mut conn).await
+            }
+        }
+        .expect("the schema can be read");
+        columns.sort();
+        columns
+    }
+}
+
+/// Runs one statement beside the writer, to bring a database into a state that no code of ours
+/// would.
+///
+/// # Panics
+/// When it fails.
+pub async fn execute(scratch: &Scratch, text: &'static str) {
+    match &scratch.connect_to {
+        Engine::Sqlite(options) => {
+            let mut conn = sqlx::SqliteConnection::connect_with(options)
+                .await
+                .expect("opens");
+            sqlx::query(text).execute(&mut conn).await.map(drop)
+        }
+        Engine::Postgres(options) => {
+            let mut conn = sqlx::PgConnection::connect_with(options)
+                .await
+                .expect("opens");
+            sqlx::query(text).execute(&mut conn).await.map(drop)
+        }
+    }
+    .expect("the statement runs");
+}

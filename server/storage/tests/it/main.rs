@@ -1,0 +1,11 @@
+//! The two-engine suite of storage: every test runs on SQLite and on PostgreSQL.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod open;
+mod parity;
+mod writer;
