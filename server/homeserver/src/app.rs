@@ -1,0 +1,25 @@
+//! What every handler can reach: the parts of the process that live as long as it does.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{clock::Clock, http::auth::Authority, rate_limit::RateLimiter};
+
+/// The process, as handlers see it.
+pub struct App {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How often who may ask for what.
+    pub rate_limiter: RateLimiter,
+    /// Who may call.
+    pub authority: Arc<dyn Authority>,
+    /// Cancelled when the process ends: whoever waits for something answers with what there is.
+    pub stopping: CancellationToken,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}

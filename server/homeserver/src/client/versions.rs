@@ -1,0 +1,35 @@
+//! What this server can do, for clients that decide before they sign in.
+
+use std::sync::Arc;
+
+use hearth_types::client::discovery::get_supported_versions;
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use crate::{
+    app::App,
+    http::{
+        auth::MaybeUser,
+        body::Body,
+        error::{RouteError, json_response},
+    },
+};
+
+/// Versions of the specification whose client-server API is served. The `r0` names are for old
+/// clients, which look for nothing else.
+const VERSIONS: [&str; 26] = [
+    "r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "v1.1", "v1.2", "v1.3",
+    "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12", "v1.13", "v1.14",
+    "v1.15", "v1.16", "v1.17", "v1.18", "v1.19",
+];
+
+/// `GET /_matrix/client/versions`
+pub(super) async fn get_supported_versions(
+    _app: Arc<App>,
+    _caller: MaybeUser,
+    _request: get_supported_versions::Request,
+) -> Result<Response<Body>, RouteError> {
+    // Clients want the object even where it is empty, which ruma would leave out.
+    let body = json!({ "versions": VERSIONS, "unstable_features": {} });
+    Ok(json_response(StatusCode::OK, &body))
+}

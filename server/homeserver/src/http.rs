@@ -1,0 +1,14 @@
+//! HTTP: from a connection to one call of a handler, and back.
+//!
+//! `accept` owns the sockets, `dispatch` is the one path that every request takes, and the other
+//! modules are its steps in the order in which they run.
+
+pub mod accept;
+pub mod auth;
+pub mod body;
+pub mod client_address;
+pub mod cors;
+pub mod dispatch;
+pub mod error;
+pub mod json;
+pub mod tls;

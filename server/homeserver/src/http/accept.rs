@@ -1,0 +1,281 @@
+//! Sockets: binding them, accepting connections, and letting go of them in good order.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::dispatch::{Front, Peer};
+use crate::tasks::Tasks;
+
+/// Why a socket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else has the port.
+    #[error("cannot listen on {0}: another program already does; stop it, or change `bind`")]
+    Taken(SocketAddr),
+    /// Another reason.
+    #[error("cannot listen on {address}: {reason}")]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// The admin socket.
+    #[error("cannot open the admin socket {path}: {reason}")]
+    Unix {
+        /// The socket's file.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
+}
+
+/// A socket that listens.
+pub enum Socket {
+    /// On the network, with or without TLS.
+    Tcp(TcpListener, Option<TlsAcceptor>),
+    /// For the owner of the process; the number is the owner's user id.
+    Owner(UnixListener, u32),
+}
+
+/// Bounds that hold for all listeners together.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// One permit per open connection.
+    pub connections: Arc<Semaphore>,
+    /// How long a TLS handshake, and then the head of a request, may take; also how long a
+    /// connection may idle between two requests.
+    pub head_time: Duration,
+}
+
+/// Opens a socket on the network.
+///
+/// # Errors
+/// The port is taken, or the address is not ours.
+pub async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Socket, BindError> {
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|reason| match reason.kind() {
+        io::ErrorKind::AddrInUse => BindError::Taken(address),
+        _ => BindError::Tcp { address, reason },
+    })?;
+    Ok(Socket::Tcp(listener, tls))
+}
+
+/// Opens the admin socket, which only the owner of the process may use. The caller holds the lock
+/// of the data directory, so a file that is already there is a leftover.
+///
+/// # Errors
+/// The directory cannot be written, or the path is too long for a socket.
+pub fn bind_owner(path: &Path) -> Result<Socket, BindError> {
+    let open = || -> io::Result<Socket> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Socket::Owner(listener, std::fs::metadata(path)?.uid()))
+    };
+    open().map_err(|reason| BindError::Unix {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+impl Socket {
+    /// The address, where the socket has one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener, _) => listener.local_addr().ok(),
+            Self::Owner(..) => None,
+        }
+    }
+
+    /// Accepts connections until `tasks` are told to stop.
+    ///
+    /// # Errors
+    /// None: what goes wrong with one connection is that connection's affair.
+    pub async fn serve(
+        self,
+        front: Arc<Front>,
+        bounds: Bounds,
+        tasks: Tasks,
+    ) -> Result<(), Infallible> {
+        let stopping = tasks.stopping().clone();
+        let accept = async {
+            loop {
+                let Ok(permit) = Arc::clone(&bounds.connections).acquire_owned().await else {
+                    return;
+                };
+                match self.accept().await {
+                    Ok(accepted) => {
+                        let served =
+                            accepted.serve(Arc::clone(&front), bounds.head_time, tasks.clone());
+                        tasks.spawn("connection", async move {
+                            let _permit = permit;
+                            served.await;
+                        });
+                    }
+                    // Out of file descriptors, most likely: wait for some to come back.
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            () = stopping.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener, tls) => {
+                let (stream, address) = listener.accept().await?;
+                Ok(Accepted::Tcp(stream, address, tls.clone()))
+            }
+            Self::Owner(listener, owner) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                // Whoever may write the socket's file may connect; that is us, and root.
+                if uid != *owner && uid != 0 {
+                    return Err(io::Error::other(format!(
+                        "user {uid} may not use the admin socket"
+                    )));
+                }
+                Ok(Accepted::Owner(stream))
+            }
+        }
+    }
+}
+
+enum Accepted {
+    Tcp(TcpStream, SocketAddr, Option<TlsAcceptor>),
+    Owner(UnixStream),
+}
+
+impl Accepted {
+    async fn serve(self, front: Arc<Front>, head_time: Duration, tasks: Tasks) {
+        match self {
+            Self::Owner(stream) => http1(stream, front, Peer::Owner, head_time, &tasks).await,
+            Self::Tcp(stream, address, None) => {
+                let peer = Peer::Address(address.ip());
+                let _ = stream.set_nodelay(true);
+                match timeout(head_time, speaks_http2(&stream)).await {
+                    Ok(Ok(true)) => http2(stream, front, peer, tasks).await,
+                    Ok(Ok(false)) => http1(stream, front, peer, head_time, &tasks).await,
+                    Ok(Err(_)) | Err(_) => {}
+                }
+            }
+            Self::Tcp(stream, address, Some(tls)) => {
+                let peer = Peer::Address(address.ip());
+                let _ = stream.set_nodelay(true);
+                let Ok(Ok(stream)) = timeout(head_time, tls.accept(stream)).await else {
+                    return;
+                };
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                if is_http2 {
+                    http2(stream, front, peer, tasks).await;
+                } else {
+                    http1(stream, front, peer, head_time, &tasks).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a plain connection starts with the preface of HTTP/2, which clients send in one piece.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut start = [0; 14];
+    let read = stream.peek(&mut start).await?;
+    Ok(start.get(..read) == Some(b"PRI * HTTP/2.0"))
+}
+
+async fn http1<S>(stream: S, front: Arc<Front>, peer: Peer, head_time: Duration, tasks: &Tasks)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request| {
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_time)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_SIZE_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    drive(
+        connection,
+        http1::Connection::graceful_shutdown,
+        tasks.stopping(),
+    )
+    .await;
+}
+
+async fn http2<S>(stream: S, front: Arc<Front>, peer: Peer, tasks: Tasks)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+    });
+    let stopping = tasks.stopping().clone();
+    let connection = http2::Builder::new(tasks)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_LIST_SIZE_BYTES)
+        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .serve_connection(TokioIo::new(stream), service);
+    drive(connection, http2::Connection::graceful_shutdown, &stopping).await;
+}
+
+/// More than any client sends.
+const HEADERS_MAX: usize = 64;
+/// The longest request line with all headers; a path may hold two ids of 255 bytes, thrice encoded.
+const HEAD_SIZE_BYTES: usize = 32 * 1024;
+const HEADER_LIST_SIZE_BYTES: u32 = 32 * 1024;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+
+/// Runs a connection to its end. When the process stops, requests under way are answered and no
+/// further ones are read.
+async fn drive<C>(connection: C, drain: impl FnOnce(Pin<&mut C>), stopping: &CancellationToken)
+where
+    C: Future,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        _ = &mut connection => return,
+        () = stopping.cancelled() => drain(connection.as_mut()),
+    }
+    connection.await;
+}

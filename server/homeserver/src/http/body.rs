@@ -1,0 +1,146 @@
+//! Reading what a caller sends, bounded in size and time, and the type of what we answer.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Body as HttpBody;
+use tokio::time::{Instant, timeout_at};
+
+use super::error::{Code, RouteError};
+
+/// The body of every answer: bytes that are ready.
+pub type Body = Full<Bytes>;
+
+/// What kind of body a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// JSON, whatever the content type says; `multipart/*` is refused unread.
+    Json,
+    /// Bytes as they come (uploads).
+    Bytes,
+}
+
+/// How long a body may take.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyTime {
+    /// The longest silence between two pieces.
+    pub idle: Duration,
+    /// From the first byte to the last, for JSON; an upload is bounded by `idle` and its size.
+    pub total: Duration,
+}
+
+/// Reads a whole body of at most `limit_bytes`.
+///
+/// # Errors
+/// `M_TOO_LARGE` before anything is read where the length is announced, `M_NOT_JSON` with 415 for
+/// `multipart/*` on a JSON route, `M_UNKNOWN` with 408 for a body that does not arrive in time.
+pub async fn read<B>(
+    headers: &HeaderMap,
+    mut body: B,
+    kind: BodyKind,
+    limit_bytes: usize,
+    time: BodyTime,
+) -> Result<Bytes, RouteError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    if kind == BodyKind::Json && is_multipart(headers) {
+        let message = "This endpoint takes JSON; multipart bodies are not read";
+        return Err(
+            RouteError::refuse(Code::NOT_JSON, message).status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+        );
+    }
+    if body.size_hint().lower() > u64::try_from(limit_bytes).unwrap_or(u64::MAX) {
+        return Err(too_large(limit_bytes));
+    }
+    let whole = Instant::now() + time.total;
+    let mut read = Received::Nothing;
+    loop {
+        let piece = Instant::now() + time.idle;
+        let deadline = if kind == BodyKind::Json {
+            piece.min(whole)
+        } else {
+            piece
+        };
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Err(_) => return Err(too_slow()),
+            Ok(None) => return Ok(read.into_bytes()),
+            Ok(Some(Err(_))) => {
+                return Err(RouteError::refuse(Code::UNKNOWN, "The body broke off")
+                    .status(StatusCode::BAD_REQUEST));
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if read.len() + data.len() > limit_bytes {
+            return Err(too_large(limit_bytes));
+        }
+        read = read.and(data);
+    }
+}
+
+/// Most bodies arrive in one piece, which is then handed on without a copy.
+enum Received {
+    Nothing,
+    One(Bytes),
+    More(BytesMut),
+}
+
+impl Received {
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::More(bytes) => bytes.len(),
+        }
+    }
+
+    fn and(self, data: Bytes) -> Self {
+        match self {
+            Self::Nothing => Self::One(data),
+            Self::One(first) => {
+                let mut all = BytesMut::with_capacity((first.len() + data.len()) * 2);
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&data);
+                Self::More(all)
+            }
+            Self::More(mut all) => {
+                all.extend_from_slice(&data);
+                Self::More(all)
+            }
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Nothing => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::More(bytes) => bytes.freeze(),
+        }
+    }
+}
+
+fn is_multipart(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes().trim_ascii_start();
+        value
+            .get(..10)
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
+    })
+}
+
+fn too_large(limit_bytes: usize) -> RouteError {
+    RouteError::refuse(
+        Code::TOO_LARGE,
+        format!("The body is larger than the {limit_bytes} bytes that this endpoint takes"),
+    )
+}
+
+fn too_slow() -> RouteError {
+    RouteError::refuse(Code::UNKNOWN, "The body did not arrive in time")
+        .status(StatusCode::REQUEST_TIMEOUT)
+}

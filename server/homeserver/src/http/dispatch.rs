@@ -1,0 +1,242 @@
+//! The one path that every request takes: find the row, check the caller, read the body, call the
+//! handler, answer.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Body as HttpBody;
+use ipnet::IpNet;
+use tokio::time::Instant;
+
+use super::{
+    auth::{self, AuthClass, Caller, Server},
+    body::{self, Body, BodyTime},
+    client_address::client_address,
+    cors,
+    error::{Code, RouteError},
+};
+use crate::{
+    app::App,
+    rate_limit::{RateClass, Subject},
+    routes::{Call, Found, Resource, Router, Row},
+    web::WebClient,
+};
+
+/// Whom a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Peer {
+    /// An address on the network.
+    Address(IpAddr),
+    /// The owner of the process, over the admin socket.
+    Owner,
+}
+
+/// What one listener serves, and how.
+pub struct Front {
+    /// The process.
+    pub app: Arc<App>,
+    /// The rows that this listener serves.
+    pub router: Router,
+    /// The web client, if this listener serves it.
+    pub web: Option<WebClient>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a body may take.
+    pub body_time: BodyTime,
+    /// Numbers requests; with the prefix, unique among runs.
+    pub request_ids: RequestIds,
+}
+
+/// Makes an id for each request: the handle under which a failure is found in the log.
+#[derive(Debug)]
+pub struct RequestIds {
+    prefix: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids that start with `prefix`.
+    #[must_use]
+    pub fn new(prefix: String) -> Self {
+        Self {
+            prefix,
+            next: AtomicU64::new(1),
+        }
+    }
+
+    fn next(&self) -> String {
+        format!(
+            "{}-{}",
+            self.prefix,
+            self.next.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+}
+
+impl Front {
+    /// Answers one request. Never fails: what goes wrong becomes an answer.
+    pub async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        let started = Instant::now();
+        let request_id = self.request_ids.next();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let is_cors = cors::applies(&path);
+        let mut route = "-";
+        let mut response = if method == Method::OPTIONS && (is_cors || Resource::is_api(&path)) {
+            cors::preflight()
+        } else {
+            let answered = match self.router.find(&method, &path) {
+                Found::Row(row, path_args) => {
+                    route = row.name;
+                    self.call(row, path_args, request, peer).await
+                }
+                Found::Unknown => self.page_or_unknown(&request),
+                Found::WrongMethod(methods) => Ok(wrong_method(&methods, &request_id)),
+                Found::NotUtf8 => Err(not_utf8()),
+            };
+            answered.unwrap_or_else(|error| error.into_response(&request_id))
+        };
+        if is_cors {
+            cors::allow(response.headers_mut());
+        }
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static("x-request-id"), id);
+        }
+        let status = response.status().as_u16();
+        let duration = started.elapsed();
+        tracing::debug!(request_id, %method, route, status, ?duration, "answered a request");
+        if method == Method::HEAD {
+            without_body(response)
+        } else {
+            response
+        }
+    }
+
+    async fn call<B>(
+        &self,
+        row: &Row,
+        path_args: Vec<String>,
+        request: Request<B>,
+        peer: Peer,
+    ) -> Result<Response<Body>, RouteError>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        let (parts, incoming) = request.into_parts();
+        let address = match peer {
+            Peer::Address(peer) => client_address(peer, &parts.headers, &self.trusted_proxies),
+            Peer::Owner => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        let mut caller = match (row.auth, peer) {
+            (AuthClass::AdminSocket, Peer::Owner) => Caller::Owner,
+            (AuthClass::AdminSocket, Peer::Address(_)) => return Err(unknown()),
+            (class, _) => auth::caller(class, &*self.app.authority, &parts, address).await?,
+        };
+        if row.auth != AuthClass::ServerSignature {
+            self.take_rate(row.rate, &caller)?;
+        }
+        let (kind, limit) = (row.body_kind, row.body_limit_bytes);
+        let bytes = body::read(&parts.headers, incoming, kind, limit, self.body_time).await?;
+        let request = Request::from_parts(parts, bytes);
+        if row.auth == AuthClass::ServerSignature {
+            let name = self.app.authority.server(&request).await?;
+            caller = Caller::Server(Server { name, address });
+            self.take_rate(row.rate, &caller)?;
+        }
+        let call = Call {
+            app: Arc::clone(&self.app),
+            caller,
+            request,
+            path_args,
+        };
+        // A panic is a bug of ours; it costs the one request, not the connection's others.
+        let handled = AssertUnwindSafe(async { (row.handler)(call).await })
+            .catch_unwind()
+            .await;
+        handled.unwrap_or_else(|panic| Err(RouteError::fault(panic_message(&*panic))))
+    }
+
+    fn take_rate(&self, class: RateClass, caller: &Caller) -> Result<(), RouteError> {
+        let subject = match caller {
+            Caller::Owner => return Ok(()),
+            Caller::User(user) => Subject::User(user.user_id.clone()),
+            Caller::Server(server) => Subject::Server(server.name.clone()),
+            Caller::Anyone(anyone) => Subject::address(anyone.address),
+        };
+        let now_ms = self.app.clock.now_ms();
+        self.app
+            .rate_limiter
+            .take(class, subject, now_ms)
+            .map_err(RouteError::limited)
+    }
+
+    fn page_or_unknown<B>(&self, request: &Request<B>) -> Result<Response<Body>, RouteError> {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match &self.web {
+            Some(web) if is_read && !Resource::is_api(request.uri().path()) => {
+                Ok(web.answer(request.uri().path(), request.headers()))
+            }
+            _ => Err(unknown()),
+        }
+    }
+}
+
+fn unknown() -> RouteError {
+    RouteError::refuse(Code::UNRECOGNIZED, "This server knows no such endpoint")
+}
+
+fn not_utf8() -> RouteError {
+    RouteError::refuse(
+        Code::INVALID_PARAM,
+        "A part of the path is not UTF-8 once decoded",
+    )
+}
+
+fn wrong_method(methods: &[&Method], request_id: &str) -> Response<Body> {
+    let message = "This endpoint exists, but not under this method";
+    let error =
+        RouteError::refuse(Code::UNRECOGNIZED, message).status(StatusCode::METHOD_NOT_ALLOWED);
+    let mut response = error.into_response(request_id);
+    let allowed = methods
+        .iter()
+        .map(|m| m.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    if let Ok(value) = HeaderValue::from_str(&allowed) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
+    response
+}
+
+/// The answer to `HEAD`: all headers, with the length that the body would have.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(size) = body.size_hint().exact() {
+        parts
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    Response::from_parts(parts, Body::default())
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!(
+        "a handler panicked: {}",
+        text.unwrap_or("without a message")
+    )
+}
