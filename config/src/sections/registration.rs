@@ -1,0 +1,18 @@
+use crate::{Secret, section::section};
+
+section! {
+    /// Who may make an account.
+    pub struct Registration = "registration";
+
+    /// Whether people may sign up by themselves.
+    enabled: bool = default("false");
+
+    /// Whether signing up needs a registration token.
+    require_token: bool = default("false");
+
+    /// A secret whose holder may create accounts over the API even when registration is closed.
+    shared_secret: Option<Secret> = secret("a long random text", "no accounts by shared secret");
+
+    /// Whether a person without an account may look around as a guest.
+    allow_guests: bool = default("false");
+}
