@@ -1,0 +1,1 @@
+//! The authorization rules.

@@ -1,0 +1,388 @@
+//! The parser: one pass over the bytes, recursion bounded by [`MAX_DEPTH`].
+
+use std::borrow::Cow;
+
+use super::{CanonicalJsonRules, MAX_DEPTH, Object, Value};
+
+/// Bytes that are not JSON, or are JSON without a canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}, at byte {offset}")]
+pub struct ParseError {
+    /// Where in the input, in bytes from its start.
+    pub offset: usize,
+    /// Which rule it breaks.
+    pub rule: JsonRule,
+}
+
+/// The rules that input can break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonRule {
+    /// The input must be UTF-8.
+    #[error("JSON must be UTF-8")]
+    Utf8,
+    /// The input ends inside a value.
+    #[error("the JSON ends too early")]
+    EarlyEnd,
+    /// A byte that no JSON value has at this place.
+    #[error("not JSON")]
+    Syntax,
+    /// Nothing but white space may follow the value.
+    #[error("nothing may follow the JSON value")]
+    TrailingBytes,
+    /// Arrays and objects nest at most [`MAX_DEPTH`] deep.
+    #[error("JSON must not nest deeper than {MAX_DEPTH}")]
+    Depth,
+    /// No floats, no exponents.
+    #[error("numbers must be integers without fraction or exponent")]
+    Float,
+    /// No negative zero.
+    #[error("negative zero has no canonical form")]
+    NegativeZero,
+    /// Integers stay within the range of the room version.
+    #[error("integers must lie within ±(2^53 − 1)")]
+    IntegerRange,
+    /// Keys of one object differ.
+    #[error("the keys of an object must differ")]
+    DuplicateKey,
+    /// Control characters in strings must be escaped.
+    #[error("control characters must be escaped")]
+    ControlCharacter,
+    /// `\u` surrogates must come in pairs.
+    #[error("surrogates must come in pairs")]
+    LoneSurrogate,
+    /// The document must be an object.
+    #[error("the JSON must be an object")]
+    NotAnObject,
+}
+
+/// Parses one JSON value.
+///
+/// Takes time linear in the input (and n·log n in the keys of an object that come unsorted).
+///
+/// # Errors
+/// The first rule the input breaks, and where.
+pub fn parse(json: &[u8], rules: CanonicalJsonRules) -> Result<Value<'_>, ParseError> {
+    let text = std::str::from_utf8(json).map_err(|error| ParseError {
+        offset: error.valid_up_to(),
+        rule: JsonRule::Utf8,
+    })?;
+    let mut parser = Parser {
+        text,
+        bytes: json,
+        at: 0,
+        rules,
+    };
+    parser.skip_white_space();
+    let value = parser.value(MAX_DEPTH)?;
+    parser.skip_white_space();
+    if parser.at < json.len() {
+        return parser.fail(JsonRule::TrailingBytes);
+    }
+    Ok(value)
+}
+
+/// Parses one JSON object. See [`parse`].
+///
+/// # Errors
+/// The first rule the input breaks, and where; [`JsonRule::NotAnObject`] for other values.
+pub fn parse_object(json: &[u8], rules: CanonicalJsonRules) -> Result<Object<'_>, ParseError> {
+    match parse(json, rules)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(ParseError {
+            offset: 0,
+            rule: JsonRule::NotAnObject,
+        }),
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    rules: CanonicalJsonRules,
+}
+
+impl<'a> Parser<'a> {
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
+        match self.peek() {
+            Some(b'"') => self.string().map(Value::String),
+            Some(b'{') => self.object(depth).map(Value::Object),
+            Some(b'[') => self.array(depth).map(Value::Array),
+            Some(b'-' | b'0'..=b'9') => self.integer().map(Value::Integer),
+            Some(b't') => self.literal("true", Value::Bool(true)),
+            Some(b'f') => self.literal("false", Value::Bool(false)),
+            Some(b'n') => self.literal("null", Value::Null),
+            _ => self.unexpected(),
+        }
+    }
+
+    fn literal(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, ParseError> {
+        for expected in word.bytes() {
+            self.expect(expected)?;
+        }
+        Ok(value)
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Vec<Value<'a>>, ParseError> {
+        let depth = self.descend(depth)?;
+        let mut items = Vec::new();
+        if self.closes(b']') {
+            return Ok(items);
+        }
+        loop {
+            items.push(self.value(depth)?);
+            if !self.continues(b']')? {
+                return Ok(items);
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Object<'a>, ParseError> {
+        let start = self.at;
+        let depth = self.descend(depth)?;
+        let mut entries: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
+        let mut sorted = true;
+        let mut open = !self.closes(b'}');
+        while open {
+            let key = self.string()?;
+            self.skip_white_space();
+            self.expect(b':')?;
+            self.skip_white_space();
+            let value = self.value(depth)?;
+            sorted = sorted && entries.last().is_none_or(|(last, _)| *last < key);
+            entries.push((key, value));
+            open = self.continues(b'}')?;
+        }
+        if !sorted {
+            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            let twins = |pair: &[(Cow<'_, str>, Value<'_>)]| matches!(pair, [a, b] if a.0 == b.0);
+            if entries.windows(2).any(twins) {
+                return Err(ParseError {
+                    offset: start,
+                    rule: JsonRule::DuplicateKey,
+                });
+            }
+        }
+        Ok(Object {
+            entries,
+            span: start..self.at,
+        })
+    }
+
+    /// Steps over an opening bracket and the white space after it.
+    fn descend(&mut self, depth: usize) -> Result<usize, ParseError> {
+        let Some(depth) = depth.checked_sub(1) else {
+            return self.fail(JsonRule::Depth);
+        };
+        self.at += 1;
+        self.skip_white_space();
+        Ok(depth)
+    }
+
+    /// Whether the container ends here, before its first item.
+    fn closes(&mut self, close: u8) -> bool {
+        let closes = self.peek() == Some(close);
+        if closes {
+            self.at += 1;
+        }
+        closes
+    }
+
+    /// After an item: whether another one follows.
+    fn continues(&mut self, close: u8) -> Result<bool, ParseError> {
+        self.skip_white_space();
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                self.skip_white_space();
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => self.unexpected(),
+        }
+    }
+
+    fn integer(&mut self) -> Result<i64, ParseError> {
+        let start = self.at;
+        let negative = self.peek() == Some(b'-');
+        if negative {
+            self.at += 1;
+        }
+        let first_digit = self.at;
+        let mut number: i64 = 0;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            number = number
+                .checked_mul(10)
+                .and_then(|tens| tens.checked_add(i64::from(digit - b'0')))
+                .filter(|number| *number <= self.rules.max_integer)
+                .ok_or(ParseError {
+                    offset: start,
+                    rule: JsonRule::IntegerRange,
+                })?;
+            self.at += 1;
+        }
+        if self.at == first_digit {
+            return self.unexpected();
+        }
+        if self.at > first_digit + 1 && self.bytes.get(first_digit) == Some(&b'0') {
+            return Err(ParseError {
+                offset: first_digit,
+                rule: JsonRule::Syntax,
+            });
+        }
+        if matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
+            return Err(ParseError {
+                offset: start,
+                rule: JsonRule::Float,
+            });
+        }
+        match (negative, number) {
+            (true, 0) => Err(ParseError {
+                offset: start,
+                rule: JsonRule::NegativeZero,
+            }),
+            (true, _) => Ok(-number),
+            (false, _) => Ok(number),
+        }
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, ParseError> {
+        self.expect(b'"')?;
+        let start = self.at;
+        let text = self.run()?;
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(text));
+        }
+        // There are escapes: the string has to be built.
+        let mut built = String::with_capacity(self.at - start + 16);
+        built.push_str(text);
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(Cow::Owned(built));
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    built.push(self.escape()?);
+                }
+                _ => built.push_str(self.run()?),
+            }
+        }
+    }
+
+    /// The characters up to the next quote or backslash.
+    fn run(&mut self) -> Result<&'a str, ParseError> {
+        let start = self.at;
+        loop {
+            match self.peek() {
+                Some(b'"' | b'\\') => break,
+                Some(0..=0x1f) => return self.fail(JsonRule::ControlCharacter),
+                Some(_) => self.at += 1,
+                None => return self.fail(JsonRule::EarlyEnd),
+            }
+        }
+        // Both ends stand at ASCII characters, so the slice is on character boundaries.
+        Ok(self.text.get(start..self.at).unwrap_or_default())
+    }
+
+    fn escape(&mut self) -> Result<char, ParseError> {
+        let Some(letter) = self.peek() else {
+            return self.fail(JsonRule::EarlyEnd);
+        };
+        let character = match letter {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                self.at += 1;
+                return self.unicode_escape();
+            }
+            _ => return self.fail(JsonRule::Syntax),
+        };
+        self.at += 1;
+        Ok(character)
+    }
+
+    /// `XXXX`, or `XXXX\uYYYY` for a surrogate pair.
+    fn unicode_escape(&mut self) -> Result<char, ParseError> {
+        let start = self.at;
+        let lone = ParseError {
+            offset: start,
+            rule: JsonRule::LoneSurrogate,
+        };
+        let first = self.four_hex_digits()?;
+        let code = match first {
+            0xd800..=0xdbff => {
+                if self.peek() != Some(b'\\') || self.bytes.get(self.at + 1) != Some(&b'u') {
+                    return Err(lone);
+                }
+                self.at += 2;
+                let second = self.four_hex_digits()?;
+                if !(0xdc00..=0xdfff).contains(&second) {
+                    return Err(lone);
+                }
+                0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)
+            }
+            other => other,
+        };
+        char::from_u32(code).ok_or(lone)
+    }
+
+    fn four_hex_digits(&mut self) -> Result<u32, ParseError> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let Some(byte) = self.peek() else {
+                return self.fail(JsonRule::EarlyEnd);
+            };
+            let Some(digit) = char::from(byte).to_digit(16) else {
+                return self.fail(JsonRule::Syntax);
+            };
+            code = code * 16 + digit;
+            self.at += 1;
+        }
+        Ok(code)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), ParseError> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            return Ok(());
+        }
+        self.unexpected()
+    }
+
+    fn skip_white_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn unexpected<T>(&self) -> Result<T, ParseError> {
+        self.fail(if self.at < self.bytes.len() {
+            JsonRule::Syntax
+        } else {
+            JsonRule::EarlyEnd
+        })
+    }
+
+    fn fail<T>(&self, rule: JsonRule) -> Result<T, ParseError> {
+        Err(ParseError {
+            offset: self.at,
+            rule,
+        })
+    }
+}

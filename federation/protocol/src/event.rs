@@ -1,0 +1,321 @@
+//! [`Event`]: the immutable, parsed PDU that the rest of the server holds.
+//!
+//! An event is read once. Its header is parsed, its bytes stay as they travel between servers, and
+//! what the authorization rules need of its content is kept parsed, so that neither sending an event
+//! nor authorizing against it reads JSON again.
+
+mod auth_content;
+mod format;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, RoomId, ServerName, UserId};
+
+pub use auth_content::{
+    AuthContent, CreateContent, Field, JoinRule, JoinRulesContent, MemberContent, Membership,
+    SignedThirdPartyInvite, ThirdPartyInvite, ThirdPartyInviteContent,
+};
+pub use format::{FormatError, MAX_AUTH_EVENTS, MAX_ID_BYTES, MAX_PDU_BYTES, MAX_PREV_EVENTS};
+
+pub(crate) use format::Header;
+
+use crate::canonical_json::{Members, Object, parse_object};
+use crate::redaction;
+use crate::room_version::{RoomIdFormat, RoomVersionRules};
+use crate::signing::{SigningKey, add_signature};
+
+/// An event. Cloning it copies a pointer.
+#[derive(Clone)]
+pub struct Event(Arc<Inner>);
+
+struct Inner {
+    event_id: OwnedEventId,
+    room_id: OwnedRoomId,
+    header: Header,
+    auth_content: AuthContent,
+    json: Bytes,
+    content: Range<usize>,
+}
+
+impl Event {
+    /// Reads an event that was checked before, such as one from our own storage.
+    ///
+    /// `json` must be what [`Event::json`] gave. `event_id` is its id where the caller has stored it;
+    /// without it, the id is computed. Neither signatures nor hashes are checked: what comes from
+    /// another server goes through [`crate::verify::UnverifiedPdu`].
+    ///
+    /// # Errors
+    /// When the bytes are no event of this room version, which for stored bytes means damage.
+    pub fn from_trusted(
+        rules: &RoomVersionRules,
+        json: Bytes,
+        event_id: Option<OwnedEventId>,
+    ) -> Result<Self, FormatError> {
+        let object = parse_object(&json, rules.canonical_json)?;
+        let header = Header::read(rules, &object)?;
+        let event_id = match event_id {
+            Some(event_id) => event_id,
+            None => reference_id(&redaction::signing_payload(&rules.redaction, &object))?,
+        };
+        let content = object.object("content")?;
+        let (auth_content, content) = (AuthContent::read(&header.kind, content), content.span());
+        Self::assemble(event_id, header, auth_content, json, content)
+    }
+
+    /// Puts together an event whose parts were just read from `object`, and writes its bytes.
+    pub(crate) fn from_object(
+        object: &Object<'_>,
+        header: Header,
+        event_id: OwnedEventId,
+    ) -> Result<Self, FormatError> {
+        let auth_content = AuthContent::read(&header.kind, object.object("content")?);
+        let (json, content) = write_federated(object);
+        format::check_size(&json)?;
+        Self::assemble(event_id, header, auth_content, json.into(), content)
+    }
+
+    fn assemble(
+        event_id: OwnedEventId,
+        header: Header,
+        auth_content: AuthContent,
+        json: Bytes,
+        content: Range<usize>,
+    ) -> Result<Self, FormatError> {
+        let room_id = match &header.room_id {
+            Some(room_id) => room_id.clone(),
+            None => room_id_of_create(&event_id)?,
+        };
+        Ok(Self(Arc::new(Inner {
+            event_id,
+            room_id,
+            header,
+            auth_content,
+            json,
+            content,
+        })))
+    }
+
+    /// The event's id.
+    #[must_use]
+    pub fn event_id(&self) -> &EventId {
+        &self.0.event_id
+    }
+
+    /// The room it belongs to. Where the room id is the hash of the create event, that event's own
+    /// room id is derived from its id.
+    #[must_use]
+    pub fn room_id(&self) -> &RoomId {
+        &self.0.room_id
+    }
+
+    /// Who sent it.
+    #[must_use]
+    pub fn sender(&self) -> &UserId {
+        &self.0.header.sender
+    }
+
+    /// Its `type`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.0.header.kind
+    }
+
+    /// Its state key; `None` for an event that is no state event.
+    #[must_use]
+    pub fn state_key(&self) -> Option<&str> {
+        self.0.header.state_key.as_deref()
+    }
+
+    /// Whether it is a state event.
+    #[must_use]
+    pub fn is_state(&self) -> bool {
+        self.state_key().is_some()
+    }
+
+    /// Whether it is the state event of this type and state key.
+    #[must_use]
+    pub fn is_state_of(&self, kind: &str, state_key: &str) -> bool {
+        self.kind() == kind && self.state_key() == Some(state_key)
+    }
+
+    /// The events it directly follows.
+    #[must_use]
+    pub fn prev_events(&self) -> &[OwnedEventId] {
+        &self.0.header.prev_events
+    }
+
+    /// The events that its sender says allow it.
+    #[must_use]
+    pub fn auth_events(&self) -> &[OwnedEventId] {
+        &self.0.header.auth_events
+    }
+
+    /// Its depth as its server stated it: any value from 0 to 2^53 − 1; never order by it alone.
+    #[must_use]
+    pub fn depth(&self) -> i64 {
+        self.0.header.depth
+    }
+
+    /// When its server says that it was sent, in milliseconds since the epoch.
+    #[must_use]
+    pub fn origin_server_ts(&self) -> i64 {
+        self.0.header.origin_server_ts
+    }
+
+    /// The event that it redacts, if it is a redaction that names one.
+    ///
+    /// spec: rooms/v11 §Moving the `redacts` property.
+    #[must_use]
+    pub fn redacts(&self) -> Option<&EventId> {
+        match &self.0.auth_content {
+            AuthContent::Redaction(redacts) => redacts.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Its content: canonical JSON of an object.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        let bytes = self.0.json.get(self.0.content.clone()).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Its content, sharing the event's memory.
+    #[must_use]
+    pub fn content_bytes(&self) -> Bytes {
+        self.0.json.slice(self.0.content.clone())
+    }
+
+    /// The whole event as it travels between servers: canonical JSON with hashes and signatures,
+    /// without `unsigned`.
+    #[must_use]
+    pub fn json(&self) -> &Bytes {
+        &self.0.json
+    }
+
+    /// What the authorization rules read of the content, parsed.
+    #[must_use]
+    pub fn auth_content(&self) -> &AuthContent {
+        &self.0.auth_content
+    }
+
+    /// The content of an `m.room.member` event, `None` for other types.
+    #[must_use]
+    pub fn member(&self) -> Option<&MemberContent> {
+        match &self.0.auth_content {
+            AuthContent::Member(member) => Some(member),
+            _ => None,
+        }
+    }
+
+    /// What is left of the event when it is redacted. Its id stays the same.
+    ///
+    /// # Errors
+    /// Never for an event of this room version.
+    pub fn redacted(&self, rules: &RoomVersionRules) -> Result<Self, FormatError> {
+        let object = parse_object(&self.0.json, rules.canonical_json)?;
+        let json = redaction::redact(&rules.redaction, &object);
+        Self::from_trusted(rules, json.into(), Some(self.0.event_id.clone()))
+    }
+
+    /// The same event with one more signature, ours, on it. Used to vouch for an invite to one of our
+    /// users and for a restricted join that one of ours authorizes; its id stays the same.
+    ///
+    /// Sign only what passed all checks.
+    ///
+    /// # Errors
+    /// When the event would become larger than an event may be.
+    pub fn with_signature(
+        &self,
+        rules: &RoomVersionRules,
+        server: &ServerName,
+        key: &SigningKey,
+    ) -> Result<Self, FormatError> {
+        let mut object = parse_object(&self.0.json, rules.canonical_json)?;
+        let payload = redaction::signing_payload(&rules.redaction, &object);
+        add_signature(&mut object, server, key.id(), key.sign(&payload));
+        let header = Header::read(rules, &object)?;
+        Self::from_object(&object, header, self.0.event_id.clone())
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The content stays out of logs.
+        f.debug_struct("Event")
+            .field("event_id", &self.event_id())
+            .field("kind", &self.kind())
+            .field("state_key", &self.state_key())
+            .field("sender", &self.sender())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two events are equal when all their bytes are.
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.event_id == other.0.event_id && self.0.json == other.0.json
+    }
+}
+
+impl Eq for Event {}
+
+/// The id of the event whose signing payload this is: its reference hash in URL-safe base64.
+///
+/// spec: rooms/v4 §Event IDs; server-server v1.19 §Calculating the reference hash for an event.
+pub(crate) fn reference_id(payload: &[u8]) -> Result<OwnedEventId, FormatError> {
+    use sha2::{Digest as _, Sha256};
+    let hash = crate::encoding::base64_url(&Sha256::digest(payload));
+    OwnedEventId::try_from(format!("${hash}")).map_err(|_| FormatError::Id { field: "event_id" })
+}
+
+/// The room that this create event opens, where room ids are hashes of create events.
+///
+/// spec: rooms/v12 §Authorisation rules 1.2 ("the event ID with sigil `!` instead of `$`").
+///
+/// # Errors
+/// When the event id does not start with `$`.
+pub fn room_id_of_create(event_id: &EventId) -> Result<OwnedRoomId, FormatError> {
+    let hash = event_id.as_str().trim_start_matches('$');
+    OwnedRoomId::try_from(format!("!{hash}")).map_err(|_| FormatError::Id { field: "room_id" })
+}
+
+/// The create event that a room id implies, where room ids are hashes of create events.
+///
+/// spec: rooms/v12 §Authorisation rules 2. `None` in room versions whose room ids say nothing.
+#[must_use]
+pub fn create_of_room_id(rules: &RoomVersionRules, room_id: &RoomId) -> Option<OwnedEventId> {
+    match rules.event_format.room_id {
+        RoomIdFormat::ServerAssigned => None,
+        RoomIdFormat::CreateHash => {
+            let hash = room_id.as_str().strip_prefix('!')?;
+            OwnedEventId::try_from(format!("${hash}")).ok()
+        }
+    }
+}
+
+/// Writes the canonical federated form, which has no `unsigned`, and says where its content lies.
+fn write_federated(object: &Object<'_>) -> (Vec<u8>, Range<usize>) {
+    let mut json = Vec::with_capacity(1024);
+    let mut content = 0..0;
+    let mut members = Members::open(&mut json);
+    for (key, value) in object.iter() {
+        if key == "unsigned" {
+            continue;
+        }
+        let out = members.key(key);
+        let start = out.len();
+        value.write_canonical(out);
+        if key == "content" {
+            content = start..out.len();
+        }
+    }
+    members.close();
+    (json, content)
+}

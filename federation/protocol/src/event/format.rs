@@ -1,0 +1,156 @@
+//! What an event must look like to be one.
+//!
+//! spec: server-server v1.19 §Checks performed on receipt of a PDU, 1; rooms/v11 and v12 §Event
+//! format; client-server v1.19 §Size limits.
+
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
+
+use crate::canonical_json::{FieldError, Object, ParseError, Value};
+use crate::room_version::{RoomIdFormat, RoomVersionRules};
+
+/// The complete event in canonical form, signatures included, is at most this long.
+pub const MAX_PDU_BYTES: usize = 65_536;
+/// `sender`, `room_id`, `type`, `state_key` and event ids are at most this long each.
+pub const MAX_ID_BYTES: usize = 255;
+/// An event follows at most this many others.
+pub const MAX_PREV_EVENTS: usize = 20;
+/// An event names at most this many auth events.
+pub const MAX_AUTH_EVENTS: usize = 10;
+
+/// Why bytes are no event of their room version. Such an event is dropped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// They are no canonical JSON object.
+    #[error("event: {0}")]
+    Json(#[from] ParseError),
+    /// A field is missing or of the wrong type.
+    #[error("event: {0}")]
+    Field(#[from] FieldError),
+    /// The whole is too large.
+    #[error("event: must not be larger than {MAX_PDU_BYTES} bytes, is {size_bytes}")]
+    TooLarge {
+        /// Its size.
+        size_bytes: usize,
+    },
+    /// A field is too long.
+    #[error("event: field `{field}` must not be longer than {MAX_ID_BYTES} bytes")]
+    TooLong {
+        /// Name of the field.
+        field: &'static str,
+    },
+    /// A list is too long.
+    #[error("event: field `{field}` must not have more than {max} entries")]
+    TooMany {
+        /// Name of the field.
+        field: &'static str,
+        /// How many it may have.
+        max: usize,
+    },
+    /// A field is no identifier of its kind.
+    #[error("event: field `{field}` must be a valid identifier")]
+    Id {
+        /// Name of the field.
+        field: &'static str,
+    },
+    /// A number lies outside its range.
+    #[error("event: field `{field}` must not be negative")]
+    Negative {
+        /// Name of the field.
+        field: &'static str,
+    },
+    /// A create event states a room id, though its own hash is the room's id.
+    #[error("event: `m.room.create` must not have a `room_id` in this room version")]
+    CreateWithRoomId,
+}
+
+/// The fields of an event that every event has, checked.
+pub(crate) struct Header {
+    /// `None` only for a create event whose id gives the room id.
+    pub(crate) room_id: Option<OwnedRoomId>,
+    pub(crate) sender: OwnedUserId,
+    pub(crate) kind: Box<str>,
+    pub(crate) state_key: Option<Box<str>>,
+    pub(crate) prev_events: Box<[OwnedEventId]>,
+    pub(crate) auth_events: Box<[OwnedEventId]>,
+    pub(crate) depth: i64,
+    pub(crate) origin_server_ts: i64,
+}
+
+impl Header {
+    pub(crate) fn read(rules: &RoomVersionRules, object: &Object<'_>) -> Result<Self, FormatError> {
+        let kind = short("type", object.string("type")?)?;
+        let sender = short("sender", object.string("sender")?)?;
+        let state_key = match object.optional_string("state_key")? {
+            Some(state_key) => Some(short("state_key", state_key)?.into()),
+            None => None,
+        };
+        object.object("content")?;
+        object.object("hashes")?.string("sha256")?;
+        object.object("signatures")?;
+        let depth = object.integer("depth")?;
+        if depth < 0 {
+            return Err(FormatError::Negative { field: "depth" });
+        }
+        Ok(Self {
+            room_id: room_id(rules, kind, object)?,
+            sender: OwnedUserId::try_from(sender)
+                .map_err(|_| FormatError::Id { field: "sender" })?,
+            kind: kind.into(),
+            state_key,
+            prev_events: event_ids("prev_events", object, MAX_PREV_EVENTS)?,
+            auth_events: event_ids("auth_events", object, MAX_AUTH_EVENTS)?,
+            depth,
+            origin_server_ts: object.integer("origin_server_ts")?,
+        })
+    }
+}
+
+pub(crate) fn check_size(json: &[u8]) -> Result<(), FormatError> {
+    if json.len() > MAX_PDU_BYTES {
+        return Err(FormatError::TooLarge {
+            size_bytes: json.len(),
+        });
+    }
+    Ok(())
+}
+
+/// spec: rooms/v12 §Event format ("Omitted from `m.room.create` events").
+fn room_id(
+    rules: &RoomVersionRules,
+    kind: &str,
+    object: &Object<'_>,
+) -> Result<Option<OwnedRoomId>, FormatError> {
+    if rules.event_format.room_id == RoomIdFormat::CreateHash && kind == "m.room.create" {
+        return match object.get("room_id") {
+            None => Ok(None),
+            Some(_) => Err(FormatError::CreateWithRoomId),
+        };
+    }
+    let room_id = short("room_id", object.string("room_id")?)?;
+    let room_id =
+        OwnedRoomId::try_from(room_id).map_err(|_| FormatError::Id { field: "room_id" })?;
+    Ok(Some(room_id))
+}
+
+fn event_ids(
+    field: &'static str,
+    object: &Object<'_>,
+    max: usize,
+) -> Result<Box<[OwnedEventId]>, FormatError> {
+    let items = object.array(field)?;
+    if items.len() > max {
+        return Err(FormatError::TooMany { field, max });
+    }
+    let event_id = |item: &Value<'_>| {
+        let id = short(field, item.as_str().ok_or(FormatError::Id { field })?)?;
+        OwnedEventId::try_from(id).map_err(|_| FormatError::Id { field })
+    };
+    items.iter().map(event_id).collect()
+}
+
+fn short<'t>(field: &'static str, text: &'t str) -> Result<&'t str, FormatError> {
+    if text.len() > MAX_ID_BYTES {
+        return Err(FormatError::TooLong { field });
+    }
+    Ok(text)
+}

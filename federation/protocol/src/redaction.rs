@@ -1,0 +1,91 @@
+//! The redaction algorithm: what remains of an event when its content is withdrawn.
+//!
+//! It is also what is signed and hashed, so that a signature and an event id stay valid when an event
+//! is redacted.
+//!
+//! spec: client-server v1.19 §Redactions; rooms/v11 §Redactions (the lists are in
+//! [`crate::room_version`]).
+
+use crate::canonical_json::{Members, Object, Value};
+use crate::room_version::{Keep, RedactionRules};
+
+#[cfg(test)]
+mod tests;
+
+/// The redacted form of `event`, as canonical JSON, signatures included.
+#[must_use]
+pub fn redact(rules: &RedactionRules, event: &Object<'_>) -> Vec<u8> {
+    write_redacted(rules, event, |_| true)
+}
+
+/// What a server signs, and what the reference hash of an event covers: the redacted form of `event`
+/// without its signatures, as canonical JSON.
+///
+/// spec: server-server v1.19 §Signing Events, §Calculating the reference hash for an event.
+#[must_use]
+pub fn signing_payload(rules: &RedactionRules, event: &Object<'_>) -> Vec<u8> {
+    write_redacted(rules, event, |key| key != "signatures")
+}
+
+/// What a redaction leaves of the content of an event of type `kind`, as canonical JSON.
+#[must_use]
+pub fn redact_content(rules: &RedactionRules, kind: &str, content: &Object<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_kept(content, kept_content(rules, kind), &mut out);
+    out
+}
+
+fn write_redacted(
+    rules: &RedactionRules,
+    event: &Object<'_>,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<u8> {
+    let kind = event
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let mut out = Vec::with_capacity(1024);
+    let mut members = Members::open(&mut out);
+    for (key, value) in event.iter() {
+        if !rules.top_level.contains(&key) || !wanted(key) {
+            continue;
+        }
+        let out = members.key(key);
+        match value {
+            Value::Object(content) if key == "content" => {
+                write_kept(content, kept_content(rules, kind), out);
+            }
+            value => value.write_canonical(out),
+        }
+    }
+    members.close();
+    out
+}
+
+fn kept_content(rules: &RedactionRules, kind: &str) -> &'static Keep {
+    const NOTHING: Keep = Keep::Keys(&[]);
+    rules
+        .content
+        .iter()
+        .find(|(name, _)| *name == kind)
+        .map_or(&NOTHING, |(_, keep)| keep)
+}
+
+fn write_kept(object: &Object<'_>, keep: &Keep, out: &mut Vec<u8>) {
+    let Keep::Keys(keys) = keep else {
+        return object.write_canonical(out);
+    };
+    let mut members = Members::open(out);
+    for (key, value) in object.iter() {
+        let Some((_, keep)) = keys.iter().find(|(name, _)| *name == key) else {
+            continue;
+        };
+        match (value, keep) {
+            (value, Keep::Everything) => value.write_canonical(members.key(key)),
+            (Value::Object(inner), keep) => write_kept(inner, keep, members.key(key)),
+            // A part of something that has no parts is nothing.
+            _ => {}
+        }
+    }
+    members.close();
+}

@@ -1,0 +1,321 @@
+//! The one way in for events of other servers.
+//!
+//! [`UnverifiedPdu::parse`] checks format and hash; [`UnverifiedPdu::required_signatures`] says which
+//! keys are needed, so that a caller can fetch them; [`UnverifiedPdu::verify`] checks the signatures and
+//! yields a [`VerifiedPdu`], which nothing else can make of foreign bytes.
+//!
+//! spec: server-server v1.19 §Checks performed on receipt of a PDU, 1–3; §Validating hashes and
+//! signatures on received events.
+
+use std::fmt;
+use std::ops::Deref;
+
+use ruma_common::{
+    EventId, OwnedServerName, OwnedServerSigningKeyId, RoomId, ServerName, ServerSigningKeyId,
+    UserId,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::canonical_json::{Members, Object, parse_object};
+use crate::encoding;
+use crate::event::{Event, FormatError, Header, Membership, reference_id};
+use crate::key_document::PublishedKey;
+use crate::redaction::{redact, signing_payload};
+use crate::room_version::RoomVersionRules;
+
+#[cfg(test)]
+mod tests;
+
+/// An event is read only from so many bytes: room for white space and for the `unsigned` that other
+/// servers add, on top of [`crate::event::MAX_PDU_BYTES`] of event proper.
+pub const MAX_WIRE_BYTES: usize = 4 * crate::event::MAX_PDU_BYTES;
+
+/// Where published keys come from: a snapshot of the key ring.
+pub trait KeyLookup {
+    /// The key that `server` published under `key_id`, with how long it counts.
+    fn published_key(
+        &self,
+        server: &ServerName,
+        key_id: &ServerSigningKeyId,
+    ) -> Option<PublishedKey>;
+}
+
+/// Why an event is not accepted as its sender's. It is dropped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// A server that must sign has not signed with any key that is known and valid at the time of the
+    /// event.
+    #[error("no signature of `{server}` with a known key that is valid at `origin_server_ts`")]
+    NoValidKey {
+        /// The server whose signature is needed.
+        server: OwnedServerName,
+    },
+    /// A signature with a known and valid key is wrong.
+    #[error("the signature of `{server}` with key `{key_id}` does not verify")]
+    BadSignature {
+        /// Who is said to have signed.
+        server: OwnedServerName,
+        /// With which key.
+        key_id: OwnedServerSigningKeyId,
+    },
+}
+
+/// An event from another server: well-formed, its hash compared, its signatures not checked yet.
+pub struct UnverifiedPdu {
+    event: Event,
+    redacted: bool,
+    payload: Vec<u8>,
+    signatures: Vec<ServerSignatures>,
+}
+
+/// The signatures that one required server put on an event.
+struct ServerSignatures {
+    server: OwnedServerName,
+    signatures: Vec<(OwnedServerSigningKeyId, Box<str>)>,
+}
+
+impl UnverifiedPdu {
+    /// Reads an event as another server sent it; `unsigned` is dropped.
+    ///
+    /// Where the content hash does not match, the event is taken as redacted, as its sender may have
+    /// had no more than that of it.
+    ///
+    /// # Errors
+    /// When the bytes are no event of this room version.
+    pub fn parse(rules: &RoomVersionRules, json: &[u8]) -> Result<Self, FormatError> {
+        if json.len() > MAX_WIRE_BYTES {
+            return Err(FormatError::TooLarge {
+                size_bytes: json.len(),
+            });
+        }
+        let mut object = parse_object(json, rules.canonical_json)?;
+        object.remove("unsigned");
+        let header = Header::read(rules, &object)?;
+        let payload = signing_payload(&rules.redaction, &object);
+        let event_id = reference_id(&payload)?;
+        let mut event = Event::from_object(&object, header, event_id.clone())?;
+        let intact = hash_matches(&object);
+        if !intact {
+            let json = redact(&rules.redaction, &object);
+            event = Event::from_trusted(rules, json.into(), Some(event_id))?;
+        }
+        let signatures = required_servers(&event)
+            .into_iter()
+            .map(|server| ServerSignatures::read(&object, server))
+            .collect();
+        Ok(Self {
+            event,
+            redacted: !intact,
+            payload,
+            signatures,
+        })
+    }
+
+    /// The event's id.
+    #[must_use]
+    pub fn event_id(&self) -> &EventId {
+        self.event.event_id()
+    }
+
+    /// The room it says it belongs to.
+    #[must_use]
+    pub fn room_id(&self) -> &RoomId {
+        self.event.room_id()
+    }
+
+    /// Who is said to have sent it.
+    #[must_use]
+    pub fn sender(&self) -> &UserId {
+        self.event.sender()
+    }
+
+    /// Its `type`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.event.kind()
+    }
+
+    /// When it is said to have been sent: its keys must be valid then.
+    #[must_use]
+    pub fn origin_server_ts(&self) -> i64 {
+        self.event.origin_server_ts()
+    }
+
+    /// The servers that must have signed the event, each with the ids of the keys it signed with.
+    pub fn required_signatures(
+        &self,
+    ) -> impl Iterator<Item = (&ServerName, impl Iterator<Item = &ServerSigningKeyId>)> {
+        self.signatures.iter().map(|of_server| {
+            let key_ids = of_server
+                .signatures
+                .iter()
+                .map(|(key_id, _)| key_id.as_ref());
+            (of_server.server.as_ref(), key_ids)
+        })
+    }
+
+    /// Checks the signatures. This is the expensive step: about 30 µs each.
+    ///
+    /// Of each required server, every signature with a key that is known and valid at the time of the
+    /// event must verify, and there must be one.
+    ///
+    /// # Errors
+    /// When they do not, or there is none.
+    pub fn verify(self, keys: &impl KeyLookup) -> Result<VerifiedPdu, VerifyError> {
+        for of_server in &self.signatures {
+            of_server.verify(&self.payload, self.event.origin_server_ts(), keys)?;
+        }
+        Ok(VerifiedPdu {
+            event: self.event,
+            redacted: self.redacted,
+        })
+    }
+}
+
+impl fmt::Debug for UnverifiedPdu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedPdu")
+            .field("event", &self.event)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerSignatures {
+    /// Key ids that cannot be Ed25519 keys of a server are passed over.
+    ///
+    /// spec: appendices v1.19 §Checking for a Signature, 1–2.
+    fn read(object: &Object<'_>, server: OwnedServerName) -> Self {
+        let of_server = object
+            .get("signatures")
+            .and_then(|signatures| signatures.as_object()?.get(server.as_str())?.as_object());
+        let signatures = of_server
+            .into_iter()
+            .flat_map(Object::iter)
+            .filter(|(key_id, _)| key_id.starts_with("ed25519:"))
+            .filter_map(|(key_id, signature)| {
+                let key_id = OwnedServerSigningKeyId::try_from(key_id).ok()?;
+                Some((key_id, signature.as_str()?.into()))
+            })
+            .collect();
+        Self { server, signatures }
+    }
+
+    fn verify(&self, payload: &[u8], at_ms: i64, keys: &impl KeyLookup) -> Result<(), VerifyError> {
+        let mut verified = false;
+        for (key_id, signature) in &self.signatures {
+            // spec: rooms/v5 §Signing key validity period.
+            let Some(published) = keys
+                .published_key(&self.server, key_id)
+                .filter(|published| at_ms <= published.valid_until_ts)
+            else {
+                continue;
+            };
+            if !published.key.verifies(payload, signature) {
+                return Err(VerifyError::BadSignature {
+                    server: self.server.clone(),
+                    key_id: key_id.clone(),
+                });
+            }
+            verified = true;
+        }
+        if verified {
+            return Ok(());
+        }
+        Err(VerifyError::NoValidKey {
+            server: self.server.clone(),
+        })
+    }
+}
+
+/// An event whose format, hash and signatures hold. Only the verifier makes one of foreign bytes, and
+/// only [`crate::draft::PduDraft`] makes one of our own.
+#[derive(Clone, Debug)]
+pub struct VerifiedPdu {
+    event: Event,
+    redacted: bool,
+}
+
+impl VerifiedPdu {
+    pub(crate) fn own(event: Event) -> Self {
+        Self {
+            event,
+            redacted: false,
+        }
+    }
+
+    /// Whether the event arrived with content that its hash does not cover, so that this is its
+    /// redacted form.
+    #[must_use]
+    pub fn was_redacted(&self) -> bool {
+        self.redacted
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// The event, owned.
+    #[must_use]
+    pub fn into_event(self) -> Event {
+        self.event
+    }
+}
+
+impl Deref for VerifiedPdu {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.event
+    }
+}
+
+/// The servers whose signature an event needs.
+pub(crate) fn required_servers(event: &Event) -> Vec<OwnedServerName> {
+    let mut servers = Vec::with_capacity(1);
+    let member = event.member();
+    let invite_by_third_party = member.is_some_and(|member| {
+        let signed = member
+            .third_party_invite
+            .as_ref()
+            .and_then(|invite| invite.signed.as_ref());
+        member.membership == Some(Membership::Invite) && signed.is_some()
+    });
+    // spec: server-server v1.19 §Validating hashes and signatures on received events: "unless the
+    // event is a 3rd party invite, only the signature(s) from the originating server".
+    if !invite_by_third_party {
+        servers.push(event.sender().server_name().to_owned());
+    }
+    // spec: rooms/v11 §Authorisation rules 4.2, rooms/v12 5.2. Other servers ask it of joins alone,
+    // and so must we, or we would drop events that all others have.
+    let authorizer = member
+        .filter(|member| member.membership == Some(Membership::Join))
+        .and_then(|member| member.join_authorised_via_users_server.present())
+        .map(|user| user.server_name().to_owned());
+    servers.extend(authorizer.filter(|server| server.as_str() != event.sender().server_name()));
+    servers
+}
+
+/// spec: server-server v1.19 §Calculating the content hash for an event.
+fn hash_matches(object: &Object<'_>) -> bool {
+    let Some(stated) = object.get("hashes").and_then(|hashes| {
+        encoding::base64_decode::<32>(hashes.as_object()?.get("sha256")?.as_str()?)
+    }) else {
+        return false;
+    };
+    stated.as_slice() == content_hash(object).as_slice()
+}
+
+/// The SHA-256 over everything but hashes, signatures and `unsigned`.
+fn content_hash(object: &Object<'_>) -> [u8; 32] {
+    let mut bytes = Vec::with_capacity(1024);
+    let mut members = Members::open(&mut bytes);
+    for (key, value) in object.iter() {
+        if !matches!(key, "hashes" | "signatures" | "unsigned") {
+            value.write_canonical(members.key(key));
+        }
+    }
+    members.close();
+    Sha256::digest(&bytes).into()
+}
