@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use crate::driver::Conn;
 use crate::error::StorageError;
-use crate::tables::{intern, log, outbox, rooms};
+use crate::tables::{events, intern, log, outbox, rooms, staging, state};
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,6 +169,40 @@ macro_rules! rows_of_a_commit {
 rows_of_a_commit! {
     /// New rooms.
     rooms: rooms::RoomRow => rooms::room_insert,
+    /// State snapshots, each after the one it builds on.
+    snapshots: state::SnapshotRow => state::snapshot_insert,
+    /// New events with their JSON.
+    events: events::EventRow => events::event_insert,
+    /// Events that become part of the graph.
+    placed: events::EventPlaced => events::event_placed,
+    /// Prev edges.
+    edges: events::EdgeRow => events::edge_insert,
+    /// Auth edges.
+    auth: events::EdgeRow => events::auth_insert,
+    /// New forward extremities.
+    extremities: events::ExtremityRow => events::extremity_insert,
+    /// Events that are forward extremities no more.
+    extended: events::ExtremityRow => events::extremity_delete,
+    /// Prev events that are not known here.
+    gaps: events::GapRow => events::gap_insert,
+    /// Events that may close gaps.
+    gap_closers: events::EdgeTarget => events::gap_close,
+    /// Redactions by their target.
+    redactions: events::RedactionRow => events::redaction_insert,
+    /// Events whose content is redacted.
+    redacted: events::EventRedacted => events::event_redacted,
+    /// Changes of current state.
+    state_changes: state::StateChangeRow => state::state_change_insert,
+    /// Memberships in current state.
+    memberships: state::MembershipRow => state::membership_upsert,
+    /// What invited people are shown.
+    stripped_states: state::StrippedStateRow => state::stripped_state_upsert,
+    /// Transaction ids that devices used.
+    client_transactions: events::ClientTransactionRow => events::client_transaction_insert,
+    /// Remote events that wait.
+    staged: staging::StagedRow => staging::staged_insert,
+    /// Remote events that no longer wait.
+    unstaged: staging::Unstaged => staging::staged_delete,
     /// What waits to be sent to other servers.
     outbox: outbox::OutboxRow => outbox::outbox_insert,
     /// What was delivered.

@@ -155,7 +155,7 @@ macro_rules! rows {
                 if $items.is_empty() { Ok(0) } else {
                     let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], None);
                     sqlx::query::<sqlx::Postgres>(sqlx::AssertSqlSafe(text))
-                        $(.bind($items.iter().map(|$item| $value).collect::<Vec<_>>()))+
+                        $(.bind($items.iter().map(|$item| { let _row = &$item; $value }).collect::<Vec<_>>()))+
                         .execute(&mut *c).await.map(|done| done.rows_affected())
                 }
             }
@@ -181,7 +181,7 @@ macro_rules! rows {
                 if $items.is_empty() { Ok(Vec::new()) } else {
                     let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], None);
                     sqlx::query_as::<sqlx::Postgres, $row>(sqlx::AssertSqlSafe(text))
-                        $(.bind($items.iter().map(|$item| $value).collect::<Vec<_>>()))+
+                        $(.bind($items.iter().map(|$item| { let _row = &$item; $value }).collect::<Vec<_>>()))+
                         .fetch_all(&mut *c).await
                 }
             }

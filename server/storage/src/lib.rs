@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub mod commit;
+pub mod delta;
 pub mod dialect;
 pub mod driver;
 pub mod error;

@@ -1,0 +1,103 @@
+//! Account data: what clients keep with a person, globally or per room.
+
+use sqlx::FromRow;
+
+use crate::commit::{Slot, Stamped, last_of_each};
+use crate::driver::Conn;
+use crate::error::StorageError;
+use crate::{rows, sql};
+
+/// The `room_nid` of account data that belongs to no room.
+pub const GLOBAL: i64 = 0;
+
+/// Changed account data.
+#[derive(Debug, Clone)]
+pub struct AccountDataRow {
+    /// Whose it is.
+    pub user_nid: i64,
+    /// The room, or [`GLOBAL`].
+    pub room_nid: i64,
+    /// The event type.
+    pub kind: String,
+    /// The content, JSON.
+    pub content: Vec<u8>,
+    /// When it changed.
+    pub slot: Slot,
+}
+
+pub(crate) async fn account_data_upsert(
+    conn: Conn<'_>,
+    changed: &[Stamped<'_, AccountDataRow>],
+) -> Result<(), StorageError> {
+    let changed =
+        last_of_each(changed, |row| (row.user_nid, row.room_nid, row.kind.as_str()));
+    rows!(
+        conn,
+        execute,
+        "INSERT INTO account_data (user_nid, room_nid, kind, content, position) {rows}
+         ON CONFLICT (user_nid, room_nid, kind) DO UPDATE SET content = excluded.content,
+         position = excluded.position",
+        changed,
+        |row| (
+            row.user_nid => BIGINT,
+            row.room_nid => BIGINT,
+            row.kind.as_str() => TEXT,
+            row.content.as_slice() => BYTEA,
+            row.at(row.slot) => BIGINT
+        )
+    )?;
+    Ok(())
+}
+
+/// Account data as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct StoredAccountData {
+    /// The room, or [`GLOBAL`].
+    pub room_nid: i64,
+    /// The event type.
+    pub kind: String,
+    /// The content, JSON.
+    pub content: Vec<u8>,
+}
+
+/// The content of one type.
+///
+/// # Errors
+/// When the database fails.
+pub async fn account_data(
+    conn: Conn<'_>,
+    user_nid: i64,
+    room_nid: i64,
+    kind: &str,
+) -> Result<Option<Vec<u8>>, StorageError> {
+    sql!(
+        conn,
+        scalar::<Vec<u8>>,
+        "SELECT content FROM account_data WHERE user_nid = $1 AND room_nid = $2 AND kind = $3",
+        user_nid,
+        room_nid,
+        kind
+    )
+}
+
+/// What changed after position `since` and up to `until`, in the order of change. What changed
+/// again after `until` is not in it: it comes with that later change.
+///
+/// # Errors
+/// When the database fails.
+pub async fn account_data_since(
+    conn: Conn<'_>,
+    user_nid: i64,
+    since: i64,
+    until: i64,
+) -> Result<Vec<StoredAccountData>, StorageError> {
+    sql!(
+        conn,
+        all::<StoredAccountData>,
+        "SELECT room_nid, kind, content FROM account_data
+         WHERE user_nid = $1 AND position > $2 AND position <= $3 ORDER BY position",
+        user_nid,
+        since,
+        until
+    )
+}

@@ -1,0 +1,178 @@
+//! Devices of our own people, and what goes with a device when it goes.
+
+use sqlx::FromRow;
+
+use crate::commit::{CommitError, Outcome, Refusal};
+use crate::driver::Conn;
+use crate::error::StorageError;
+use crate::{rows, sql};
+
+/// A device as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct StoredDevice {
+    /// Its id, unique for its user.
+    pub device_id: String,
+    /// What its owner calls it.
+    pub display_name: Option<String>,
+    /// When it first logged in.
+    pub created_at_ms: i64,
+}
+
+/// A guard that renames a device; it must be there.
+#[derive(Debug, Clone)]
+pub struct DeviceRename {
+    /// Whose it is.
+    pub user_nid: i64,
+    /// Which one.
+    pub device_id: String,
+    /// Its new name.
+    pub display_name: Option<String>,
+}
+
+impl DeviceRename {
+    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let changed = sql!(
+            conn.again(),
+            execute,
+            "UPDATE devices SET display_name = $3 WHERE user_nid = $1 AND device_id = $2",
+            self.user_nid,
+            &self.device_id,
+            self.display_name.as_deref()
+        )?;
+        if changed == 0 {
+            return Err(Refusal::Absent.into());
+        }
+        // The copy that key queries are answered from.
+        sql!(
+            conn,
+            execute,
+            "UPDATE device_keys SET display_name = $3 WHERE user_nid = $1 AND device_id = $2",
+            self.user_nid,
+            &self.device_id,
+            self.display_name.as_deref()
+        )?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// A guard that removes devices with all that belongs to them: access tokens, keys, undelivered
+/// messages, remembered transactions. What is not there counts as removed. Its outcome is the
+/// hashes of the tokens that are no longer valid.
+#[derive(Debug, Clone)]
+pub struct DevicesRemove {
+    /// Whose they are.
+    pub user_nid: i64,
+    /// Which ones.
+    pub device_ids: Vec<String>,
+}
+
+impl DevicesRemove {
+    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let revoked = rows!(
+            conn.again(),
+            all::<(Vec<u8>,)>,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM access_tokens
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)
+             RETURNING token_hash",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        self.keys_delete(conn.again()).await?;
+        rows!(
+            conn.again(),
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM to_device
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        rows!(
+            conn.again(),
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM client_transactions
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        rows!(
+            conn,
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM devices
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        Ok(Outcome::Tokens(revoked.into_iter().map(|(hash,)| hash).collect()))
+    }
+
+    async fn keys_delete(&self, mut conn: Conn<'_>) -> Result<(), StorageError> {
+        rows!(
+            conn.again(),
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM device_keys
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        rows!(
+            conn.again(),
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM one_time_keys
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        rows!(
+            conn,
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM fallback_keys
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        Ok(())
+    }
+}
+
+/// A user's devices in the order of their ids.
+///
+/// # Errors
+/// When the database fails.
+pub async fn device_list(
+    conn: Conn<'_>,
+    user_nid: i64,
+) -> Result<Vec<StoredDevice>, StorageError> {
+    sql!(
+        conn,
+        all::<StoredDevice>,
+        "SELECT device_id, display_name, created_at_ms FROM devices
+         WHERE user_nid = $1 ORDER BY device_id",
+        user_nid
+    )
+}
+
+/// One device.
+///
+/// # Errors
+/// When the database fails.
+pub async fn device(
+    conn: Conn<'_>,
+    user_nid: i64,
+    device_id: &str,
+) -> Result<Option<StoredDevice>, StorageError> {
+    sql!(
+        conn,
+        optional::<StoredDevice>,
+        "SELECT device_id, display_name, created_at_ms FROM devices
+         WHERE user_nid = $1 AND device_id = $2",
+        user_nid,
+        device_id
+    )
+}

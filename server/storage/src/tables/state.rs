@@ -1,0 +1,297 @@
+//! State snapshots, the changes of current state, and memberships.
+
+use crate::commit::{Slot, Stamped, last_of_each};
+use crate::delta::{self, DeltaEntry};
+use crate::driver::Conn;
+use crate::error::StorageError;
+use crate::{rows, sql};
+
+/// A state snapshot: a delta on top of an earlier one, or, without a base, a whole state.
+#[derive(Debug, Clone)]
+pub struct SnapshotRow {
+    /// Its local id.
+    pub snapshot_nid: i64,
+    /// The room.
+    pub room_nid: i64,
+    /// The snapshot it builds on.
+    pub base_nid: Option<i64>,
+    /// How many snapshots lie below it.
+    pub hops: i64,
+    /// What it changes, sorted by key.
+    pub delta: Vec<DeltaEntry>,
+}
+
+#[derive(sqlx::FromRow)]
+struct RawSnapshot {
+    snapshot_nid: i64,
+    room_nid: i64,
+    base_nid: Option<i64>,
+    hops: i64,
+    delta: Vec<u8>,
+}
+
+/// A change of a room's current state.
+#[derive(Debug, Clone)]
+pub struct StateChangeRow {
+    /// Its position.
+    pub slot: Slot,
+    /// The room.
+    pub room_nid: i64,
+    /// What changed.
+    pub state_key_nid: i64,
+    /// The event now there; none where state resolution left nothing.
+    pub event_nid: Option<i64>,
+}
+
+/// A person's membership in the current state of a room.
+#[derive(Debug, Clone)]
+pub struct MembershipRow {
+    /// The room.
+    pub room_nid: i64,
+    /// The person.
+    pub user_nid: i64,
+    /// `join`, `invite`, `knock`, `leave` or `ban`.
+    pub membership: String,
+    /// The member event.
+    pub event_nid: i64,
+    /// Its position.
+    pub slot: Slot,
+}
+
+/// What an invited or knocking person is shown of a room.
+#[derive(Debug, Clone)]
+pub struct StrippedStateRow {
+    /// The room.
+    pub room_nid: i64,
+    /// The person.
+    pub user_nid: i64,
+    /// A JSON array of stripped state events.
+    pub content: Vec<u8>,
+}
+
+/// A membership as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct StoredMembership {
+    /// The room.
+    pub room_nid: i64,
+    /// The person.
+    pub user_nid: i64,
+    /// `join`, `invite`, `knock`, `leave` or `ban`.
+    pub membership: String,
+    /// The member event.
+    pub event_nid: i64,
+    /// When it became so.
+    pub position: i64,
+}
+
+pub(crate) async fn snapshot_insert(
+    conn: Conn<'_>,
+    snapshots: &[Stamped<'_, SnapshotRow>],
+) -> Result<(), StorageError> {
+    rows!(
+        conn,
+        execute,
+        "INSERT INTO state_snapshots (snapshot_nid, room_nid, base_nid, hops, delta) {rows}",
+        snapshots,
+        |s| (
+            s.snapshot_nid => BIGINT,
+            s.room_nid => BIGINT,
+            s.base_nid => BIGINT,
+            s.hops => BIGINT,
+            delta::pack(&s.delta) => BYTEA
+        )
+    )?;
+    Ok(())
+}
+
+pub(crate) async fn state_change_insert(
+    conn: Conn<'_>,
+    changes: &[Stamped<'_, StateChangeRow>],
+) -> Result<(), StorageError> {
+    rows!(
+        conn,
+        execute,
+        "INSERT INTO state_changes (position, room_nid, state_key_nid, event_nid) {rows}",
+        changes,
+        |c| (
+            c.at(c.slot) => BIGINT,
+            c.room_nid => BIGINT,
+            c.state_key_nid => BIGINT,
+            c.event_nid => BIGINT
+        )
+    )?;
+    Ok(())
+}
+
+pub(crate) async fn membership_upsert(
+    conn: Conn<'_>,
+    memberships: &[Stamped<'_, MembershipRow>],
+) -> Result<(), StorageError> {
+    let memberships = last_of_each(memberships, |row| (row.room_nid, row.user_nid));
+    rows!(
+        conn,
+        execute,
+        "INSERT INTO memberships (room_nid, user_nid, membership, event_nid, position) {rows}
+         ON CONFLICT (room_nid, user_nid) DO UPDATE SET membership = excluded.membership,
+         event_nid = excluded.event_nid, position = excluded.position",
+        memberships,
+        |m| (
+            m.room_nid => BIGINT,
+            m.user_nid => BIGINT,
+            m.membership.as_str() => TEXT,
+            m.event_nid => BIGINT,
+            m.at(m.slot) => BIGINT
+        )
+    )?;
+    Ok(())
+}
+
+pub(crate) async fn stripped_state_upsert(
+    conn: Conn<'_>,
+    stripped: &[Stamped<'_, StrippedStateRow>],
+) -> Result<(), StorageError> {
+    let stripped = last_of_each(stripped, |row| (row.room_nid, row.user_nid));
+    rows!(
+        conn,
+        execute,
+        "INSERT INTO stripped_states (room_nid, user_nid, content) {rows}
+         ON CONFLICT (room_nid, user_nid) DO UPDATE SET content = excluded.content",
+        stripped,
+        |row| (
+            row.room_nid => BIGINT,
+            row.user_nid => BIGINT,
+            row.content.as_slice() => BYTEA
+        )
+    )?;
+    Ok(())
+}
+
+/// A snapshot and those below it, from the top down to the whole state at the bottom.
+///
+/// # Errors
+/// When the database fails or a delta cannot be read.
+pub async fn snapshot_chain(
+    conn: Conn<'_>,
+    snapshot_nid: i64,
+) -> Result<Vec<SnapshotRow>, StorageError> {
+    let chain = sql!(
+        conn,
+        all::<RawSnapshot>,
+        "WITH RECURSIVE chain(snapshot_nid, room_nid, base_nid, hops, delta) AS (
+             SELECT snapshot_nid, room_nid, base_nid, hops, delta
+             FROM state_snapshots WHERE snapshot_nid = $1
+             UNION ALL
+             SELECT s.snapshot_nid, s.room_nid, s.base_nid, s.hops, s.delta
+             FROM state_snapshots s JOIN chain c ON s.snapshot_nid = c.base_nid
+         )
+         SELECT snapshot_nid, room_nid, base_nid, hops, delta FROM chain ORDER BY hops DESC",
+        snapshot_nid
+    )?;
+    chain
+        .into_iter()
+        .map(|raw| {
+            Ok(SnapshotRow {
+                snapshot_nid: raw.snapshot_nid,
+                room_nid: raw.room_nid,
+                base_nid: raw.base_nid,
+                hops: raw.hops,
+                delta: delta::unpack(&raw.delta)?,
+            })
+        })
+        .collect()
+}
+
+/// What changed in a room's current state with positions in `(after, up_to]`: the last change of
+/// each key.
+///
+/// # Errors
+/// When the database fails.
+pub async fn state_changes(
+    conn: Conn<'_>,
+    room_nid: i64,
+    after: i64,
+    up_to: i64,
+) -> Result<Vec<(i64, Option<i64>)>, StorageError> {
+    sql!(
+        conn,
+        all::<(i64, Option<i64>)>,
+        "SELECT c.state_key_nid, c.event_nid FROM state_changes c
+         JOIN (SELECT MAX(position) AS position FROM state_changes
+               WHERE room_nid = $1 AND position > $2 AND position <= $3
+               GROUP BY state_key_nid) l ON l.position = c.position",
+        room_nid,
+        after,
+        up_to
+    )
+}
+
+/// One person's memberships.
+///
+/// # Errors
+/// When the database fails.
+pub async fn memberships_of(
+    conn: Conn<'_>,
+    user_nid: i64,
+) -> Result<Vec<StoredMembership>, StorageError> {
+    sql!(
+        conn,
+        all::<StoredMembership>,
+        "SELECT room_nid, user_nid, membership, event_nid, position FROM memberships
+         WHERE user_nid = $1 ORDER BY room_nid",
+        user_nid
+    )
+}
+
+/// A room's memberships.
+///
+/// # Errors
+/// When the database fails.
+pub async fn memberships_in(
+    conn: Conn<'_>,
+    room_nid: i64,
+) -> Result<Vec<StoredMembership>, StorageError> {
+    sql!(
+        conn,
+        all::<StoredMembership>,
+        "SELECT room_nid, user_nid, membership, event_nid, position FROM memberships
+         WHERE room_nid = $1 ORDER BY user_nid",
+        room_nid
+    )
+}
+
+/// One person's membership in one room.
+///
+/// # Errors
+/// When the database fails.
+pub async fn membership(
+    conn: Conn<'_>,
+    room_nid: i64,
+    user_nid: i64,
+) -> Result<Option<StoredMembership>, StorageError> {
+    sql!(
+        conn,
+        optional::<StoredMembership>,
+        "SELECT room_nid, user_nid, membership, event_nid, position FROM memberships
+         WHERE room_nid = $1 AND user_nid = $2",
+        room_nid,
+        user_nid
+    )
+}
+
+/// What an invited or knocking person is shown of a room: a JSON array.
+///
+/// # Errors
+/// When the database fails.
+pub async fn stripped_state(
+    conn: Conn<'_>,
+    room_nid: i64,
+    user_nid: i64,
+) -> Result<Option<Vec<u8>>, StorageError> {
+    sql!(
+        conn,
+        scalar::<Vec<u8>>,
+        "SELECT content FROM stripped_states WHERE room_nid = $1 AND user_nid = $2",
+        room_nid,
+        user_nid
+    )
+}
