@@ -9,7 +9,10 @@ use std::ops::Deref;
 
 use crate::driver::Conn;
 use crate::error::StorageError;
-use crate::tables::{events, intern, log, outbox, rooms, staging, state};
+use crate::tables::{
+    account_data, accounts, devices, events, filters, intern, log, outbox, profiles, rooms,
+    staging, state, tokens,
+};
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +96,9 @@ pub enum Refusal {
     /// What the commit wants to change is not there.
     #[error("what was to be changed is not there")]
     Absent,
+    /// There is no room for more of the kind.
+    #[error("there is no room for more")]
+    Full,
 }
 
 /// The error of a commit.
@@ -126,6 +132,18 @@ guards! {
     Intern(intern::Names),
     /// Takes a block of local ids.
     NidBlock(log::NidBlock),
+    /// Makes an account.
+    AccountCreate(accounts::AccountCreate),
+    /// Replaces a password.
+    PasswordSet(accounts::PasswordSet),
+    /// Opens a session on a device.
+    SessionOpen(tokens::SessionOpen),
+    /// Renames a device.
+    DeviceRename(devices::DeviceRename),
+    /// Removes devices with all that belongs to them.
+    DevicesRemove(devices::DevicesRemove),
+    /// Keeps a filter.
+    FilterStore(filters::FilterStore),
 }
 
 /// What a guard found.
@@ -135,6 +153,8 @@ pub enum Outcome {
     Done,
     /// The local ids of names, in the order asked.
     Nids(Vec<i64>),
+    /// The hashes of access tokens that are no longer valid.
+    Tokens(Vec<Vec<u8>>),
 }
 
 macro_rules! rows_of_a_commit {
@@ -209,6 +229,10 @@ rows_of_a_commit! {
     delivered: outbox::OutboxDelivered => outbox::outbox_delivered,
     /// What is remembered of destinations.
     destinations: outbox::DestinationRow => outbox::destination_upsert,
+    /// Changed profile fields.
+    profiles: profiles::ProfileRow => profiles::profile_upsert,
+    /// Changed account data.
+    account_data: account_data::AccountDataRow => account_data::account_data_upsert,
     /// Where followers of the log stand.
     followers: log::FollowerRow => log::follower_upsert,
 }

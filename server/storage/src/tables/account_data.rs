@@ -29,8 +29,9 @@ pub(crate) async fn account_data_upsert(
     conn: Conn<'_>,
     changed: &[Stamped<'_, AccountDataRow>],
 ) -> Result<(), StorageError> {
-    let changed =
-        last_of_each(changed, |row| (row.user_nid, row.room_nid, row.kind.as_str()));
+    let changed = last_of_each(changed, |row| {
+        (row.user_nid, row.room_nid, row.kind.as_str())
+    });
     rows!(
         conn,
         execute,

@@ -106,7 +106,9 @@ impl DevicesRemove {
             self.device_ids,
             |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
         )?;
-        Ok(Outcome::Tokens(revoked.into_iter().map(|(hash,)| hash).collect()))
+        Ok(Outcome::Tokens(
+            revoked.into_iter().map(|(hash,)| hash).collect(),
+        ))
     }
 
     async fn keys_delete(&self, mut conn: Conn<'_>) -> Result<(), StorageError> {
@@ -145,10 +147,7 @@ impl DevicesRemove {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn device_list(
-    conn: Conn<'_>,
-    user_nid: i64,
-) -> Result<Vec<StoredDevice>, StorageError> {
+pub async fn device_list(conn: Conn<'_>, user_nid: i64) -> Result<Vec<StoredDevice>, StorageError> {
     sql!(
         conn,
         all::<StoredDevice>,

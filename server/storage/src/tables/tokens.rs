@@ -32,7 +32,8 @@ impl SessionOpen {
             conn.again(),
             scalar::<i64>,
             "SELECT user_nid FROM accounts
-             WHERE user_nid = $1 AND NOT deactivated AND password_hash = COALESCE($2, password_hash)",
+             WHERE user_nid = $1 AND NOT deactivated
+             AND COALESCE($2, password_hash, '') = COALESCE(password_hash, '')",
             self.user_nid,
             self.password_hash.as_deref()
         )?;
