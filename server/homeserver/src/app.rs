@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use hearth_config::Config;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, http::auth::Authority, rate_limit::RateLimiter};
+use crate::{ambient::Clock, http::auth::Authority, rate_limit::RateLimiter};
 
 /// The process, as handlers see it.
 pub struct App {
+    /// Every setting.
+    pub config: Arc<Config>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How often who may ask for what.

@@ -1,11 +1,14 @@
 //! The client-server API, one file per group of endpoints.
 
-mod versions;
+mod discovery;
 
-use crate::routes::{RateClass, Row, prebuilt};
+use crate::routes::{RateClass, Row, prebuilt, route};
 
 /// The rows of this API.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    vec![prebuilt(RateClass::Read, versions::get_supported_versions)]
+    vec![
+        prebuilt(RateClass::Read, discovery::get_supported_versions),
+        route(RateClass::Read, discovery::discover_homeserver),
+    ]
 }

@@ -1,12 +1,18 @@
 //! The process: HTTP routes over the engine, wiring, tasks, telemetry, start and shutdown.
 
+pub mod ambient;
 pub mod app;
 pub mod client;
-pub mod clock;
+pub mod data_dir;
 pub mod health;
+pub mod homeserver;
 pub mod http;
 pub mod rate_limit;
 pub mod routes;
 pub mod server;
+pub mod signing_key;
+pub mod startup;
 pub mod tasks;
+pub mod telemetry;
 pub mod web;
+pub mod wiring;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary `hearth`.
+
+fn main() -> std::process::ExitCode {
+    hearth::startup::main()
+}

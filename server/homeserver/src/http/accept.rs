@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::Arc,
@@ -83,17 +83,13 @@ pub async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Socke
     Ok(Socket::Tcp(listener, tls))
 }
 
-/// Opens the admin socket, which only the owner of the process may use. The caller holds the lock
-/// of the data directory, so a file that is already there is a leftover.
+/// Opens the admin socket, which only the owner of the process may use.
 ///
 /// # Errors
-/// The directory cannot be written, or the path is too long for a socket.
+/// The directory cannot be written, the path is too long for a socket, or somebody uses it.
 pub fn bind_owner(path: &Path) -> Result<Socket, BindError> {
     let open = || -> io::Result<Socket> {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_leftover(path)?;
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(Socket::Owner(listener, std::fs::metadata(path)?.uid()))
@@ -102,6 +98,21 @@ pub fn bind_owner(path: &Path) -> Result<Socket, BindError> {
         path: path.to_owned(),
         reason,
     })
+}
+
+/// Removes the socket of a process that is gone; anything else in that place stays.
+fn remove_leftover(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Err(io::Error::other("there is a file in its place"))
+        }
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+            Err(io::Error::other("another process listens on it"))
+        }
+        Ok(_) => std::fs::remove_file(path),
+    }
 }
 
 impl Socket {
@@ -187,10 +198,10 @@ impl Accepted {
             Self::Tcp(stream, address, None) => {
                 let peer = Peer::Address(address.ip());
                 let _ = stream.set_nodelay(true);
-                match timeout(head_time, speaks_http2(&stream)).await {
-                    Ok(Ok(true)) => http2(stream, front, peer, tasks).await,
-                    Ok(Ok(false)) => http1(stream, front, peer, head_time, &tasks).await,
-                    Ok(Err(_)) | Err(_) => {}
+                match in_time(speaks_http2(&stream), head_time, &tasks).await {
+                    Some(true) => http2(stream, front, peer, tasks).await,
+                    Some(false) => http1(stream, front, peer, head_time, &tasks).await,
+                    None => {}
                 }
             }
             Self::Tcp(stream, address, Some(tls)) => {
@@ -207,6 +218,18 @@ impl Accepted {
                 }
             }
         }
+    }
+}
+
+/// What has to happen before the first request: it gets its time, but does not hold up the end.
+async fn in_time<T>(
+    start: impl Future<Output = io::Result<T>>,
+    time: Duration,
+    tasks: &Tasks,
+) -> Option<T> {
+    tokio::select! {
+        started = timeout(time, start) => started.ok()?.ok(),
+        () = tasks.stopping().cancelled() => None,
     }
 }
 

@@ -166,7 +166,8 @@ impl Front {
         let handled = AssertUnwindSafe(async { (row.handler)(call).await })
             .catch_unwind()
             .await;
-        handled.unwrap_or_else(|panic| Err(RouteError::fault(panic_message(&*panic))))
+        // Its message may quote what people wrote; the panic hook has logged the place.
+        handled.unwrap_or_else(|_| Err(RouteError::fault("a handler panicked")))
     }
 
     fn take_rate(&self, class: RateClass, caller: &Caller) -> Result<(), RouteError> {
@@ -230,13 +231,4 @@ fn without_body(response: Response<Body>) -> Response<Body> {
             .insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     }
     Response::from_parts(parts, Body::default())
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!(
-        "a handler panicked: {}",
-        text.unwrap_or("without a message")
-    )
 }

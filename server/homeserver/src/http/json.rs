@@ -1,5 +1,7 @@
 //! From bytes to a typed request, and, when that fails, to a refusal that names the field.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::Bytes;
 use hearth_types::ruma::api::{
     IncomingRequest,
@@ -24,7 +26,17 @@ pub fn parse<R: IncomingRequest>(
     *view.method_mut() = request.method().clone();
     *view.uri_mut() = request.uri().clone();
     *view.headers_mut() = request.headers().clone();
-    R::try_from_http_request_inner(view, &args).map_err(|error| refusal(&error, request.body()))
+    // ruma's deserializers index and unwrap in places; a request must not gain anything by that.
+    let parsed = catch_unwind(AssertUnwindSafe(|| {
+        R::try_from_http_request_inner(view, &args)
+    }));
+    match parsed {
+        Ok(parsed) => parsed.map_err(|error| refusal(&error, request.body())),
+        Err(_) => {
+            let message = "The request lacks a field that this endpoint needs";
+            Err(RouteError::refuse(Code::BAD_JSON, message))
+        }
+    }
 }
 
 fn refusal(error: &DeserializationError, body: &[u8]) -> RouteError {

@@ -94,6 +94,19 @@ impl Resource {
     }
 }
 
+impl From<hearth_config::Resource> for Resource {
+    fn from(resource: hearth_config::Resource) -> Self {
+        match resource {
+            hearth_config::Resource::Client => Self::Client,
+            hearth_config::Resource::Federation => Self::Federation,
+            hearth_config::Resource::Media => Self::Media,
+            hearth_config::Resource::Keys => Self::Keys,
+            hearth_config::Resource::Admin => Self::Admin,
+            hearth_config::Resource::Web => Self::Web,
+        }
+    }
+}
+
 /// One call of a handler, with everything that the dispatcher found out.
 #[derive(Debug)]
 pub struct Call {

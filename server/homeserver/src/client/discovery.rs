@@ -1,15 +1,18 @@
-//! What this server can do, for clients that decide before they sign in.
+//! Where this server is and what it can do, for clients that have not signed in yet.
 
 use std::sync::Arc;
 
-use hearth_types::client::discovery::get_supported_versions;
+use hearth_types::client::discovery::{
+    discover_homeserver::{self, HomeserverInfo},
+    get_supported_versions,
+};
 use http::{Response, StatusCode};
 use serde_json::json;
 
 use crate::{
     app::App,
     http::{
-        auth::MaybeUser,
+        auth::{Anyone, MaybeUser},
         body::Body,
         error::{RouteError, json_response},
     },
@@ -32,4 +35,16 @@ pub(super) async fn get_supported_versions(
     // Clients want the object even where it is empty, which ruma would leave out.
     let body = json!({ "versions": VERSIONS, "unstable_features": {} });
     Ok(json_response(StatusCode::OK, &body))
+}
+
+/// `GET /.well-known/matrix/client`
+pub(super) async fn discover_homeserver(
+    app: Arc<App>,
+    _caller: Anyone,
+    _request: discover_homeserver::Request,
+) -> Result<discover_homeserver::Response, RouteError> {
+    let base_url = app.config.public_url().as_str().to_owned();
+    Ok(discover_homeserver::Response::new(HomeserverInfo::new(
+        base_url,
+    )))
 }

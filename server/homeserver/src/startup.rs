@@ -1,0 +1,105 @@
+//! From the command line to a running process, and to its end.
+
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::Parser;
+use hearth_config::{Config, ConfigError, Override};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    ambient::{SystemClock, SystemEntropy},
+    homeserver::{Homeserver, StartError, Surroundings},
+    telemetry,
+};
+
+/// A federated Matrix homeserver.
+#[derive(Debug, Parser)]
+#[command(name = "hearth", version, about)]
+pub struct Arguments {
+    /// The configuration file (TOML).
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A setting that outranks file and environment, such as server.name=example.org.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+}
+
+/// Why the process ends other than by request.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    #[error("stopped because {0}")]
+    Task(String),
+    #[error("stopped before everything had ended: {0}")]
+    Unfinished(String),
+}
+
+/// How long requests and writes under way may take at the end.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Runs the process; what goes wrong is one sentence on standard error and exit code 1.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // There may be nobody to read it; the exit code says enough then.
+            let _ = writeln!(std::io::stderr(), "hearth: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = Config::load(arguments.config.as_deref(), &arguments.overrides)?;
+    telemetry::start(&config.log);
+    telemetry::log_panics();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(serve(config));
+    // What has not ended by now was waited for long enough.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let name = config.server.name.to_string();
+    let without_effect = config.without_effect.join(", ");
+    if !without_effect.is_empty() {
+        tracing::warn!(
+            settings = without_effect,
+            "nothing acts on these settings yet"
+        );
+    }
+    let surroundings = Surroundings {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    };
+    let homeserver = Homeserver::start(config, surroundings).await?;
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, name, addresses = ?homeserver.addresses(), "ready");
+    let failure = tokio::select! {
+        failure = homeserver.failed() => Some(failure),
+        _ = interrupted.recv() => None,
+        _ = terminated.recv() => None,
+    };
+    tracing::info!("stopping");
+    let stopped = tokio::select! {
+        stopped = homeserver.stop(PATIENCE) => stopped,
+        // Asked twice: at once, then.
+        _ = interrupted.recv() => Ok(()),
+    };
+    match (failure, stopped) {
+        (Some(failure), _) => Err(Failure::Task(failure)),
+        (None, Ok(())) => Ok(()),
+        (None, Err(left)) => Err(Failure::Unfinished(format!("{left:?}"))),
+    }
+}

@@ -1,0 +1,206 @@
+//! What happens to connections: slow ones, too many of them, TLS, HTTP/2, and the end.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hearth::http::tls;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::harness::{Listener, Setting, listen, usual};
+
+const SOON: Duration = Duration::from_secs(5);
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut rest)).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
+    let head_time = Duration::from_millis(200);
+    let server = listen(Setting {
+        head_time,
+        ..Setting::default()
+    })
+    .await;
+    for start in ["", "GET / HTT", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        assert!(is_closed(&mut stream).await, "{start:?}");
+    }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_wait_for_a_free_place() {
+    let server = listen(Setting {
+        connections_max: 1,
+        ..Setting::default()
+    })
+    .await;
+    let first = TcpStream::connect(server.address).await.unwrap();
+    // Let the first be accepted before the second comes.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let waiting = server.get("/health/live");
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(
+        timeout(Duration::from_millis(200), waiting.as_mut())
+            .await
+            .is_err()
+    );
+    drop(first);
+    assert_eq!(timeout(SOON, waiting).await.unwrap().status, 200);
+}
+
+struct Certificates {
+    folder: tempfile::TempDir,
+    roots: RootCertStore,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["one.test".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("tls.crt"), made.cert.pem()).unwrap();
+        std::fs::write(
+            folder.path().join("tls.key"),
+            made.signing_key.serialize_pem(),
+        )
+        .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from(made.cert.der().to_vec()))
+            .unwrap();
+        Self { folder, roots }
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn listen(&self) -> Listener {
+        let tls = tls::acceptor(&self.file("tls.crt"), &self.file("tls.key")).unwrap();
+        listen(Setting {
+            tls: Some(tls),
+            ..Setting::default()
+        })
+        .await
+    }
+
+    async fn connect(&self, server: &Listener, alpn: &[u8]) -> TlsStream<TcpStream> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = "one.test".try_into().unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap()
+    }
+}
+
+fn live() -> Request<Empty<Bytes>> {
+    Request::get("https://one.test/health/live")
+        .header("host", "one.test")
+        .body(Empty::new())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn tls_speaks_http1_and_http2() {
+    let certificates = Certificates::new();
+    let server = certificates.listen().await;
+
+    let stream = certificates.connect(&server, b"http/1.1").await;
+    let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    server
+        .tasks
+        .spawn("client", async { drop(connection.await) });
+    assert_eq!(send.send_request(live()).await.unwrap().status(), 200);
+
+    let stream = certificates.connect(&server, b"h2").await;
+    let (mut send, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    server
+        .tasks
+        .spawn("client", async { drop(connection.await) });
+    let (one, two) = tokio::join!(send.clone().send_request(live()), send.send_request(live()));
+    assert_eq!(one.unwrap().status(), 200);
+    let body = two.unwrap().into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, r#"{"status":"live"}"#);
+}
+
+#[tokio::test]
+async fn a_plain_listener_speaks_http2_to_those_who_start_with_it() {
+    let server = usual().await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut send, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    server
+        .tasks
+        .spawn("client", async { drop(connection.await) });
+    assert_eq!(send.send_request(live()).await.unwrap().status(), 200);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named() {
+    let (one, two) = (Certificates::new(), Certificates::new());
+    let refused = |certificate: &Path, key: &Path| match tls::acceptor(certificate, key) {
+        Ok(_) => panic!("accepted"),
+        Err(error) => error.to_string(),
+    };
+    let (certificate, key) = (one.file("tls.crt"), one.file("tls.key"));
+    for (sentence, word) in [
+        (refused(&one.file("none"), &key), "cannot read"),
+        (refused(&key, &key), "holds no certificate"),
+        (refused(&certificate, &certificate), "holds no private key"),
+        (
+            refused(&certificate, &two.file("tls.key")),
+            "cannot be used",
+        ),
+    ] {
+        assert!(sentence.contains(word), "{sentence}");
+        assert!(
+            sentence.contains(&one.folder.path().display().to_string()),
+            "{sentence}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn at_the_end_long_polls_are_answered_and_nothing_new_is_accepted() {
+    let server = usual().await;
+    let poll = server.get("/_matrix/client/v3/wait");
+    let mut poll = std::pin::pin!(poll);
+    assert!(
+        timeout(Duration::from_millis(200), poll.as_mut())
+            .await
+            .is_err()
+    );
+    // A connection that idles between requests does not hold up the end either.
+    let _idle = TcpStream::connect(server.address).await.unwrap();
+
+    let (answer, finished) = tokio::join!(poll, server.tasks.finish(SOON));
+    assert_eq!(answer.json()["woken"], true);
+    assert_eq!(finished, Ok(()));
+    assert!(TcpStream::connect(server.address).await.is_err());
+}

@@ -1,0 +1,314 @@
+//! A listener with a few routes of its own, and a client that sends exactly what it is told.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use hearth::{
+    ambient::SystemClock,
+    app::App,
+    http::{
+        accept::{Bounds, Socket, bind},
+        auth::{Anyone, Authority, Server, User},
+        body::{Body, BodyTime},
+        dispatch::{Front, RequestIds},
+        error::{Code, RouteError, json_response},
+    },
+    rate_limit::RateLimiter,
+    routes::{self, Call, RateClass, Resource, Router, Row, prebuilt, raw},
+    tasks::Tasks,
+    web::WebClient,
+};
+use hearth_config::Config;
+use hearth_types::{
+    client::{account::whoami, config::set_global_account_data, session::login},
+    federation::authentication::ServerSignatures,
+    ruma::{
+        OwnedServerName,
+        api::auth_scheme::{AccessToken, NoAuthentication},
+    },
+};
+use http::{Method, Request, Response, StatusCode, request::Parts};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Semaphore,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// How a test listener differs from the usual.
+pub(crate) struct Setting {
+    pub(crate) connections_max: usize,
+    pub(crate) head_time: Duration,
+    pub(crate) body_time: BodyTime,
+    pub(crate) rate_limiter: RateLimiter,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) trusted_proxies: Vec<&'static str>,
+    pub(crate) resources: Vec<Resource>,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        let second = Duration::from_secs(10);
+        Self {
+            connections_max: 100,
+            head_time: second,
+            body_time: BodyTime {
+                idle: second,
+                total: second,
+            },
+            rate_limiter: RateLimiter::off(),
+            tls: None,
+            trusted_proxies: Vec::new(),
+            resources: Resource::ALL.to_vec(),
+        }
+    }
+}
+
+/// A running listener.
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    pub(crate) tasks: Tasks,
+}
+
+pub(crate) async fn listen(setting: Setting) -> Listener {
+    let tasks = Tasks::new();
+    let text = "[server]\nname = \"one.test\"\n[[listener]]\nbind = \"127.0.0.1:0\"\n";
+    let config = Config::from_layers(Some(("test.toml".as_ref(), text)), &[], &[]).unwrap();
+    let app = Arc::new(App {
+        config: Arc::new(config),
+        clock: Arc::new(SystemClock),
+        rate_limiter: setting.rate_limiter,
+        authority: Arc::new(OneToken),
+        stopping: tasks.stopping().clone(),
+    });
+    let rows: Arc<[Row]> = routes::table()
+        .into_iter()
+        .chain(rows())
+        .collect::<Vec<_>>()
+        .into();
+    let front = Front {
+        app,
+        router: Router::new(rows, &setting.resources).unwrap(),
+        web: setting
+            .resources
+            .contains(&Resource::Web)
+            .then(WebClient::embedded),
+        trusted_proxies: setting
+            .trusted_proxies
+            .iter()
+            .map(|r| r.parse().unwrap())
+            .collect(),
+        body_time: setting.body_time,
+        request_ids: RequestIds::new("test".to_owned()),
+    };
+    let bounds = Bounds {
+        connections: Arc::new(Semaphore::new(setting.connections_max)),
+        head_time: setting.head_time,
+    };
+    let socket: Socket = bind("127.0.0.1:0".parse().unwrap(), setting.tls)
+        .await
+        .unwrap();
+    let address = socket.address().unwrap();
+    tasks.spawn_critical(
+        "listener",
+        socket.serve(Arc::new(front), bounds, tasks.clone()),
+    );
+    Listener { address, tasks }
+}
+
+pub(crate) async fn usual() -> Listener {
+    listen(Setting::default()).await
+}
+
+/// Knows one token and one signature.
+struct OneToken;
+
+impl Authority for OneToken {
+    fn user<'a>(
+        &'a self,
+        token: &'a str,
+        _parts: &'a Parts,
+        address: IpAddr,
+    ) -> BoxFuture<'a, Result<User, RouteError>> {
+        let user = User {
+            user_id: "@alice:one.test".try_into().unwrap(),
+            device_id: Some("DEVICE".into()),
+            is_guest: false,
+            address,
+        };
+        let known = (token == "good+token").then_some(user);
+        async { known.ok_or_else(|| RouteError::unknown_token(true)) }.boxed()
+    }
+
+    fn server<'a>(
+        &'a self,
+        request: &'a Request<Bytes>,
+    ) -> BoxFuture<'a, Result<OwnedServerName, RouteError>> {
+        let signed = request
+            .headers()
+            .get("authorization")
+            .is_some_and(|v| v == "X-Matrix two");
+        let refused = || RouteError::refuse(Code::UNAUTHORIZED, "not signed");
+        async move {
+            signed
+                .then(|| "two.test".try_into().unwrap())
+                .ok_or_else(refused)
+        }
+        .boxed()
+    }
+}
+
+/// Routes that show what the dispatcher does.
+fn rows() -> Vec<Row> {
+    let read = RateClass::Read;
+    vec![
+        prebuilt(read, whoami),
+        prebuilt(RateClass::Login, login),
+        prebuilt(read, set_global_account_data).limit(100),
+        raw::<NoAuthentication, _, _>(Method::GET, "/_matrix/client/v3/wait", "wait", read, wait),
+        raw::<NoAuthentication, _, _>(Method::GET, "/_matrix/client/v3/panic", "panic", read, bug),
+        raw::<NoAuthentication, _, _>(Method::POST, "/_matrix/client/v3/echo", "echo", read, echo)
+            .limit(1_000),
+        raw::<NoAuthentication, _, _>(Method::POST, "/_matrix/media/v3/bytes", "bytes", read, echo)
+            .bytes(),
+        raw::<ServerSignatures, _, _>(Method::PUT, "/_matrix/federation/v1/x", "x", read, peer),
+        raw::<AccessToken, _, _>(
+            Method::GET,
+            "/_matrix/client/v3/mine/{id}",
+            "mine",
+            read,
+            mine,
+        ),
+    ]
+}
+
+type Answer = Result<Response<Body>, RouteError>;
+
+fn ok(body: &Value) -> Answer {
+    Ok(json_response(StatusCode::OK, body))
+}
+
+async fn whoami(_: Arc<App>, user: User, _: whoami::v3::Request) -> Answer {
+    ok(&json!({ "user_id": user.user_id, "address": user.address }))
+}
+
+async fn login(
+    _: Arc<App>,
+    caller: hearth::http::auth::MaybeUser,
+    request: login::v3::Request,
+) -> Answer {
+    ok(&json!({ "device_id": request.device_id, "address": caller.address }))
+}
+
+async fn set_global_account_data(
+    _: Arc<App>,
+    _: User,
+    request: set_global_account_data::v3::Request,
+) -> Answer {
+    ok(&json!({ "user_id": request.user_id, "type": request.event_type.to_string() }))
+}
+
+/// Answers only when the process ends, as a long-poll does.
+async fn wait(_: Anyone, call: Call) -> Answer {
+    call.app.stopping.cancelled().await;
+    ok(&json!({ "woken": true }))
+}
+
+async fn bug(_: Anyone, call: Call) -> Answer {
+    let nothing: [u8; 0] = [];
+    ok(&json!(nothing[call.path_args.len()]))
+}
+
+async fn echo(caller: Anyone, call: Call) -> Answer {
+    let body = String::from_utf8_lossy(call.request.body()).into_owned();
+    ok(&json!({ "body": body, "address": caller.address }))
+}
+
+async fn peer(server: Server, _: Call) -> Answer {
+    ok(&json!({ "origin": server.name }))
+}
+
+async fn mine(user: User, call: Call) -> Answer {
+    ok(&json!({ "user_id": user.user_id, "id": call.path_args[0] }))
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub(crate) fn errcode(&self) -> String {
+        self.json()["errcode"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then(|| value.to_owned())
+        })
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("no reply: {text:?}"));
+        let status = head[9..12].parse().unwrap();
+        Self {
+            status,
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+}
+
+impl Listener {
+    /// Sends these bytes and reads until the server closes.
+    pub(crate) async fn exchange(&self, bytes: &[u8]) -> Reply {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer))
+            .await
+            .expect("an answer in time")
+            .unwrap();
+        Reply::parse(&answer)
+    }
+
+    /// Sends one request and closes.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Reply {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        for header in headers {
+            text.push_str(&format!("{header}\r\n"));
+        }
+        text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        self.exchange(text.as_bytes()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], "").await
+    }
+}

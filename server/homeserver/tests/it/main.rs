@@ -1,0 +1,10 @@
+//! The process over real sockets.
+
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod requests;
