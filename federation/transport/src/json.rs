@@ -1,0 +1,14 @@
+//! Reading JSON of strangers.
+
+use serde::Deserialize;
+
+/// Reads a value; the error is a sentence that names the field and the rule.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let field = error.path().to_string();
+        format!("field `{field}`: {}", error.into_inner())
+    })?;
+    deserializer.end().map_err(|error| error.to_string())?;
+    Ok(value)
+}

@@ -1,0 +1,199 @@
+use super::*;
+
+const GOOD: &str =
+    r#"X-Matrix origin="one.test",destination="two.test:8448",key="ed25519:a_1",sig="c2ln""#;
+
+fn parsed() -> XMatrix {
+    XMatrix {
+        origin: "one.test".try_into().unwrap(),
+        destination: "two.test:8448".try_into().unwrap(),
+        key_id: "ed25519:a_1".try_into().unwrap(),
+        signature: "c2ln".to_owned(),
+    }
+}
+
+#[test]
+fn every_permitted_spelling_is_read_the_same() {
+    let spellings = [
+        GOOD,
+        r#"x-matrix origin="one.test",destination="two.test:8448",key="ed25519:a_1",sig="c2ln""#,
+        r#"X-MATRIX    SIG="c2ln" , Key="ed25519:a_1"	,	destination="two.test:8448",ORIGIN="one.test""#,
+        "X-Matrix origin=one.test,destination=two.test:8448,key=ed25519:a_1,sig=c2ln",
+        r#"X-Matrix origin=one.test, destination="two.test:8448", key=ed25519:a_1, sig="c2ln""#,
+        r#"X-Matrix origin="o\ne.te\st",destination="two.test\:8448",key="ed25519:a_1",sig="c2ln""#,
+        r#"X-Matrix origin = "one.test", destination="two.test:8448",key="ed25519:a_1",sig="c2ln""#,
+        r#"X-Matrix ,,origin="one.test",,destination="two.test:8448",key="ed25519:a_1",sig="c2ln","#,
+        r#"X-Matrix x="a,\"b=c",origin="one.test",destination="two.test:8448",key="ed25519:a_1",sig="c2ln",y=z"#,
+        "X-Matrix\torigin=one.test,destination=two.test:8448,key=ed25519:a_1,sig=c2ln  ",
+    ];
+    for spelling in spellings {
+        assert_eq!(
+            XMatrix::parse(spelling.as_bytes()),
+            Ok(parsed()),
+            "{spelling}"
+        );
+    }
+    let padded = XMatrix::parse(GOOD.replace(r#""c2ln""#, "c2+/c2ln==").as_bytes()).unwrap();
+    assert_eq!(padded.signature, "c2+/c2ln==");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let without = |name: &str| {
+        let kept = GOOD[9..].split(',').filter(|p| !p.starts_with(name));
+        format!("X-Matrix {}", kept.collect::<Vec<_>>().join(","))
+    };
+    let cases = [
+        (String::new(), XMatrixError::OtherScheme),
+        ("Bearer abc".to_owned(), XMatrixError::OtherScheme),
+        ("X-Matrixorigin=a".to_owned(), XMatrixError::OtherScheme),
+        ("X-Matrix".to_owned(), XMatrixError::Missing("origin")),
+        (without("origin"), XMatrixError::Missing("origin")),
+        (without("destination"), XMatrixError::Missing("destination")),
+        (without("key"), XMatrixError::Missing("key")),
+        (without("sig"), XMatrixError::Missing("sig")),
+        (
+            format!("{GOOD},origin=evil.test"),
+            XMatrixError::Repeated("origin"),
+        ),
+        (format!("{GOOD},SIG=x"), XMatrixError::Repeated("sig")),
+        (
+            GOOD.replace("one.test", "one test"),
+            XMatrixError::Invalid("origin"),
+        ),
+        (
+            GOOD.replace("one.test", ""),
+            XMatrixError::Invalid("origin"),
+        ),
+        (
+            GOOD.replace(":8448", ":99999"),
+            XMatrixError::Invalid("destination"),
+        ),
+        (
+            GOOD.replace("ed25519:a_1", "nonsense"),
+            XMatrixError::Invalid("key"),
+        ),
+        (
+            format!("{GOOD};x=y"),
+            XMatrixError::Syntax("parameters must be separated by commas"),
+        ),
+        (
+            GOOD[..GOOD.len() - 1].to_owned(),
+            XMatrixError::Syntax("a quoted value must end with a quote"),
+        ),
+        (
+            format!(r#"{GOOD},x="\"#),
+            XMatrixError::Syntax("a quoted value must end with a quote"),
+        ),
+        (
+            format!("{GOOD},x"),
+            XMatrixError::Syntax("a parameter must have a value"),
+        ),
+        (
+            format!("{GOOD}{}", ",x=y".repeat(13)),
+            XMatrixError::Syntax("there are too many parameters"),
+        ),
+        (
+            format!("{GOOD}{}", " ".repeat(2_048)),
+            XMatrixError::TooLong,
+        ),
+    ];
+    for (header, error) in cases {
+        assert_eq!(XMatrix::parse(header.as_bytes()), Err(error), "{header}");
+    }
+    assert_eq!(
+        XMatrix::parse(b"X-Matrix origin=\xff"),
+        Err(XMatrixError::Syntax("the header must be text"))
+    );
+}
+
+#[test]
+fn no_piece_or_mutation_of_a_header_panics() {
+    for end in 0..=GOOD.len() {
+        let _ = XMatrix::parse(&GOOD.as_bytes()[..end]);
+    }
+    for at in 0..GOOD.len() {
+        for byte in 0..=u8::MAX {
+            let mut header = GOOD.as_bytes().to_vec();
+            header[at] = byte;
+            let _ = XMatrix::parse(&header);
+        }
+    }
+}
+
+fn request<'a>(origin: &'a ServerName, destination: &'a ServerName) -> SignedRequest<'a> {
+    let uri = "/_matrix/federation/v1/send/1?a=%20b&c";
+    SignedRequest {
+        method: "PUT",
+        uri,
+        origin,
+        destination,
+        content: br#"{"b":1, "a":"\u0041"}"#,
+    }
+}
+
+#[test]
+fn what_we_sign_is_what_the_other_side_checks() {
+    let key = SigningKey::from_seed("a_1", &[7; 32]).unwrap();
+    let (one, two) = (parsed().origin, parsed().destination);
+    let sent = request(&one, &two);
+    let header = sent.authorization(&key).unwrap();
+    let read = XMatrix::parse(header.as_bytes()).unwrap();
+    assert_eq!((&read.origin, &read.destination), (&one, &two));
+    assert_eq!(read.key_id, key.id());
+
+    let verified = |request: SignedRequest<'_>| {
+        request
+            .is_signed_by(&key.verify_key(), &read.signature)
+            .unwrap_or(false)
+    };
+    assert!(verified(sent));
+    assert!(
+        verified(SignedRequest {
+            content: br#"{"a":"A","b":1}"#,
+            ..sent
+        }),
+        "same value"
+    );
+    assert!(!verified(SignedRequest {
+        content: br#"{"a":"A","b":2}"#,
+        ..sent
+    }));
+    assert!(!verified(SignedRequest {
+        content: b"",
+        ..sent
+    }));
+    assert!(!verified(SignedRequest {
+        content: b"not json",
+        ..sent
+    }));
+    assert!(!verified(SignedRequest {
+        method: "POST",
+        ..sent
+    }));
+    assert!(!verified(SignedRequest {
+        uri: "/_matrix/federation/v1/send/1?a=+b&c",
+        ..sent
+    }));
+    assert!(!verified(SignedRequest {
+        origin: &two,
+        ..sent
+    }));
+    assert!(!verified(SignedRequest {
+        destination: &one,
+        ..sent
+    }));
+}
+
+#[test]
+fn the_signed_bytes_are_those_of_the_specification() {
+    let (one, two) = (parsed().origin, parsed().destination);
+    let expected = concat!(
+        r#"{"content":{"a":"A","b":1},"destination":"two.test:8448","method":"PUT","#,
+        r#""origin":"one.test","uri":"/_matrix/federation/v1/send/1?a=%20b&c"}"#,
+    );
+    assert_eq!(
+        request(&one, &two).signed_bytes().unwrap(),
+        expected.as_bytes()
+    );
+}
