@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod driver;
 pub mod error;
 pub mod head;
+pub mod inspect;
 mod migrate;
 pub mod nids;
 mod storage;
