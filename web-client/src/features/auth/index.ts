@@ -1,0 +1,3 @@
+export { LoginPage } from "./LoginPage";
+export { RegisterPage } from "./RegisterPage";
+export { PasswordField } from "./PasswordField";

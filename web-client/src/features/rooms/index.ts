@@ -1,0 +1,3 @@
+export { CreateRoomDialog } from "./CreateRoomDialog";
+export { RoomList } from "./RoomList";
+export { RoomPage } from "./RoomPage";

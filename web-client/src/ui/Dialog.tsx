@@ -1,0 +1,42 @@
+import { Dialog as Radix } from "radix-ui";
+import { X } from "lucide-react";
+import type { ReactNode } from "react";
+import { t } from "../i18n";
+import { IconButton } from "./IconButton";
+
+interface DialogProps {
+  readonly isOpen: boolean;
+  readonly onClose: () => void;
+  readonly title: string;
+  readonly description?: string;
+  readonly children: ReactNode;
+}
+
+/**
+ * A modal dialog: traps the focus, closes on Escape and gives the focus back.
+ * The scrim is our own element: Radix's overlay writes a style tag, which the content security policy forbids.
+ */
+export function Dialog({ isOpen, onClose, title, description, children }: DialogProps): ReactNode {
+  return (
+    <Radix.Root open={isOpen} onOpenChange={(open) => !open && onClose()}>
+      <Radix.Portal>
+        <div className="fixed inset-0 z-30 animate-appear bg-scrim backdrop-blur-[2px]" aria-hidden="true" />
+        <Radix.Content
+          className="fixed inset-x-4 top-1/2 z-40 mx-auto max-h-[calc(100dvh-2rem)] max-w-md -translate-y-1/2 animate-appear overflow-y-auto rounded-lg bg-overlay p-6 shadow-overlay"
+          {...(description === undefined ? { "aria-describedby": undefined } : {})}
+        >
+          <div className="mb-1 flex items-start justify-between gap-4">
+            <Radix.Title className="pt-1 text-lg font-semibold text-balance break-words">{title}</Radix.Title>
+            <Radix.Close asChild>
+              <IconButton label={t.app.close} icon={<X />} className="-me-2 -mt-1" />
+            </Radix.Close>
+          </div>
+          {description !== undefined && (
+            <Radix.Description className="text-text-2">{description}</Radix.Description>
+          )}
+          <div className="mt-5">{children}</div>
+        </Radix.Content>
+      </Radix.Portal>
+    </Radix.Root>
+  );
+}
