@@ -2,17 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Time as a parameter.
-pub trait Clock: Send + Sync {
-    /// Milliseconds since the Unix epoch.
-    fn now_ms(&self) -> i64;
-}
-
-/// Randomness as a parameter.
-pub trait Entropy: Send + Sync {
-    /// Fills the whole of `out` with random bytes.
-    fn fill(&self, out: &mut [u8]);
-}
+use hearth_protocol::ambient::{Clock, Entropy};
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,14 +3,23 @@
 use std::sync::Arc;
 
 use hearth_config::Config;
+use hearth_protocol::{ambient::Clock, signing::SigningKey};
+use hearth_storage::Storage;
+use hearth_types::ruma::OwnedServerName;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ambient::Clock, http::auth::Authority, rate_limit::RateLimiter};
+use crate::{http::auth::Authority, rate_limit::RateLimiter};
 
 /// The process, as handlers see it.
 pub struct App {
     /// Every setting.
     pub config: Arc<Config>,
+    /// The database.
+    pub storage: Storage,
+    /// What every id of ours ends in.
+    pub server_name: OwnedServerName,
+    /// What we sign with.
+    pub signing_key: SigningKey,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How often who may ask for what.

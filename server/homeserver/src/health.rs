@@ -28,12 +28,18 @@ async fn live(_caller: Anyone, _call: Call) -> Result<Response<Body>, RouteError
     Ok(json_response(StatusCode::OK, &json!({ "status": "live" })))
 }
 
-/// The process takes requests: it has started wholly and is not about to end. A balancer looks
-/// here to know where to send people.
+/// The process takes requests: it has started wholly, is not about to end, and its database gives
+/// connections. A balancer looks here to know where to send people.
 async fn ready(_caller: Anyone, call: Call) -> Result<Response<Body>, RouteError> {
-    if call.app.stopping.is_cancelled() {
-        let body = json!({ "status": "stopping" });
-        return Ok(json_response(StatusCode::SERVICE_UNAVAILABLE, &body));
-    }
-    Ok(json_response(StatusCode::OK, &json!({ "status": "ready" })))
+    let status = if call.app.stopping.is_cancelled() {
+        "stopping"
+    } else if call.app.storage.read().await.is_err() {
+        "the database does not answer"
+    } else {
+        return Ok(json_response(StatusCode::OK, &json!({ "status": "ready" })));
+    };
+    Ok(json_response(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &json!({ "status": status }),
+    ))
 }

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hearth_config::{Config, sections::Listener};
+use hearth_protocol::ambient::{Clock, Entropy};
 use tokio::sync::Semaphore;
 
 use crate::{
-    ambient::{Clock, Entropy},
     app::App,
     data_dir::{DataDir, DataDirError},
     http::{
@@ -92,6 +92,9 @@ impl Homeserver {
         };
         let app = Arc::new(App {
             config: Arc::clone(&config),
+            storage: wired.storage,
+            server_name: wired.server_name,
+            signing_key: wired.signing_key,
             clock: Arc::clone(&surroundings.clock),
             rate_limiter,
             authority: wired.authority,

@@ -1,14 +1,21 @@
 //! The server-server API, one file per group of endpoints.
 
 mod discovery;
+mod keys;
 
-use crate::routes::{RateClass, Row, route};
+use hearth_types::federation::discovery::get_server_keys;
+
+use crate::routes::{RateClass, Row, raw_of, route};
 
 /// The rows of this API.
 #[must_use]
 pub fn rows() -> Vec<Row> {
+    let read = RateClass::Read;
     vec![
-        route(RateClass::Read, discovery::discover_homeserver),
-        route(RateClass::Read, discovery::get_server_version),
+        route(read, discovery::discover_homeserver),
+        route(read, discovery::get_server_version),
+        raw_of::<get_server_keys::v2::Request, _, _>(read, keys::get_server_keys)
+            .also("/_matrix/key/v2/server/")
+            .also("/_matrix/key/v2/server/{key_id}"),
     ]
 }

@@ -14,8 +14,7 @@ use base64::{
     Engine,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-
-use crate::ambient::Entropy;
+use hearth_protocol::{ambient::Entropy, signing::SigningKey};
 
 /// Why the key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,55 +40,43 @@ pub enum SigningKeyError {
     Guessable(PathBuf),
 }
 
-/// A key as it stands in its file.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyFile {
-    /// The part of the key id after `ed25519:`.
-    pub version: String,
-    /// The secret.
-    pub seed: [u8; 32],
-}
-
-impl std::fmt::Debug for KeyFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyFile")
-            .field("version", &self.version)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Reads the key. `None` where there is no file.
 ///
 /// # Errors
 /// The file cannot be read, is damaged, or holds a key that is no secret.
-pub fn read(path: &Path) -> Result<Option<KeyFile>, SigningKeyError> {
+pub fn read(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(reason) => return Err(file_error("read", path, reason)),
     };
-    let key = str::from_utf8(&text).ok().and_then(parse);
-    let key = key.ok_or_else(|| SigningKeyError::Damaged(path.to_owned()))?;
-    if key.seed.iter().all(|byte| *byte == key.seed[0]) {
+    let damaged = || SigningKeyError::Damaged(path.to_owned());
+    let (version, seed) = str::from_utf8(&text)
+        .ok()
+        .and_then(parse)
+        .ok_or_else(damaged)?;
+    if seed.iter().all(|byte| *byte == seed[0]) {
         return Err(SigningKeyError::Guessable(path.to_owned()));
     }
-    Ok(Some(key))
+    SigningKey::from_seed(version, &seed)
+        .map(Some)
+        .map_err(|_| damaged())
 }
 
 /// Makes a new key and its file, which only we can read and which is whole or not there.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn create(path: &Path, entropy: &dyn Entropy) -> Result<KeyFile, SigningKeyError> {
+pub fn create(path: &Path, entropy: &dyn Entropy) -> Result<SigningKey, SigningKeyError> {
     let mut seed = [0; 32];
     entropy.fill(&mut seed);
     let mut version = [0; 3];
     entropy.fill(&mut version);
     let [a, b, c] = version;
-    let key = KeyFile {
-        version: format!("a_{a:02x}{b:02x}{c:02x}"),
-        seed,
-    };
+    let version = format!("a_{a:02x}{b:02x}{c:02x}");
+    let failed = |reason| file_error("write", path, reason);
+    let key =
+        SigningKey::from_seed(&version, &seed).map_err(|error| failed(io::Error::other(error)))?;
     let write = || -> io::Result<()> {
         let unfinished = path.with_extension("key.new");
         let mut options = File::options();
@@ -99,14 +86,12 @@ pub fn create(path: &Path, entropy: &dyn Entropy) -> Result<KeyFile, SigningKeyE
             .write(true)
             .mode(0o600)
             .open(&unfinished)?;
-        file.write_all(
-            format!("ed25519 {} {}\n", key.version, BASE64.encode(key.seed)).as_bytes(),
-        )?;
+        file.write_all(format!("ed25519 {version} {}\n", BASE64.encode(seed)).as_bytes())?;
         file.sync_all()?;
         fs::rename(&unfinished, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
-    write().map_err(|reason| file_error("write", path, reason))?;
+    write().map_err(failed)?;
     Ok(key)
 }
 
@@ -118,19 +103,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-fn parse(text: &str) -> Option<KeyFile> {
+fn parse(text: &str) -> Option<(&str, [u8; 32])> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let ["ed25519", version, seed] = words[..] else {
         return None;
     };
-    let is_version = version
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let seed = BASE64.decode(seed).ok()?.try_into().ok()?;
-    is_version.then(|| KeyFile {
-        version: version.to_owned(),
-        seed,
-    })
+    Some((version, BASE64.decode(seed).ok()?.try_into().ok()?))
 }
 
 fn file_error(action: &'static str, path: &Path, reason: io::Error) -> SigningKeyError {
@@ -152,9 +130,13 @@ mod tests {
     fn a_new_key_is_read_back_and_is_for_our_eyes_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("signing.key");
-        assert_eq!(read(&path).unwrap(), None);
+        assert!(read(&path).unwrap().is_none());
         let key = create(&path, &SystemEntropy).unwrap();
-        assert_eq!(read(&path).unwrap(), Some(key));
+        let again = read(&path).unwrap().unwrap();
+        assert_eq!(
+            (again.id(), again.verify_key()),
+            (key.id(), key.verify_key())
+        );
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -164,7 +146,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let one = create(&folder.path().join("1"), &SystemEntropy).unwrap();
         let two = create(&folder.path().join("2"), &SystemEntropy).unwrap();
-        assert!(one.seed != two.seed && one.version != two.version);
+        assert!(one.verify_key() != two.verify_key() && one.id() != two.id());
     }
 
     #[test]
@@ -191,14 +173,5 @@ mod tests {
             assert!(error.contains(word), "{text}: {error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
-    }
-
-    #[test]
-    fn the_debug_form_hides_the_secret() {
-        let key = KeyFile {
-            version: "a_1".to_owned(),
-            seed: [77; 32],
-        };
-        assert!(!format!("{key:?}").contains("77"));
     }
 }

@@ -1,4 +1,8 @@
 //! The only place that starts tasks, so that shutdown knows every one of them by name.
+//!
+//! The end has two phases. First the tasks that *serve* (listeners, connections) end: what they
+//! have begun still needs the parts behind them. Then the *parts* end: those in the background are
+//! dropped, and the store ends by itself once nobody can hand it anything.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +23,10 @@ pub struct Tasks {
 
 #[derive(Debug, Default)]
 struct Shared {
-    tracker: TaskTracker,
+    serving: TaskTracker,
     stopping: CancellationToken,
+    parts: TaskTracker,
+    closing: CancellationToken,
     state: Mutex<State>,
 }
 
@@ -43,43 +49,61 @@ impl Tasks {
         &self.shared.stopping
     }
 
-    /// Starts a task that may end whenever it likes.
+    /// Starts a task that serves and may end whenever it likes.
     pub fn spawn<F>(&self, name: &'static str, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let running = Running::new(&self.shared, name);
-        self.shared.tracker.spawn(async move {
-            let _running = running;
-            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-                tracing::error!(task = name, "a task panicked");
+        let task = self.guarded(name, task);
+        self.shared.serving.spawn(task);
+    }
+
+    /// Starts a task that serves and without which the process is of no use: it ends only after
+    /// `stopping`; if it ends earlier the process stops and says why.
+    pub fn spawn_critical<F, E>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let task = self.guarded(name, task);
+        self.shared.serving.spawn(async move {
+            match task.await {
+                Some(Ok(())) => shared.ended_early(name),
+                Some(Err(error)) => shared.failed(name, &error.to_string()),
+                None => shared.failed(name, "it panicked"),
             }
         });
     }
 
-    /// Starts a task without which the process is of no use: it ends only after `stopping`; if it
-    /// ends earlier the process stops and says why.
-    pub fn spawn_critical<F, E>(&self, name: &'static str, task: F)
+    /// Starts a part that is dropped when nothing serves any more.
+    pub fn spawn_background<F>(&self, name: &'static str, task: F)
     where
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display + Send,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let closing = self.shared.closing.clone();
+        let task = self.guarded(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = closing.cancelled() => {}
+            }
+        });
+        self.shared.parts.spawn(task);
+    }
+
+    /// Starts a part that everything stands on. It ends by itself once nobody uses it; if it ends
+    /// earlier the process stops and says so.
+    pub fn spawn_store<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
-        let running = Running::new(&self.shared, name);
-        self.shared.tracker.spawn(async move {
-            let _running = running;
-            let ended = AssertUnwindSafe(task).catch_unwind().await;
-            let reason = match ended {
-                Ok(Ok(())) if shared.stopping.is_cancelled() => return,
-                Ok(Ok(())) => "it ended early".to_owned(),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "it panicked".to_owned(),
-            };
-            shared
-                .state()
-                .failure
-                .get_or_insert(format!("the task `{name}` failed: {reason}"));
-            shared.stopping.cancel();
+        let task = self.guarded(name, task);
+        self.shared.parts.spawn(async move {
+            match task.await {
+                Some(()) => shared.ended_early(name),
+                None => shared.failed(name, "it panicked"),
+            }
         });
     }
 
@@ -88,10 +112,36 @@ impl Tasks {
     /// # Errors
     /// The names of those that are still running then, with how many there are of each.
     pub async fn finish(&self, patience: Duration) -> Result<(), BTreeMap<&'static str, usize>> {
-        self.shared.stopping.cancel();
-        self.shared.tracker.close();
-        let waited = tokio::time::timeout(patience, self.shared.tracker.wait()).await;
-        waited.map_err(|_| self.shared.state().running.clone())
+        let shared = &self.shared;
+        let ended = async {
+            shared.stopping.cancel();
+            shared.serving.close();
+            shared.serving.wait().await;
+            shared.closing.cancel();
+            shared.parts.close();
+            shared.parts.wait().await;
+        };
+        let waited = tokio::time::timeout(patience, ended).await;
+        waited.map_err(|_| shared.state().running.clone())
+    }
+
+    /// The task, counted under its name while it lives; `None` if it panicked.
+    fn guarded<F>(
+        &self,
+        name: &'static str,
+        task: F,
+    ) -> impl Future<Output = Option<F::Output>> + use<F>
+    where
+        F: Future + Send + 'static,
+    {
+        let running = Running::new(&self.shared, name);
+        async move {
+            let _running = running;
+            let ended = AssertUnwindSafe(task).catch_unwind().await;
+            ended
+                .inspect_err(|_| tracing::error!(task = name, "a task panicked"))
+                .ok()
+        }
     }
 
     /// Why a critical task ended, if one did.
@@ -113,6 +163,19 @@ where
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended_early(&self, name: &str) {
+        if !self.stopping.is_cancelled() {
+            self.failed(name, "it ended early");
+        }
+    }
+
+    fn failed(&self, name: &str, reason: &str) {
+        self.state()
+            .failure
+            .get_or_insert(format!("the task `{name}` failed: {reason}"));
+        self.stopping.cancel();
     }
 }
 
@@ -154,6 +217,33 @@ mod tests {
         let stopping = tasks.stopping().clone();
         tasks.spawn("obedient", async move { stopping.cancelled().await });
         assert_eq!(tasks.finish(Duration::from_secs(5)).await, Ok(()));
+        assert_eq!(tasks.failure(), None);
+    }
+
+    #[tokio::test]
+    async fn parts_outlive_what_serves_and_the_store_outlives_its_users() {
+        let tasks = Tasks::new();
+        let stopping = tasks.stopping().clone();
+        let (to_background, mut from_requests) = tokio::sync::mpsc::channel(1);
+        let (to_store, mut from_background) = tokio::sync::mpsc::channel(1);
+        let (to_us, from_store) = tokio::sync::oneshot::channel();
+        tasks.spawn_store("store", async move {
+            let kept = from_background.recv().await;
+            assert_eq!(from_background.recv().await, None);
+            to_us.send(kept).unwrap();
+        });
+        tasks.spawn_background("engine", async move {
+            let work: u8 = from_requests.recv().await.unwrap();
+            to_store.send(work).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        tasks.spawn("request", async move {
+            stopping.cancelled().await;
+            to_background.send(7).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        });
+        assert_eq!(tasks.finish(Duration::from_secs(5)).await, Ok(()));
+        assert_eq!(from_store.await, Ok(Some(7)));
         assert_eq!(tasks.failure(), None);
     }
 

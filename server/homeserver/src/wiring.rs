@@ -1,12 +1,18 @@
 //! Where the parts of the server are joined: keys, database, engine, federation.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fs, net::IpAddr, path::Path, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use hearth_config::Config;
-use hearth_types::ruma::OwnedServerName;
+use hearth_config::{Config, DatabaseUrl};
+use hearth_protocol::{
+    ambient::Entropy, room_version::ROOM_VERSIONS, rules_for, signing::SigningKey,
+};
+use hearth_storage::{Options, Storage, StorageError, tables::log::Identity};
+use hearth_types::ruma::{IdParseError, OwnedServerName, ServerName};
 use http::{Request, StatusCode, request::Parts};
+use sha2::{Digest, Sha256};
 
 use crate::{
     data_dir::DataDir,
@@ -25,10 +31,23 @@ pub enum WiringError {
     /// The signing key.
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
+    /// The database.
+    #[error("cannot open the database: {0}")]
+    Storage(#[from] StorageError),
+    /// The server's name.
+    #[error("`server.name` is no name that other servers take: {0}")]
+    ServerName(#[from] IdParseError),
+    /// The default of new rooms.
+    #[error("`rooms.default_version` is {0}, but this server knows the room versions {known}",
+        known = ROOM_VERSIONS.iter().map(|rules| rules.id).collect::<Vec<_>>().join(", "))]
+    RoomVersion(String),
 }
 
 /// What the routes stand on.
 pub(crate) struct Wired {
+    pub(crate) storage: Storage,
+    pub(crate) server_name: OwnedServerName,
+    pub(crate) signing_key: SigningKey,
     pub(crate) authority: Arc<dyn Authority>,
 }
 
@@ -37,20 +56,76 @@ pub(crate) struct Wired {
 /// # Errors
 /// One sentence about the first part that cannot be made.
 pub(crate) async fn wire(
-    _config: &Arc<Config>,
+    config: &Config,
     data_dir: &DataDir,
     surroundings: &Surroundings,
-    _tasks: &Tasks,
+    tasks: &Tasks,
 ) -> Result<Wired, WiringError> {
-    let path = data_dir.file("signing.key");
-    let key = match signing_key::read(&path)? {
-        Some(key) => key,
-        None => signing_key::create(&path, &*surroundings.entropy)?,
-    };
-    tracing::info!(version = key.version, "signing with this key");
+    let version = &config.rooms.default_version;
+    rules_for(version).ok_or_else(|| WiringError::RoomVersion(version.clone()))?;
+    let server_name = ServerName::parse(config.server.name.as_str())?;
+    let (signing_key, storage) =
+        open(config, &data_dir.file("signing.key"), surroundings, tasks).await?;
     Ok(Wired {
+        storage,
+        server_name,
+        signing_key,
         authority: Arc::new(NoAccounts),
     })
+}
+
+/// Opens key and database, which know each other. A key that was made for a database that turns
+/// out to be another's is taken back.
+async fn open(
+    config: &Config,
+    key_path: &Path,
+    surroundings: &Surroundings,
+    tasks: &Tasks,
+) -> Result<(SigningKey, Storage), WiringError> {
+    let known = signing_key::read(key_path)?;
+    let is_new = known.is_none();
+    let key = match known {
+        Some(key) => key,
+        None => signing_key::create(key_path, &*surroundings.entropy)?,
+    };
+    let identity = Identity {
+        server_name: config.server.name.to_string(),
+        signing_key_id: key.id().to_string(),
+        signing_key_fingerprint: STANDARD_NO_PAD
+            .encode(Sha256::digest(key.verify_key().to_bytes())),
+        generation: generation(&*surroundings.entropy),
+        created_at_ms: surroundings.clock.now_ms(),
+    };
+    let opened = match Options::new(&database_url(config)) {
+        Ok(options) => Storage::open(&options, &identity).await,
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok((storage, background)) => {
+            tasks.spawn_store("database writer", background.writer.run());
+            tasks.spawn_store("database checkpoints", background.checkpointer.run());
+            Ok((key, storage))
+        }
+        Err(error) => {
+            if is_new {
+                let _ = fs::remove_file(key_path);
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn database_url(config: &Config) -> String {
+    match config.database_url() {
+        DatabaseUrl::Sqlite(path) => format!("sqlite://{}", path.display()),
+        DatabaseUrl::Postgres(url) => url.expose().to_owned(),
+    }
+}
+
+fn generation(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 9];
+    entropy.fill(&mut bytes);
+    STANDARD_NO_PAD.encode(bytes)
 }
 
 /// Who may call where there are no accounts and no peers: nobody.

@@ -24,6 +24,8 @@ use hearth::{
     web::WebClient,
 };
 use hearth_config::Config;
+use hearth_protocol::signing::SigningKey;
+use hearth_storage::{Options, Storage, tables::log::Identity};
 use hearth_types::{
     client::{account::whoami, config::set_global_account_data, session::login},
     federation::authentication::ServerSignatures,
@@ -74,14 +76,19 @@ impl Default for Setting {
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) tasks: Tasks,
+    _folder: tempfile::TempDir,
 }
 
 pub(crate) async fn listen(setting: Setting) -> Listener {
     let tasks = Tasks::new();
     let text = "[server]\nname = \"one.test\"\n[[listener]]\nbind = \"127.0.0.1:0\"\n";
     let config = Config::from_layers(Some(("test.toml".as_ref(), text)), &[], &[]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let app = Arc::new(App {
+        storage: storage(&folder, &tasks).await,
         config: Arc::new(config),
+        server_name: "one.test".try_into().unwrap(),
+        signing_key: SigningKey::from_seed("a_1", &[7; 32]).unwrap(),
         clock: Arc::new(SystemClock),
         rate_limiter: setting.rate_limiter,
         authority: Arc::new(OneToken),
@@ -119,7 +126,27 @@ pub(crate) async fn listen(setting: Setting) -> Listener {
         "listener",
         socket.serve(Arc::new(front), bounds, tasks.clone()),
     );
-    Listener { address, tasks }
+    Listener {
+        address,
+        tasks,
+        _folder: folder,
+    }
+}
+
+async fn storage(folder: &tempfile::TempDir, tasks: &Tasks) -> Storage {
+    let url = format!("sqlite://{}", folder.path().join("test.db").display());
+    let identity = Identity {
+        server_name: "one.test".to_owned(),
+        signing_key_id: "ed25519:a_1".to_owned(),
+        signing_key_fingerprint: String::new(),
+        generation: "g".to_owned(),
+        created_at_ms: 0,
+    };
+    let options = Options::new(&url).unwrap();
+    let (storage, background) = Storage::open(&options, &identity).await.unwrap();
+    tasks.spawn_store("writer", background.writer.run());
+    tasks.spawn_store("checkpoints", background.checkpointer.run());
+    storage
 }
 
 pub(crate) async fn usual() -> Listener {

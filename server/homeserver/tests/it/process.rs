@@ -203,6 +203,32 @@ fn a_taken_port_is_one_sentence_and_leaves_no_key_behind() {
 }
 
 #[test]
+fn a_database_of_another_server_is_refused_and_left_alone() {
+    let place = Place::new();
+    let config = place.config(free(), "");
+    Running::start(&config).end("-TERM");
+    let key = place.data().join("signing.key");
+    let kept = fs::read(&key).unwrap();
+
+    let renamed = fs::read_to_string(&config)
+        .unwrap()
+        .replace("one.test", "two.test");
+    fs::write(&config, renamed).unwrap();
+    let refused = sentence(&command(&config).output().unwrap());
+    assert!(refused.contains("belongs to one.test"), "{refused}");
+
+    // With its key lost the server would be a stranger to all others: no new key is put in place.
+    let config = place.config(free(), "");
+    fs::remove_file(&key).unwrap();
+    let refused = sentence(&command(&config).output().unwrap());
+    assert!(refused.contains("signing key"), "{refused}");
+    assert!(!key.exists());
+
+    fs::write(&key, kept).unwrap();
+    assert_eq!(Running::start(&config).end("-TERM").0, Some(0));
+}
+
+#[test]
 fn wrong_settings_and_a_damaged_key_are_one_sentence_each() {
     let place = Place::new();
     let refused = |more: &str| sentence(&command(&place.config(free(), more)).output().unwrap());
@@ -210,6 +236,11 @@ fn wrong_settings_and_a_damaged_key_are_one_sentence_each() {
     assert!(
         unknown.contains("databose") && unknown.contains("database"),
         "{unknown}"
+    );
+    let version = refused("[rooms]\ndefault_version = \"99\"\n");
+    assert!(
+        version.contains("99") && version.contains("11, 12"),
+        "{version}"
     );
     let half = refused("tls_cert = \"/nowhere.crt\"\n");
     assert!(half.contains("tls_key"), "{half}");

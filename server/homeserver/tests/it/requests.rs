@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hearth::{http::body::BodyTime, rate_limit::RateLimiter, routes::Resource};
 
+use hearth_protocol::key_document::ServerKeys;
+
 use crate::harness::{Setting, listen, usual};
 
 const TOKEN: &str = "authorization: Bearer good+token";
@@ -396,4 +398,37 @@ async fn every_other_path_shows_the_web_client_under_its_policy() {
         assert!(reply.body.starts_with("<!doctype html>") || reply.body.contains("<html"));
     }
     assert_eq!(server.send("POST", "/", &[], "").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_server_publishes_keys_that_it_signed_with() {
+    let server = usual().await;
+    for path in [
+        "/_matrix/key/v2/server",
+        "/_matrix/key/v2/server/",
+        "/_matrix/key/v2/server/x",
+    ] {
+        let reply = server.get(path).await;
+        let name = "one.test".try_into().unwrap();
+        let keys = ServerKeys::parse(reply.body.as_bytes(), name).unwrap();
+        assert_eq!(
+            keys.verify_keys
+                .keys()
+                .map(|id| id.as_str())
+                .collect::<Vec<_>>(),
+            ["ed25519:a_1"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn capabilities_name_the_room_versions() {
+    let server = usual().await;
+    let reply = server
+        .send("GET", "/_matrix/client/v3/capabilities", &[TOKEN], "")
+        .await
+        .json();
+    let versions = &reply["capabilities"]["m.room_versions"];
+    assert_eq!(versions["default"], "12");
+    assert_eq!(versions["available"]["12"], "stable");
 }
