@@ -94,7 +94,6 @@ CREATE TABLE device_keys (
     device_id TEXT NOT NULL,
     content BLOB NOT NULL,
     display_name TEXT,
-    position INTEGER NOT NULL,
     PRIMARY KEY (user_nid, device_id)
 );
 CREATE TABLE one_time_keys (
@@ -106,6 +105,7 @@ CREATE TABLE one_time_keys (
     content BLOB NOT NULL,
     PRIMARY KEY (user_nid, device_id, algorithm, key_id)
 );
+CREATE INDEX one_time_keys_in_order ON one_time_keys (user_nid, device_id, algorithm, ordinal, key_id);
 CREATE TABLE fallback_keys (
     user_nid INTEGER NOT NULL,
     device_id TEXT NOT NULL,
@@ -119,7 +119,6 @@ CREATE TABLE cross_signing_keys (
     user_nid INTEGER NOT NULL,
     usage TEXT NOT NULL,
     content BLOB NOT NULL,
-    position INTEGER NOT NULL,
     PRIMARY KEY (user_nid, usage)
 );
 CREATE TABLE key_signatures (
@@ -128,18 +127,21 @@ CREATE TABLE key_signatures (
     signer_nid INTEGER NOT NULL,
     signer_key TEXT NOT NULL,
     signature TEXT NOT NULL,
+    position INTEGER NOT NULL,
     PRIMARY KEY (target_nid, target_key, signer_nid, signer_key)
 );
+CREATE INDEX key_signatures_by_signer ON key_signatures (signer_nid, position);
 CREATE TABLE device_list_changes (
-    position INTEGER PRIMARY KEY,
-    user_nid INTEGER NOT NULL,
-    device_id TEXT
+    user_nid INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
+    stream_id INTEGER NOT NULL
 );
-CREATE INDEX device_list_changes_by_user ON device_list_changes (user_nid, position);
+CREATE INDEX device_list_changes_by_position ON device_list_changes (position);
 CREATE TABLE remote_device_lists (
     user_nid INTEGER PRIMARY KEY,
     stream_id INTEGER NOT NULL,
-    fresh BOOLEAN NOT NULL
+    fresh BOOLEAN NOT NULL,
+    position INTEGER NOT NULL
 );
 CREATE TABLE to_device (
     position INTEGER PRIMARY KEY,
@@ -154,6 +156,7 @@ CREATE TABLE to_device_received (
     received_at_ms INTEGER NOT NULL,
     PRIMARY KEY (server_nid, message_id)
 );
+CREATE INDEX to_device_received_by_age ON to_device_received (received_at_ms);
 CREATE TABLE client_transactions (
     user_nid INTEGER NOT NULL,
     device_id TEXT NOT NULL,
@@ -240,6 +243,7 @@ CREATE TABLE memberships (
     PRIMARY KEY (room_nid, user_nid)
 );
 CREATE INDEX memberships_by_user ON memberships (user_nid, membership);
+CREATE INDEX memberships_by_position ON memberships (position);
 CREATE TABLE stripped_states (
     room_nid INTEGER NOT NULL,
     user_nid INTEGER NOT NULL,

@@ -10,8 +10,8 @@ use std::ops::Deref;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::tables::{
-    account_data, accounts, devices, events, filters, intern, log, outbox, profiles, rooms,
-    staging, state, tokens,
+    account_data, accounts, cross_signing, device_keys, device_lists, devices, events, filters,
+    intern, log, one_time_keys, outbox, profiles, rooms, staging, state, to_device, tokens,
 };
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
@@ -99,6 +99,9 @@ pub enum Refusal {
     /// There is no room for more of the kind.
     #[error("there is no room for more")]
     Full,
+    /// What the commit was planned on has changed: look and plan again.
+    #[error("it has changed meanwhile")]
+    Changed,
 }
 
 /// The error of a commit.
@@ -144,6 +147,22 @@ guards! {
     DevicesRemove(devices::DevicesRemove),
     /// Keeps a filter.
     FilterStore(filters::FilterStore),
+    /// Publishes the identity keys of a device.
+    DeviceKeysUpload(device_keys::DeviceKeysUpload),
+    /// Adds one-time and fallback keys to a device.
+    OneTimeKeysUpload(one_time_keys::OneTimeKeysUpload),
+    /// Issues one-time keys.
+    KeysClaim(one_time_keys::KeysClaim),
+    /// Publishes cross-signing keys.
+    CrossSigningUpload(cross_signing::CrossSigningUpload),
+    /// Replaces the copy of a remote person's keys.
+    RemoteListFill(device_lists::RemoteListFill),
+    /// Takes one link of the chain about a remote person's devices.
+    RemoteListUpdate(device_lists::RemoteListUpdate),
+    /// Lets a client's transaction take effect once.
+    SendOnce(to_device::SendOnce),
+    /// Lets another server's message take effect once.
+    ReceiveOnce(to_device::ReceiveOnce),
 }
 
 /// What a guard found.
@@ -155,6 +174,10 @@ pub enum Outcome {
     Nids(Vec<i64>),
     /// The hashes of access tokens that are no longer valid.
     Tokens(Vec<Vec<u8>>),
+    /// The keys that were issued, in the order asked; none where a device has none.
+    Keys(Vec<Option<one_time_keys::IssuedKey>>),
+    /// What became of a link of a remote person's device list.
+    List(device_lists::ListUpdate),
 }
 
 macro_rules! rows_of_a_commit {
@@ -233,6 +256,20 @@ rows_of_a_commit! {
     profiles: profiles::ProfileRow => profiles::profile_upsert,
     /// Changed account data.
     account_data: account_data::AccountDataRow => account_data::account_data_upsert,
+    /// Signatures on people's keys.
+    key_signatures: cross_signing::KeySignature => cross_signing::key_signature_upsert,
+    /// Changes of device lists, told to the servers of the memberships above.
+    device_list_changes: device_lists::DeviceListChange => device_lists::device_list_change,
+    /// Copies of remote device lists that are no longer good.
+    stale_lists: device_lists::RemoteListStale => device_lists::remote_list_stale,
+    /// Messages for devices.
+    to_device: to_device::ToDeviceRow => to_device::to_device_insert,
+    /// Messages that devices have moved past.
+    to_device_delivered: to_device::ToDeviceDelivered => to_device::to_device_delivered,
+    /// Other servers' messages that need no longer be remembered.
+    received_forget: to_device::ReceivedForget => to_device::received_forget,
+    /// Devices that are gone, with their keys and messages.
+    devices_forgotten: device_keys::DeviceForgotten => device_keys::device_forget,
     /// Where followers of the log stand.
     followers: log::FollowerRow => log::follower_upsert,
 }

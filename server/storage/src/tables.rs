@@ -2,14 +2,20 @@
 
 pub mod account_data;
 pub mod accounts;
+pub mod cross_signing;
+pub mod device_keys;
+pub mod device_lists;
 pub mod devices;
 pub mod events;
 pub mod filters;
 pub mod intern;
 pub mod log;
+pub mod one_time_keys;
 pub mod outbox;
 pub mod profiles;
 pub mod rooms;
+pub mod sharing;
 pub mod staging;
 pub mod state;
+pub mod to_device;
 pub mod tokens;

@@ -7,6 +7,7 @@
 )]
 
 mod accounts;
+mod encryption;
 mod open;
 mod parity;
 mod writer;
