@@ -1,0 +1,85 @@
+# The commands of this repository. `make run` and `make test` need nothing else first.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build web run demo test test-rust test-web test-clients test-browser test-scripts \
+        test-all lint lint-rust lint-docs lint-dependencies lint-web format documents bench
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+setup: ## install what the tests need: npm packages, a Python environment, Debian packages
+	scripts/setup.sh test
+
+build: ## build the server and hearthctl as they are, with or without the web client
+	scripts/setup.sh build
+	cargo build --locked
+
+# The web client is embedded by the cargo build that follows it.
+web: ## build the web client
+	scripts/setup.sh web
+	npm --prefix web-client run build
+
+# Without Node.js the server runs all the same, without a web page.
+run: ## start a homeserver on loopback with SQLite; PORT=8008
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; fi
+	@$(MAKE) --no-print-directory build
+	@scripts/run.sh
+
+demo: web ## start two organizations that talk to each other
+	scripts/setup.sh demo
+	cargo build --locked
+	scripts/two-servers.sh scripts/demo.py
+
+test: ## everything that must pass before a change lands
+	scripts/setup.sh test
+	$(MAKE) --no-print-directory web
+	cargo build --locked
+	$(MAKE) --no-print-directory test-scripts test-rust test-web test-clients test-browser
+
+test-rust: ## the Rust tests, on SQLite and on a private PostgreSQL
+	scripts/postgres.sh run cargo test --workspace --locked
+
+test-web: ## the web client's unit tests
+	npm --prefix web-client test
+
+test-clients: ## a Matrix client that is not ours (matrix-nio), and the demonstration's story
+	scripts/two-servers.sh scripts/demo.py --once
+
+# Sign-ups in a row from one address are what the rate limits are there to stop.
+test-browser: ## the web client in Chromium, on two servers
+	. scripts/lib.sh && CHROMIUM=$$(chromium_bin) HEARTH_RATE_LIMIT__ENABLED=false \
+		scripts/two-servers.sh npm --prefix web-client run e2e
+
+test-scripts: ## the tests of the scripts
+	python3 scripts/dependency-policy-test.py
+
+test-all: lint test bench ## lint, test and benchmarks
+
+lint: lint-rust lint-docs lint-dependencies lint-web ## format, lints, documentation, dependencies
+
+lint-rust:
+	scripts/setup.sh build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+lint-docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+lint-dependencies:
+	scripts/dependency-policy.py
+
+lint-web:
+	scripts/setup.sh web
+	npm --prefix web-client run lint
+	npm --prefix web-client run typecheck
+
+format: ## format everything
+	cargo fmt --all
+	npm --prefix web-client run format
+
+documents: ## write config/hearth.example.toml and docs/configuration.md anew
+	cargo run --locked -p hearth-config --example document
+
+bench: ## the benchmarks
+	cargo bench --workspace --locked
