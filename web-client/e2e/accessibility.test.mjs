@@ -40,7 +40,7 @@ for (const [layout, options] of [
       await createRoom(page, "Reading circle");
       await send(page, "What shall we read in winter?\nSomething long, I hope.");
       await send(page, "I found https://example.org/books and liked it.");
-      await page.getByRole("link", { name: "https://example.org/books" }).waitFor();
+      await page.getByRole("article").getByRole("link", { name: "https://example.org/books" }).waitFor();
       await sentMessage(page, "What shall we read in winter?\nSomething long, I hope.").waitFor();
       await look("room");
       await page.getByRole("button", { name: "Show people" }).click();

@@ -2,7 +2,6 @@ import { Dialog as Radix } from "radix-ui";
 import { X } from "lucide-react";
 import type { ReactNode } from "react";
 import { t } from "../i18n";
-import { IconButton } from "./IconButton";
 
 interface DialogProps {
   readonly isOpen: boolean;
@@ -27,8 +26,11 @@ export function Dialog({ isOpen, onClose, title, description, children }: Dialog
         >
           <div className="mb-1 flex items-start justify-between gap-4">
             <Radix.Title className="pt-1 text-lg font-semibold text-balance break-words">{title}</Radix.Title>
-            <Radix.Close asChild>
-              <IconButton label={t.app.close} icon={<X />} className="-me-2 -mt-1" />
+            <Radix.Close
+              aria-label={t.app.close}
+              className="-me-2 -mt-1 inline-flex size-9 shrink-0 items-center justify-center rounded-sm text-text-2 transition-colors hover:bg-surface-3 hover:text-text-1 pointer-coarse:size-11"
+            >
+              <X aria-hidden="true" className="size-[18px]" />
             </Radix.Close>
           </div>
           {description !== undefined && (

@@ -22,14 +22,13 @@ export function IconButton({ label, icon, className, ...rest }: IconButtonProps)
       >
         {icon}
       </Tooltip.Trigger>
-      <Tooltip.Portal>
-        <Tooltip.Content
-          sideOffset={6}
-          className="z-50 animate-appear rounded-sm bg-text-1 px-2 py-1 text-xs text-surface-1"
-        >
-          {label}
-        </Tooltip.Content>
-      </Tooltip.Portal>
+      {/* In place, not in a portal: it stays in the landmark it belongs to. */}
+      <Tooltip.Content
+        sideOffset={6}
+        className="z-50 animate-appear rounded-sm bg-text-1 px-2 py-1 text-xs text-surface-1"
+      >
+        {label}
+      </Tooltip.Content>
     </Tooltip.Root>
   );
 }

@@ -10,7 +10,7 @@ export function Notices(): ReactNode {
   return (
     <div
       role="status"
-      className="pointer-events-none fixed inset-x-4 bottom-4 z-50 flex flex-col items-center gap-2"
+      className="pointer-events-none fixed inset-x-4 bottom-24 z-50 flex flex-col items-center gap-2"
     >
       {notices.map((notice) => (
         <div

@@ -1,5 +1,12 @@
 import { SendHorizontal } from "lucide-react";
-import { useLayoutEffect, useRef, type KeyboardEvent, type ReactNode } from "react";
+import {
+  useEffect,
+  useLayoutEffect,
+  useRef,
+  type KeyboardEvent,
+  type ReactNode,
+  type RefObject,
+} from "react";
 import type { RoomSummary, RoomView } from "../../core/types";
 import { t } from "../../i18n";
 import { useDrafts } from "../../store/drafts";
@@ -11,7 +18,7 @@ interface ComposerProps {
 }
 
 /** Grows with its text up to a third of the window. */
-function useGrowing(text: string): React.RefObject<HTMLTextAreaElement | null> {
+function useGrowing(text: string): RefObject<HTMLTextAreaElement | null> {
   const input = useRef<HTMLTextAreaElement>(null);
   useLayoutEffect(() => {
     const element = input.current;
@@ -27,6 +34,11 @@ export function Composer({ room, view }: ComposerProps): ReactNode {
   const write = useDrafts((drafts) => drafts.write);
   const input = useGrowing(text);
   const isEmpty = text.trim() === "";
+
+  useEffect(() => {
+    // Not on touch screens, where the keyboard would cover the room.
+    if (window.matchMedia("(pointer: fine)").matches) input.current?.focus({ preventScroll: true });
+  }, [input]);
 
   if (!room.canSend) {
     return (

@@ -5,6 +5,7 @@ import type { Member, RoomView } from "../../core/types";
 import { t } from "../../i18n";
 import { useSnapshot } from "../../store/snapshot";
 import { Avatar } from "../../ui/Avatar";
+import { classes } from "../../ui/classes";
 import { IconButton } from "../../ui/IconButton";
 
 function MemberRow({ member }: { readonly member: Member }): ReactNode {
@@ -29,9 +30,12 @@ interface MemberPanelProps {
   readonly view: RoomView;
   /** Where the room without this panel lives. */
   readonly closePath: string;
+  /** Whether the panel is the whole page. */
+  readonly isAlone?: boolean;
 }
 
-export function MemberPanel({ view, closePath }: MemberPanelProps): ReactNode {
+export function MemberPanel({ view, closePath, isAlone = false }: MemberPanelProps): ReactNode {
+  const Heading = isAlone ? "h1" : "h2";
   const members = useSnapshot(view.members);
   const navigate = useNavigate();
   useEffect(() => {
@@ -41,12 +45,12 @@ export function MemberPanel({ view, closePath }: MemberPanelProps): ReactNode {
   return (
     <aside
       aria-label={t.members.title}
-      className="flex h-full w-full shrink-0 flex-col border-line bg-surface-1 wide:w-72 wide:border-s"
+      className={classes("flex h-full shrink-0 flex-col", !isAlone && "w-72 border-s border-line")}
     >
       <div className="flex h-15 shrink-0 items-center gap-2 border-b border-line ps-4 pe-2">
-        <h2 className="flex-1 font-semibold">
+        <Heading className="flex-1 font-semibold">
           {t.members.title} <span className="font-normal text-text-3">{members.length}</span>
-        </h2>
+        </Heading>
         <IconButton label={t.members.close} icon={<X />} onClick={() => void navigate(closePath)} />
       </div>
       {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a region that scrolls must be reachable */}

@@ -27,7 +27,7 @@ export function UserMenu(): ReactNode {
   }
 
   return (
-    <div className="shrink-0 border-t border-line p-2">
+    <section aria-label={t.profile.menu} className="shrink-0 border-t border-line p-2">
       <Menu
         align="start"
         trigger={
@@ -63,6 +63,6 @@ export function UserMenu(): ReactNode {
           onClose={() => setSigningOut(false)}
         />
       )}
-    </div>
+    </section>
   );
 }

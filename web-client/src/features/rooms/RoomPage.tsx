@@ -4,8 +4,8 @@ import { Link, useParams } from "react-router";
 import type { RoomSummary } from "../../core/types";
 import { t } from "../../i18n";
 import { useCore, useRoomSummary } from "../../store/core";
+import { useIsWide } from "../../store/layout";
 import { useSnapshot } from "../../store/snapshot";
-import { classes } from "../../ui/classes";
 import { EmptyState } from "../../ui/EmptyState";
 import { Spinner } from "../../ui/Spinner";
 import { Composer } from "../composer";
@@ -21,16 +21,19 @@ interface JoinedRoomProps {
 }
 
 function JoinedRoom({ room, isShowingMembers }: JoinedRoomProps): ReactNode {
+  const isWide = useIsWide();
   const view = useCore().openRoom(room.roomId);
   if (view === undefined) return undefined;
+  const closePath = roomPath(room.roomId);
+  if (isShowingMembers && !isWide) return <MemberPanel view={view} closePath={closePath} isAlone />;
   return (
     <div className="flex h-full min-w-0">
-      <div className={classes("flex h-full min-w-0 flex-1 flex-col", isShowingMembers && "max-wide:hidden")}>
+      <div className="flex h-full min-w-0 flex-1 flex-col">
         <RoomHeader room={room} isShowingMembers={isShowingMembers} />
         <Timeline key={room.roomId} room={room} view={view} />
         <Composer key={`${room.roomId} composer`} room={room} view={view} />
       </div>
-      {isShowingMembers && <MemberPanel view={view} closePath={roomPath(room.roomId)} />}
+      {isShowingMembers && <MemberPanel view={view} closePath={closePath} />}
     </div>
   );
 }
