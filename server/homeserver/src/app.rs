@@ -20,6 +20,8 @@ pub struct App {
     pub server_name: OwnedServerName,
     /// What we sign with.
     pub signing_key: SigningKey,
+    /// When the process started.
+    pub started_at_ms: i64,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How often who may ask for what.

@@ -11,7 +11,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     http::{
         accept::{BindError, Bounds, Socket, bind, bind_owner},
-        body::BodyTime,
+        body::{BodyBudget, BodyTime},
         dispatch::{Front, RequestIds},
         tls::{self, TlsError},
     },
@@ -69,6 +69,8 @@ pub struct Homeserver {
 const CONNECTIONS_MAX: usize = 16_384;
 const RATE_BUCKETS_MAX: usize = 50_000;
 const HEAD_TIME: Duration = Duration::from_secs(30);
+/// All bodies under way together.
+const BODY_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 const BODY_TIME: BodyTime = BodyTime {
     idle: Duration::from_secs(20),
     total: Duration::from_secs(120),
@@ -90,29 +92,31 @@ impl Homeserver {
             true => RateLimiter::new(RATE_BUCKETS_MAX),
             false => RateLimiter::off(),
         };
-        let app = Arc::new(App {
+        let app = App {
             config: Arc::clone(&config),
             storage: wired.storage,
             server_name: wired.server_name,
             signing_key: wired.signing_key,
+            started_at_ms: surroundings.clock.now_ms(),
             clock: Arc::clone(&surroundings.clock),
             rate_limiter,
             authority: wired.authority,
             stopping: tasks.stopping().clone(),
-        });
-        let mut addresses = Vec::new();
-        let rows: Arc<[Row]> = routes::table().into();
+        };
+        let served = Served::new(app, &*surroundings.entropy);
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let bounds = Bounds {
-            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            connections,
             head_time: HEAD_TIME,
         };
-        let prefix = request_id_prefix(&*surroundings.entropy);
-        for (number, (socket, listener)) in sockets.into_iter().enumerate() {
+        let mut addresses = Vec::new();
+        for (socket, listener) in sockets {
             addresses.extend(socket.address());
-            let request_ids = RequestIds::new(format!("{prefix}{number}"));
-            let front = front(&app, &rows, listener, request_ids)?;
-            let serving = socket.serve(Arc::new(front), bounds.clone(), tasks.clone());
-            tasks.spawn_critical("listener", serving);
+            let front = Arc::new(served.front(listener)?);
+            tasks.spawn_critical(
+                "listener",
+                socket.serve(front, bounds.clone(), tasks.clone()),
+            );
         }
         let admin_socket = config.admin_socket();
         Ok(Self {
@@ -166,37 +170,52 @@ async fn open_sockets(config: &Config) -> Result<Vec<(Socket, Option<&Listener>)
     Ok(sockets)
 }
 
-/// What one socket serves: a listener its resources, the admin socket the admin API.
-fn front(
-    app: &Arc<App>,
-    rows: &Arc<[Row]>,
-    listener: Option<&Listener>,
-    request_ids: RequestIds,
-) -> Result<Front, TableError> {
-    let mut resources = match listener {
-        Some(listener) => listener
-            .resources
-            .iter()
-            .map(|r| Resource::from(*r))
-            .collect(),
-        None => vec![Resource::Admin],
-    };
-    if !app.config.federation.enabled {
-        resources.retain(|resource| *resource != Resource::Federation);
+/// What all sockets serve together.
+struct Served {
+    app: Arc<App>,
+    rows: Arc<[Row]>,
+    request_ids: Arc<RequestIds>,
+    body_budget: BodyBudget,
+}
+
+impl Served {
+    fn new(app: App, entropy: &dyn Entropy) -> Self {
+        Self {
+            app: Arc::new(app),
+            rows: routes::table().into(),
+            request_ids: Arc::new(RequestIds::new(request_id_prefix(entropy))),
+            body_budget: BodyBudget::new(BODY_BUDGET_BYTES),
+        }
     }
-    Ok(Front {
-        app: Arc::clone(app),
-        router: Router::new(Arc::clone(rows), &resources)?,
-        web: resources.contains(&Resource::Web).then(WebClient::embedded),
-        trusted_proxies: listener.map_or_else(Vec::new, |l| l.trusted_proxies.clone()),
-        body_time: BODY_TIME,
-        request_ids,
-    })
+
+    /// What one socket serves: a listener its resources, the admin socket the admin API.
+    fn front(&self, listener: Option<&Listener>) -> Result<Front, TableError> {
+        let mut resources = match listener {
+            Some(listener) => listener
+                .resources
+                .iter()
+                .map(|r| Resource::from(*r))
+                .collect(),
+            None => vec![Resource::Admin],
+        };
+        if !self.app.config.federation.enabled {
+            resources.retain(|resource| *resource != Resource::Federation);
+        }
+        Ok(Front {
+            app: Arc::clone(&self.app),
+            router: Router::new(Arc::clone(&self.rows), &resources)?,
+            web: resources.contains(&Resource::Web).then(WebClient::embedded),
+            trusted_proxies: listener.map_or_else(Vec::new, |l| l.trusted_proxies.clone()),
+            body_time: BODY_TIME,
+            body_budget: self.body_budget.clone(),
+            request_ids: Arc::clone(&self.request_ids),
+        })
+    }
 }
 
 /// Tells the requests of this run from those of others in the log.
 fn request_id_prefix(entropy: &dyn Entropy) -> String {
     let mut bytes = [0; 4];
     entropy.fill(&mut bytes);
-    format!("{:08x}-", u32::from_le_bytes(bytes))
+    format!("{:08x}", u32::from_le_bytes(bytes))
 }

@@ -1,5 +1,6 @@
 //! The process: HTTP routes over the engine, wiring, tasks, telemetry, start and shutdown.
 
+pub mod admin;
 pub mod ambient;
 pub mod app;
 pub mod client;

@@ -15,6 +15,7 @@ pub fn table() -> Vec<Row> {
     let groups = [
         crate::client::rows(),
         crate::server::rows(),
+        crate::admin::rows(),
         crate::health::rows(),
     ];
     groups.into_iter().flatten().collect()

@@ -1,12 +1,15 @@
 //! Reading what a caller sends, bounded in size and time, and the type of what we answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body as HttpBody;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
 
 use super::error::{Code, RouteError};
 
@@ -31,21 +34,67 @@ pub struct BodyTime {
     pub total: Duration,
 }
 
-/// Reads a whole body of at most `limit_bytes`.
+/// The memory that the bodies of all requests under way may take together. It is counted as bytes
+/// arrive, so that whoever only announces a body holds nothing.
+#[derive(Clone, Debug)]
+pub struct BodyBudget(Arc<Semaphore>);
+
+impl BodyBudget {
+    /// A budget of so many bytes.
+    #[must_use]
+    pub fn new(size_bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(
+            size_bytes.min(Semaphore::MAX_PERMITS),
+        )))
+    }
+
+    fn take(&self, size_bytes: usize) -> Result<OwnedSemaphorePermit, RouteError> {
+        let permits = u32::try_from(size_bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.0)
+            .try_acquire_many_owned(permits)
+            .map_err(|_| {
+                let message = "Too many large requests at once; try again later";
+                RouteError::refuse(Code::LIMIT_EXCEEDED, message)
+                    .status(StatusCode::SERVICE_UNAVAILABLE)
+                    .with("retry_after_ms", 1_000)
+            })
+    }
+}
+
+/// How a body is read.
+#[derive(Debug)]
+pub struct Terms<'a> {
+    /// What it is.
+    pub kind: BodyKind,
+    /// How long it may be.
+    pub limit_bytes: usize,
+    /// How long it may take.
+    pub time: BodyTime,
+    /// What it is counted against.
+    pub budget: &'a BodyBudget,
+}
+
+/// Reads a whole body. The permit is its share of the budget, to be kept as long as the bytes.
 ///
 /// # Errors
 /// `M_TOO_LARGE` before anything is read where the length is announced, `M_NOT_JSON` with 415 for
-/// `multipart/*` on a JSON route, `M_UNKNOWN` with 408 for a body that does not arrive in time.
+/// `multipart/*` on a JSON route, `M_UNKNOWN` with 408 for a body that does not arrive in time,
+/// `M_LIMIT_EXCEEDED` with 503 when all bodies together take too much.
 pub async fn read<B>(
     headers: &HeaderMap,
     mut body: B,
-    kind: BodyKind,
-    limit_bytes: usize,
-    time: BodyTime,
-) -> Result<Bytes, RouteError>
+    terms: &Terms<'_>,
+) -> Result<(Bytes, OwnedSemaphorePermit), RouteError>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
+    let Terms {
+        kind,
+        limit_bytes,
+        time,
+        budget,
+    } = *terms;
+    let mut share = budget.take(0)?;
     if kind == BodyKind::Json && is_multipart(headers) {
         let message = "This endpoint takes JSON; multipart bodies are not read";
         return Err(
@@ -66,7 +115,7 @@ where
         };
         let frame = match timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(too_slow()),
-            Ok(None) => return Ok(read.into_bytes()),
+            Ok(None) => return Ok((read.into_bytes(), share)),
             Ok(Some(Err(_))) => {
                 return Err(RouteError::refuse(Code::UNKNOWN, "The body broke off")
                     .status(StatusCode::BAD_REQUEST));
@@ -79,6 +128,7 @@ where
         if read.len() + data.len() > limit_bytes {
             return Err(too_large(limit_bytes));
         }
+        share.merge(budget.take(data.len())?);
         read = read.and(data);
     }
 }

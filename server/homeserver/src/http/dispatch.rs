@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     auth::{self, AuthClass, Caller, Server},
-    body::{self, Body, BodyTime},
+    body::{self, Body, BodyBudget, BodyTime, Terms},
     client_address::client_address,
     cors,
     error::{Code, RouteError},
@@ -52,8 +52,10 @@ pub struct Front {
     pub trusted_proxies: Vec<IpNet>,
     /// How long a body may take.
     pub body_time: BodyTime,
+    /// How much memory the bodies of all requests may take.
+    pub body_budget: BodyBudget,
     /// Numbers requests; with the prefix, unique among runs.
-    pub request_ids: RequestIds,
+    pub request_ids: Arc<RequestIds>,
 }
 
 /// Makes an id for each request: the handle under which a failure is found in the log.
@@ -145,11 +147,16 @@ impl Front {
             (AuthClass::AdminSocket, Peer::Address(_)) => return Err(unknown()),
             (class, _) => auth::caller(class, &*self.app.authority, &parts, address).await?,
         };
-        if row.auth != AuthClass::ServerSignature {
-            self.take_rate(row.rate, &caller)?;
-        }
-        let (kind, limit) = (row.body_kind, row.body_limit_bytes);
-        let bytes = body::read(&parts.headers, incoming, kind, limit, self.body_time).await?;
+        // Another server is counted twice: by its address, since checking its signature is work
+        // already, and then by its name.
+        self.take_rate(row.rate, &caller)?;
+        let terms = Terms {
+            kind: row.body_kind,
+            limit_bytes: row.body_limit_bytes,
+            time: self.body_time,
+            budget: &self.body_budget,
+        };
+        let (bytes, _share) = body::read(&parts.headers, incoming, &terms).await?;
         let request = Request::from_parts(parts, bytes);
         if row.auth == AuthClass::ServerSignature {
             let name = self.app.authority.server(&request).await?;

@@ -14,7 +14,7 @@ use hearth::{
     http::{
         accept::{Bounds, Socket, bind},
         auth::{Anyone, Authority, Server, User},
-        body::{Body, BodyTime},
+        body::{Body, BodyBudget, BodyTime},
         dispatch::{Front, RequestIds},
         error::{Code, RouteError, json_response},
     },
@@ -48,6 +48,7 @@ pub(crate) struct Setting {
     pub(crate) connections_max: usize,
     pub(crate) head_time: Duration,
     pub(crate) body_time: BodyTime,
+    pub(crate) bodies_bytes: usize,
     pub(crate) rate_limiter: RateLimiter,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) trusted_proxies: Vec<&'static str>,
@@ -64,6 +65,7 @@ impl Default for Setting {
                 idle: second,
                 total: second,
             },
+            bodies_bytes: 1_000_000,
             rate_limiter: RateLimiter::off(),
             tls: None,
             trusted_proxies: Vec::new(),
@@ -89,6 +91,7 @@ pub(crate) async fn listen(setting: Setting) -> Listener {
         config: Arc::new(config),
         server_name: "one.test".try_into().unwrap(),
         signing_key: SigningKey::from_seed("a_1", &[7; 32]).unwrap(),
+        started_at_ms: 0,
         clock: Arc::new(SystemClock),
         rate_limiter: setting.rate_limiter,
         authority: Arc::new(OneToken),
@@ -112,7 +115,8 @@ pub(crate) async fn listen(setting: Setting) -> Listener {
             .map(|r| r.parse().unwrap())
             .collect(),
         body_time: setting.body_time,
-        request_ids: RequestIds::new("test".to_owned()),
+        body_budget: BodyBudget::new(setting.bodies_bytes),
+        request_ids: Arc::new(RequestIds::new("test".to_owned())),
     };
     let bounds = Bounds {
         connections: Arc::new(Semaphore::new(setting.connections_max)),

@@ -158,6 +158,14 @@ fn the_admin_socket_is_for_the_owner_alone_and_goes_with_the_process() {
         "/_matrix/client/versions",
     );
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    let status = get(
+        UnixStream::connect(&socket).unwrap(),
+        "/_hearth/admin/v1/server",
+    );
+    assert!(status.contains("\"server_name\":\"one.test\""), "{status}");
+    // The same path over the network is none.
+    let stream = TcpStream::connect(running.address).unwrap();
+    assert!(get(stream, "/_hearth/admin/v1/server").starts_with("HTTP/1.1 404"));
     running.end("-TERM");
     assert!(!socket.exists());
 }

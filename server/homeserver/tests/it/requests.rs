@@ -279,6 +279,30 @@ async fn a_body_is_bounded_whether_its_length_is_announced_or_not() {
 }
 
 #[tokio::test]
+async fn all_bodies_together_are_bounded_and_the_memory_comes_back() {
+    let server = listen(Setting {
+        bodies_bytes: 500,
+        ..Setting::default()
+    })
+    .await;
+    let path = "/_matrix/client/v3/echo";
+    let reply = server.send("POST", path, &[], &"a".repeat(501)).await;
+    assert_eq!(
+        (reply.status, reply.errcode().as_str()),
+        (503, "M_LIMIT_EXCEEDED")
+    );
+    for _ in 0..3 {
+        assert_eq!(
+            server
+                .send("POST", path, &[], &"a".repeat(400))
+                .await
+                .status,
+            200
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_trickles_in_is_given_up() {
     let idle = Duration::from_millis(100);
     let body_time = BodyTime {

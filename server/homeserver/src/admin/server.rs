@@ -1,0 +1,30 @@
+//! The running server itself.
+
+use hearth_admin_api::{DatabaseEngine, ServerStatus};
+use hearth_config::DatabaseUrl;
+use http::{Response, StatusCode};
+
+use crate::{
+    http::{
+        auth::Owner,
+        body::Body,
+        error::{RouteError, json_response},
+    },
+    routes::Call,
+};
+
+/// `SERVER_STATUS`
+pub(super) async fn status(_owner: Owner, call: Call) -> Result<Response<Body>, RouteError> {
+    let app = &call.app;
+    let status = ServerStatus {
+        server_name: app.server_name.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        database: match app.config.database_url() {
+            DatabaseUrl::Sqlite(_) => DatabaseEngine::Sqlite,
+            DatabaseUrl::Postgres(_) => DatabaseEngine::Postgres,
+        },
+        signing_key_id: app.signing_key.id().to_string(),
+        uptime_ms: app.clock.now_ms() - app.started_at_ms,
+    };
+    Ok(json_response(StatusCode::OK, &status))
+}
