@@ -24,12 +24,14 @@ struct WellKnown {
     server: String,
 }
 
-/// How other servers find this one. A name with a port or an IP address says it by itself.
+/// How other servers find this one. A name with a port or an IP address says it by itself, and
+/// nobody else reaches a name that means their own machine (RFC 6761 §6.3).
 pub(super) async fn check(config: &Config) -> Option<Check> {
     let name = &config.server.name;
     let host = name.host();
     let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
-    if !config.federation.enabled || name.port().is_some() || is_address {
+    let is_local = host == "localhost" || host.ends_with(".localhost");
+    if !config.federation.enabled || name.port().is_some() || is_address || is_local {
         return None;
     }
     let listens = config.listeners.iter().any(|listener| {
