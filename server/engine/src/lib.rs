@@ -1,0 +1,14 @@
+//! The engine: what a homeserver *does*. Rooms, sync, accounts, devices, keys.
+//!
+//! It knows no HTTP and no sockets. Requests come in as calls, changes go out as
+//! [`hearth_storage::Commit`]s, other servers are reached through [`peers::Peers`], and time,
+//! randomness and tasks are what its [`context::Context`] was given.
+
+pub mod accounts;
+pub mod context;
+pub mod notifier;
+pub mod peers;
+pub mod rooms;
+pub mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,0 +1,296 @@
+//! Rooms: writing through mailbox → plan → commit, reading from what is committed.
+
+pub mod authorize;
+pub mod client_event;
+pub mod create;
+pub mod error;
+pub mod known;
+mod mailbox;
+pub mod membership;
+mod people;
+mod place;
+pub mod plan;
+pub mod read;
+mod redact;
+mod remote;
+pub mod send;
+pub mod view;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hearth_protocol::room_version::rules_for;
+use hearth_storage::tables::{events, rooms as room_rows, state as state_rows};
+use hearth_storage::{Receipt, StorageError};
+use hearth_types::ruma::{OwnedRoomId, RoomId, UserId};
+use quick_cache::sync::Cache;
+
+use crate::context::Context;
+use crate::rooms::error::RoomError;
+use crate::rooms::known::{Known, KnownEvents};
+use crate::rooms::mailbox::{Done, Mailbox, Work};
+pub use crate::rooms::people::{RoomMembership, UserRooms};
+use crate::rooms::plan::Effects;
+use crate::rooms::view::{Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
+use crate::state::snapshots::Snapshots;
+
+/// Rooms kept in memory.
+const ROOMS_KEPT: usize = 10_000;
+/// Parsed events kept in memory.
+const EVENTS_KEPT: usize = 50_000;
+/// State snapshots kept in memory; those of one room share their nodes.
+const SNAPSHOTS_KEPT: usize = 10_000;
+
+/// The rooms of this server. Cheap to clone.
+#[derive(Clone)]
+pub struct Rooms(Arc<Inner>);
+
+/// What all clones share.
+pub struct Inner {
+    pub(crate) ctx: Arc<Context>,
+    pub(crate) known: KnownEvents,
+    pub(crate) snapshots: Snapshots,
+    /// Which rooms each of our people is in.
+    pub people: UserRooms,
+    active: Cache<i64, SharedRoom>,
+    mailboxes: Mutex<HashMap<i64, Mailbox>>,
+}
+
+impl std::ops::Deref for Rooms {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Rooms {
+    /// The rooms of a server.
+    #[must_use]
+    pub fn new(ctx: Arc<Context>) -> Self {
+        let storage = &ctx.storage;
+        Self(Arc::new(Inner {
+            known: KnownEvents::new(storage.clone(), EVENTS_KEPT),
+            snapshots: Snapshots::new(storage.clone(), SNAPSHOTS_KEPT),
+            people: UserRooms::new(storage.clone()),
+            active: Cache::new(ROOMS_KEPT),
+            mailboxes: Mutex::new(HashMap::new()),
+            ctx,
+        }))
+    }
+
+    /// A room that this server takes or took part in.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub async fn room(&self, room_id: &RoomId) -> Result<SharedRoom, RoomError> {
+        let stored =
+            room_rows::room_by_id(self.ctx.storage.read().await?.conn(), room_id.as_str()).await?;
+        let stored = stored.ok_or(RoomError::NotFound("the room"))?;
+        self.room_by_nid(stored.room_nid).await
+    }
+
+    /// A room by its local id.
+    ///
+    /// # Errors
+    /// `NotFound` when this server is not in it and has no state of it.
+    pub async fn room_by_nid(&self, nid: i64) -> Result<SharedRoom, RoomError> {
+        // A room whose worker runs is the one that its commits are published to.
+        if let Some(mailbox) = self.open_mailbox(nid) {
+            return Ok(mailbox.room());
+        }
+        match self.active.get_value_or_guard_async(&nid).await {
+            Ok(room) => Ok(room),
+            Err(guard) => {
+                let (room, _) = self.load(nid).await?;
+                // The guard is refused only when the entry was replaced meanwhile.
+                drop(guard.insert(Arc::clone(&room)));
+                Ok(room)
+            }
+        }
+    }
+
+    /// Reads a room as it is stored.
+    async fn load(&self, nid: i64) -> Result<(SharedRoom, View), RoomError> {
+        let storage = &self.ctx.storage;
+        let mut reader = storage.read().await?;
+        let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
+        let stored = stored.ok_or(RoomError::NotFound("the room"))?;
+        let snapshot_nid = stored.snapshot_nid.ok_or(RoomError::NotFound("the room"))?;
+        let rules = rules_for(&stored.version)
+            .ok_or_else(|| RoomError::UnsupportedVersion(stored.version.clone()))?;
+        let ends = events::extremities(reader.conn(), nid).await?;
+        let head = storage.writer().head().position();
+        let recent = i64::try_from(TIMELINE_KEPT).unwrap_or(i64::MAX);
+        let newest = events::live_events(reader.conn(), nid, 0, head, recent).await?;
+        let members = state_rows::memberships_in(reader.conn(), nid).await?;
+        drop(reader);
+        let extremities = self.known.take_in(rules, ends)?;
+        let current = self.snapshots.get(snapshot_nid).await?;
+        let mut live = Live {
+            timeline: std::collections::VecDeque::new(),
+            current: current.clone(),
+            extremities: extremities.clone(),
+            local_members: self.ours(&members).await?,
+            position: members
+                .iter()
+                .map(|member| member.position)
+                .max()
+                .unwrap_or_default(),
+        };
+        for known in self.known.take_in(rules, newest)? {
+            if let Some(position) = known.live_position {
+                let json = client_event::open(&known.event);
+                live.show(Shown {
+                    position,
+                    known,
+                    json,
+                });
+            }
+        }
+        let id = OwnedRoomId::try_from(stored.room_id).map_err(|error| StorageError::Corrupt {
+            what: "room",
+            why: error.to_string(),
+        })?;
+        let view = View {
+            revision: stored.revision,
+            extremities,
+            current,
+        };
+        Ok((Arc::new(Room::new(nid, id, rules, live)), view))
+    }
+
+    async fn ours(
+        &self,
+        members: &[state_rows::StoredMembership],
+    ) -> Result<std::collections::BTreeSet<i64>, RoomError> {
+        let mut ours = std::collections::BTreeSet::new();
+        for member in members.iter().filter(|m| concerns(&m.membership)) {
+            let user_id = self.ctx.storage.user_id(member.user_nid).await?;
+            let server = <&UserId>::try_from(&*user_id).map(|user| user.server_name());
+            if server.is_ok_and(|server| self.ctx.is_ours(server.as_str())) {
+                ours.insert(member.user_nid);
+            }
+        }
+        Ok(ours)
+    }
+
+    /// Reads what a worker plans on, after a commit of its did not come to pass.
+    async fn reload(&self, room: &SharedRoom) -> Result<View, RoomError> {
+        Ok(self.load(room.nid).await?.1)
+    }
+
+    /// Has work done by a room's worker.
+    async fn ask(
+        &self,
+        room: &SharedRoom,
+        mut work: Work,
+        patient: bool,
+    ) -> Result<Done, RoomError> {
+        loop {
+            let mailbox = self.mailbox(room).await?;
+            match mailbox.ask(work, patient).await {
+                Ok(done) => return done,
+                Err(not_taken) => work = not_taken,
+            }
+        }
+    }
+
+    async fn mailbox(&self, room: &SharedRoom) -> Result<Mailbox, RoomError> {
+        if let Some(mailbox) = self.open_mailbox(room.nid) {
+            return Ok(mailbox);
+        }
+        let view = self.reload(room).await?;
+        let mut mailboxes = self
+            .mailboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        mailboxes.retain(|_, mailbox| mailbox.is_open());
+        let open = mailboxes
+            .entry(room.nid)
+            .or_insert_with(|| Mailbox::open(self, Arc::clone(room), view));
+        Ok(open.clone())
+    }
+
+    fn open_mailbox(&self, nid: i64) -> Option<Mailbox> {
+        let mailboxes = self
+            .mailboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        mailboxes
+            .get(&nid)
+            .filter(|mailbox| mailbox.is_open())
+            .cloned()
+    }
+
+    /// Remembers what a plan made, for the plans that build on it before it is committed.
+    fn remember(&self, effects: &Effects) {
+        for known in effects.added.iter().chain(&effects.redacted) {
+            self.known.remember(known.clone());
+        }
+        for snapshot in &effects.snapshots {
+            self.snapshots.remember(snapshot);
+        }
+    }
+
+    /// Forgets what a plan made that did not come to pass.
+    fn forget(&self, effects: &Effects) {
+        for known in effects.added.iter().chain(&effects.redacted) {
+            self.known.forget(known);
+        }
+        for snapshot in &effects.snapshots {
+            self.snapshots.forget(snapshot.nid);
+        }
+    }
+
+    /// Makes a flushed commit visible: first the caches, then (by dropping the receipt) the head of
+    /// the log, then those who wait are woken.
+    fn publish(&self, room: &Room, effects: &Effects, receipt: Receipt) {
+        let mut concerned;
+        {
+            let mut live = room.live_mut();
+            concerned = live.local_members.clone();
+            for change in &effects.memberships {
+                let position = receipt.at(change.slot);
+                live.position = live.position.max(position);
+                if change.local {
+                    concerned.insert(change.user_nid);
+                    if concerns(&change.membership) {
+                        live.local_members.insert(change.user_nid);
+                    } else {
+                        live.local_members.remove(&change.user_nid);
+                    }
+                    self.people.changed(room.nid, change, position);
+                }
+            }
+            for (slot, known) in &effects.shown {
+                let position = receipt.at(*slot);
+                let known = Known {
+                    live_position: Some(position),
+                    ..known.clone()
+                };
+                self.known.remember(known.clone());
+                let json = client_event::open(&known.event);
+                live.show(Shown {
+                    position,
+                    known,
+                    json,
+                });
+            }
+            for known in &effects.redacted {
+                live.replace(known, &client_event::open(&known.event));
+            }
+            if let Some(view) = &effects.leaves {
+                live.current = view.current.clone();
+                live.extremities.clone_from(&view.extremities);
+            }
+        }
+        drop(receipt);
+        self.ctx.notifier.wake(concerned);
+    }
+}
+
+/// Whether a change of the room concerns a person of this membership.
+fn concerns(membership: &str) -> bool {
+    matches!(membership, "join" | "invite" | "knock")
+}

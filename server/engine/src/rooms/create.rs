@@ -1,0 +1,363 @@
+//! Creating a room.
+//!
+//! spec: client-server v1.19 §Creation.
+
+use std::collections::BTreeSet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hearth_protocol::PduDraft;
+use hearth_protocol::event::Event;
+use hearth_protocol::room_version::{CreatorPower, RoomIdFormat, RoomVersionRules, rules_for};
+use hearth_storage::tables::events::Fate;
+use hearth_storage::tables::rooms::RoomRow;
+use hearth_types::ruma::{OwnedRoomId, OwnedUserId, UserId};
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value, json};
+
+use crate::rooms::Rooms;
+use crate::rooms::authorize;
+use crate::rooms::error::RoomError;
+use crate::rooms::membership::SetMembership;
+use crate::rooms::place::Placement;
+use crate::rooms::plan::{Draft, Plan};
+use crate::rooms::view::{Live, Room, View};
+use crate::state::StateMap;
+use crate::state::snapshots::Snapshot;
+
+/// A set of choices with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// Invited people only.
+    PrivateChat,
+    /// Invited people only, all with the creator's power.
+    TrustedPrivateChat,
+    /// Anyone.
+    PublicChat,
+}
+
+impl Preset {
+    fn join_rule(self) -> &'static str {
+        match self {
+            Self::PrivateChat | Self::TrustedPrivateChat => "invite",
+            Self::PublicChat => "public",
+        }
+    }
+
+    fn guest_access(self) -> &'static str {
+        match self {
+            Self::PrivateChat | Self::TrustedPrivateChat => "can_join",
+            Self::PublicChat => "forbidden",
+        }
+    }
+}
+
+/// A state event that the creator wants in the new room.
+#[derive(Debug, Clone)]
+pub struct InitialState {
+    /// Its type.
+    pub kind: String,
+    /// Its state key.
+    pub state_key: String,
+    /// Its content.
+    pub content: Value,
+}
+
+/// What a new room shall be.
+#[derive(Debug, Clone)]
+pub struct CreateRoom {
+    /// Who creates it.
+    pub creator: OwnedUserId,
+    /// Its version; the default where none is given.
+    pub version: Option<String>,
+    /// Its preset.
+    pub preset: Preset,
+    /// More content for the create event.
+    pub creation_content: Map<String, Value>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its topic.
+    pub topic: Option<String>,
+    /// Keys that override the default power levels.
+    pub power_levels: Map<String, Value>,
+    /// State events, before name, topic and invites.
+    pub initial_state: Vec<InitialState>,
+    /// Whom to invite.
+    pub invite: Vec<OwnedUserId>,
+    /// Whether the invites open a direct conversation.
+    pub is_direct: bool,
+}
+
+impl Rooms {
+    /// Creates a room and returns its id. All of its first events are one commit; invites to people
+    /// of other servers follow, and one that fails does not undo the room.
+    ///
+    /// # Errors
+    /// `UnsupportedVersion`, `Invalid`, or `Forbidden` when the asked state breaks the room's rules.
+    pub async fn create(&self, create: CreateRoom) -> Result<OwnedRoomId, RoomError> {
+        let version = create
+            .version
+            .clone()
+            .unwrap_or_else(|| self.ctx.settings.default_room_version.clone());
+        let rules =
+            rules_for(&version).ok_or_else(|| RoomError::UnsupportedVersion(version.clone()))?;
+        let event = self.create_event(rules, &create)?;
+        let room_nid = self.ctx.storage.room_nids().next().await?;
+        let root = self.ctx.storage.snapshot_nids().take(1).await?;
+        let (empty, root_rows) = Snapshot::root(root, room_nid, StateMap::default());
+        let room = Arc::new(Room::new(
+            room_nid,
+            event.room_id().to_owned(),
+            rules,
+            Live {
+                timeline: VecDeque::new(),
+                current: empty.clone(),
+                extremities: Vec::new(),
+                local_members: BTreeSet::new(),
+                position: 0,
+            },
+        ));
+        let view = View {
+            revision: 0,
+            extremities: Vec::new(),
+            current: empty,
+        };
+        let mut plan = Plan::new(self, &room, view);
+        plan.commit.rows.rooms.push(RoomRow {
+            room_nid,
+            room_id: room.id.to_string(),
+            version,
+        });
+        plan.commit.rows.snapshots.extend(root_rows);
+        let (local, remote): (Vec<OwnedUserId>, Vec<OwnedUserId>) = create
+            .invite
+            .iter()
+            .cloned()
+            .partition(|user| self.ctx.is_ours(user.server_name().as_str()));
+        plan.begin(event).await?;
+        for draft in self.first_events(rules, &create, &local).await? {
+            plan.append(&draft, None).await?;
+        }
+        plan.finish();
+        let Plan {
+            commit, effects, ..
+        } = plan;
+        self.remember(&effects);
+        let receipt = self.ctx.storage.writer().commit(commit).await?;
+        self.active.insert(room_nid, Arc::clone(&room));
+        self.publish(&room, &effects, receipt);
+        for user in remote {
+            let change = invite(&create, user);
+            if let Err(error) = self.change(&room.id, change).await {
+                tracing::info!(room = %room.id, %error, "an invite of a new room was not taken");
+            }
+        }
+        Ok(room.id.clone())
+    }
+
+    /// The create event. Where room ids are its hash, it is signed before the room has a name.
+    fn create_event(
+        &self,
+        rules: &'static RoomVersionRules,
+        create: &CreateRoom,
+    ) -> Result<Event, RoomError> {
+        let mut content = create.creation_content.clone();
+        content.insert("room_version".to_owned(), json!(rules.id));
+        if create.preset == Preset::TrustedPrivateChat
+            && rules.authorization.creators == CreatorPower::Infinite
+            && !create.invite.is_empty()
+        {
+            let named = content
+                .entry("additional_creators")
+                .or_insert_with(|| json!([]));
+            if let Value::Array(named) = named {
+                named.extend(create.invite.iter().map(|user| json!(user)));
+                let mut seen = BTreeSet::new();
+                named.retain(|user| seen.insert(user.to_string()));
+            }
+        }
+        let room_id = match rules.event_format.room_id {
+            RoomIdFormat::CreateHash => None,
+            RoomIdFormat::ServerAssigned => Some(self.new_room_id()?),
+        };
+        let draft = PduDraft {
+            room_id,
+            sender: create.creator.clone(),
+            kind: "m.room.create".to_owned(),
+            state_key: Some(String::new()),
+            content: raw(&content)?,
+            prev_events: Vec::new(),
+            auth_events: Vec::new(),
+            depth: 1,
+            origin_server_ts: self.ctx.clock.now_ms(),
+            redacts: None,
+        };
+        draft
+            .sign(rules, &self.ctx.server_name, &self.ctx.signing_key)
+            .map_err(|error| authorize::draft_error(&error))
+    }
+
+    fn new_room_id(&self) -> Result<OwnedRoomId, RoomError> {
+        let id = format!("!{}:{}", self.ctx.random_word::<18>(), self.ctx.server_name);
+        OwnedRoomId::try_from(id).map_err(|error| RoomError::Invalid {
+            field: "room_id",
+            rule: error.to_string(),
+        })
+    }
+
+    /// The events after the create event, in the specification's order.
+    async fn first_events(
+        &self,
+        rules: &RoomVersionRules,
+        create: &CreateRoom,
+        invited: &[OwnedUserId],
+    ) -> Result<Vec<Draft>, RoomError> {
+        let creator = &create.creator;
+        let join = SetMembership::own(creator.clone(), "join", None);
+        let mut drafts = vec![join.draft(self.profile_of(creator).await?)?];
+        drafts.push(state(
+            creator,
+            "m.room.power_levels",
+            "",
+            &power_levels(rules, create),
+        )?);
+        let defaults = [
+            (
+                "m.room.join_rules",
+                json!({ "join_rule": create.preset.join_rule() }),
+            ),
+            (
+                "m.room.history_visibility",
+                json!({ "history_visibility": "shared" }),
+            ),
+            (
+                "m.room.guest_access",
+                json!({ "guest_access": create.preset.guest_access() }),
+            ),
+        ];
+        for (kind, content) in defaults {
+            let replaced = create
+                .initial_state
+                .iter()
+                .any(|s| s.kind == kind && s.state_key.is_empty());
+            if !replaced {
+                drafts.push(state(creator, kind, "", &content)?);
+            }
+        }
+        for event in &create.initial_state {
+            drafts.push(state(
+                creator,
+                &event.kind,
+                &event.state_key,
+                &event.content,
+            )?);
+        }
+        if let Some(name) = &create.name {
+            drafts.push(state(creator, "m.room.name", "", &json!({ "name": name }))?);
+        }
+        if let Some(topic) = &create.topic {
+            let rich = json!({ "m.text": [{ "body": topic }] });
+            let content = json!({ "topic": topic, "m.topic": rich });
+            drafts.push(state(creator, "m.room.topic", "", &content)?);
+        }
+        for user in invited {
+            drafts.push(invite(create, user.clone()).draft(self.profile_of(user).await?)?);
+        }
+        Ok(drafts)
+    }
+}
+
+impl Plan<'_> {
+    /// Plans the create event, which nothing comes before.
+    async fn begin(&mut self, event: Event) -> Result<(), RoomError> {
+        authorize::independent(self.room.rules, &event, &std::collections::BTreeMap::new())
+            .map_err(RoomError::Forbidden)?;
+        let before = self.view.current.clone();
+        self.place(Placement {
+            depth: event.depth(),
+            event,
+            outlier: None,
+            before,
+            fate: Fate::Accepted,
+            outbound: true,
+            prev: Vec::new(),
+            auth: Vec::new(),
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+fn invite(create: &CreateRoom, user: OwnedUserId) -> SetMembership {
+    SetMembership {
+        sender: create.creator.clone(),
+        target: user,
+        membership: "invite",
+        reason: None,
+        is_direct: create.is_direct,
+    }
+}
+
+/// The default power levels under what the creator asked for. Creators that stand above all levels
+/// are not listed.
+fn power_levels(rules: &RoomVersionRules, create: &CreateRoom) -> Value {
+    let infinite = rules.authorization.creators == CreatorPower::Infinite;
+    let mut users = Map::new();
+    if !infinite {
+        users.insert(create.creator.to_string(), json!(100));
+        if create.preset == Preset::TrustedPrivateChat {
+            users.extend(create.invite.iter().map(|user: &OwnedUserId| {
+                let user: &UserId = user;
+                (user.to_string(), json!(100))
+            }));
+        }
+    }
+    let tombstone = if infinite { 150 } else { 100 };
+    let mut levels = json!({
+        "users": users,
+        "users_default": 0,
+        "events": {
+            "m.room.avatar": 50,
+            "m.room.canonical_alias": 50,
+            "m.room.encryption": 100,
+            "m.room.history_visibility": 100,
+            "m.room.name": 50,
+            "m.room.power_levels": 100,
+            "m.room.server_acl": 100,
+            "m.room.tombstone": tombstone,
+        },
+        "events_default": 0,
+        "state_default": 50,
+        "ban": 50,
+        "kick": 50,
+        "redact": 50,
+        "invite": 0,
+        "historical": 100,
+    });
+    if let Value::Object(levels) = &mut levels {
+        levels.extend(create.power_levels.clone());
+    }
+    levels
+}
+
+fn state(
+    sender: &OwnedUserId,
+    kind: &str,
+    state_key: &str,
+    content: &Value,
+) -> Result<Draft, RoomError> {
+    Ok(Draft {
+        sender: sender.clone(),
+        kind: kind.to_owned(),
+        state_key: Some(state_key.to_owned()),
+        content: raw(content)?,
+        redacts: None,
+    })
+}
+
+fn raw(content: &impl serde::Serialize) -> Result<Box<serde_json::value::RawValue>, RoomError> {
+    to_raw_value(content).map_err(|error| RoomError::Invalid {
+        field: "content",
+        rule: error.to_string(),
+    })
+}

@@ -1,0 +1,286 @@
+//! A room's mailbox: one bounded queue and at most one worker per active room.
+//!
+//! The worker plans everything that is queued into one commit, hands it over and plans on while the
+//! commit is flushed, so that a busy room is not limited to one commit per flush. It never awaits
+//! the network. A room that is idle costs nothing: its worker ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use hearth_protocol::verify::VerifiedPdu;
+use hearth_storage::{CommitError, Receipt, Refusal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::rooms::Rooms;
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::plan::{ClientTxn, Draft, Effects, Plan, Received};
+use crate::rooms::view::{SharedRoom, View};
+
+/// Jobs that may wait in a room's mailbox.
+const QUEUE_MAX: usize = 256;
+
+/// Jobs planned into one commit.
+const BATCH_MAX: usize = 64;
+
+/// Commits of one room that may be on their way at once.
+const IN_FLIGHT_MAX: usize = 8;
+
+/// How often a job is planned again when another node was faster.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// A worker without work for this long ends.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What a room can be asked to write.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// An event of one of our people.
+    Append(Draft, Option<ClientTxn>),
+    /// A verified event: a remote one, or (`outbound`) one of ours that came back co-signed.
+    Receive(Box<VerifiedPdu>, bool),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Done {
+    Appended(Known),
+    Received(Received),
+}
+
+#[derive(Debug)]
+struct Job {
+    work: Work,
+    attempts: u32,
+    answer: oneshot::Sender<Result<Done, RoomError>>,
+}
+
+/// The way into a room.
+#[derive(Debug, Clone)]
+pub(super) struct Mailbox {
+    room: SharedRoom,
+    queue: mpsc::Sender<Job>,
+}
+
+impl Mailbox {
+    /// Opens a room's mailbox and starts its worker.
+    pub(super) fn open(rooms: &Rooms, room: SharedRoom, view: View) -> Self {
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let worker = Worker {
+            rooms: rooms.clone(),
+            room: Arc::clone(&room),
+            view,
+            jobs,
+            in_flight: FuturesOrdered::new(),
+            again: Vec::new(),
+        };
+        rooms.ctx.tasks.spawn("room", Box::pin(worker.run()));
+        Self { room, queue }
+    }
+
+    /// The room.
+    pub(super) fn room(&self) -> SharedRoom {
+        Arc::clone(&self.room)
+    }
+
+    /// Whether its worker still runs.
+    pub(super) fn is_open(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
+    /// Has work done. `patient` callers wait for a place in the queue, others are told `Busy`.
+    /// `None` says that the worker has just ended: open the mailbox again.
+    pub(super) async fn ask(
+        &self,
+        work: Work,
+        patient: bool,
+    ) -> Result<Result<Done, RoomError>, Work> {
+        let (answer, done) = oneshot::channel();
+        let job = Job {
+            work,
+            attempts: 0,
+            answer,
+        };
+        let queued = if patient {
+            self.queue.send(job).await.map_err(|closed| closed.0)
+        } else {
+            match self.queue.try_send(job) {
+                Ok(()) => Ok(()),
+                Err(mpsc::error::TrySendError::Closed(job)) => Err(job),
+                Err(mpsc::error::TrySendError::Full(_)) => return Ok(Err(RoomError::Busy)),
+            }
+        };
+        match queued {
+            Ok(()) => Ok(done.await.unwrap_or(Err(RoomError::Busy))),
+            Err(job) => Err(job.work),
+        }
+    }
+}
+
+/// A commit on its way, with the jobs that came into it.
+struct Flight {
+    jobs: Vec<(Job, Done)>,
+    effects: Effects,
+    landed: Result<Receipt, CommitError>,
+}
+
+struct Worker {
+    rooms: Rooms,
+    room: SharedRoom,
+    view: View,
+    jobs: mpsc::Receiver<Job>,
+    in_flight: FuturesOrdered<BoxFuture<'static, Flight>>,
+    again: Vec<Job>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            let mut batch = Vec::new();
+            tokio::select! {
+                biased;
+                Some(flight) = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    self.land(flight).await;
+                }
+                count = self.jobs.recv_many(&mut batch, BATCH_MAX),
+                    if self.in_flight.len() < IN_FLIGHT_MAX =>
+                {
+                    if count == 0 {
+                        break;
+                    }
+                    self.plan(batch).await;
+                }
+                () = tokio::time::sleep(IDLE), if self.in_flight.is_empty() => {
+                    // Whoever finds the queue closed opens the mailbox anew.
+                    self.jobs.close();
+                }
+            }
+        }
+        while let Some(flight) = self.in_flight.next().await {
+            self.land(flight).await;
+        }
+    }
+
+    async fn plan(&mut self, jobs: Vec<Job>) {
+        let mut plan = Plan::new(&self.rooms, &self.room, self.view.clone());
+        let mut planned = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let result = match &job.work {
+                Work::Append(draft, txn) => {
+                    plan.append(draft, txn.as_ref()).await.map(Done::Appended)
+                }
+                Work::Receive(pdu, outbound) => {
+                    plan.receive(pdu, *outbound).await.map(Done::Received)
+                }
+            };
+            match result {
+                Ok(done) => planned.push((job, done)),
+                Err(error) => drop(job.answer.send(Err(error))),
+            }
+        }
+        if plan.is_empty() {
+            answer(planned);
+            return;
+        }
+        plan.finish();
+        let Plan {
+            view,
+            commit,
+            effects,
+            ..
+        } = plan;
+        self.rooms.remember(&effects);
+        match self.rooms.ctx.storage.writer().submit(commit).await {
+            Ok(pending) => {
+                self.view = view;
+                self.in_flight.push_back(Box::pin(async move {
+                    Flight {
+                        jobs: planned,
+                        effects,
+                        landed: pending.receipt().await,
+                    }
+                }));
+            }
+            Err(stopped) => {
+                let landed = Err(CommitError::Storage(stopped));
+                self.land(Flight {
+                    jobs: planned,
+                    effects,
+                    landed,
+                })
+                .await;
+            }
+        }
+    }
+
+    async fn land(&mut self, flight: Flight) {
+        let Flight {
+            jobs,
+            effects,
+            landed,
+        } = flight;
+        match landed {
+            Ok(receipt) => {
+                self.rooms.publish(&self.room, &effects, receipt);
+                answer(jobs);
+            }
+            Err(error) => {
+                self.rooms.forget(&effects);
+                self.fail(jobs, error);
+                if self.in_flight.is_empty() {
+                    self.begin_again().await;
+                }
+            }
+        }
+        if !self.again.is_empty() && self.in_flight.is_empty() {
+            self.begin_again().await;
+        }
+    }
+
+    /// Sorts the jobs of a commit that did not come to pass: those that only came too late are
+    /// planned again, the others are told why.
+    fn fail(&mut self, jobs: Vec<(Job, Done)>, error: CommitError) {
+        let late = matches!(error, CommitError::Refused(Refusal::Stale { .. }));
+        let sentence = error.to_string();
+        let mut error = Some(RoomError::from(error));
+        for (mut job, _) in jobs {
+            job.attempts += 1;
+            if late && job.attempts < ATTEMPTS_MAX {
+                self.again.push(job);
+            } else {
+                let error = error.take().unwrap_or_else(|| {
+                    RoomError::Storage(hearth_storage::StorageError::Unusable(sentence.clone()))
+                });
+                drop(job.answer.send(Err(error)));
+            }
+        }
+    }
+
+    /// Reads the room as it is stored, and plans again what waits for that.
+    async fn begin_again(&mut self) {
+        match self.rooms.reload(&self.room).await {
+            Ok(view) => self.view = view,
+            Err(error) => {
+                tracing::error!(room = %self.room.id, %error, "the room cannot be read");
+                // A worker without a view must not plan: the next asker opens the room anew.
+                self.jobs.close();
+                self.again.clear();
+                return;
+            }
+        }
+        let again = std::mem::take(&mut self.again);
+        if !again.is_empty() {
+            Box::pin(self.plan(again)).await;
+        }
+    }
+}
+
+fn answer(jobs: Vec<(Job, Done)>) {
+    for (job, done) in jobs {
+        // A caller that no longer waits has still had its work done.
+        drop(job.answer.send(Ok(done)));
+    }
+}

@@ -1,0 +1,250 @@
+//! Who is in a room: invite, join, leave, kick, ban, unban.
+
+use hearth_types::ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, UserId};
+use serde_json::{Map, Value, json};
+
+use crate::rooms::Rooms;
+use crate::rooms::authorize::StateEvents;
+use crate::rooms::client_event;
+use crate::rooms::error::RoomError;
+use crate::rooms::mailbox::{Done, Work};
+use crate::rooms::plan::{Draft, Plan, Received};
+use crate::rooms::view::{SharedRoom, View};
+
+/// A membership that somebody sets, their own or another person's.
+#[derive(Debug, Clone)]
+pub struct SetMembership {
+    /// Who sets it.
+    pub sender: OwnedUserId,
+    /// Whose it is.
+    pub target: OwnedUserId,
+    /// `join`, `invite`, `leave` or `ban`.
+    pub membership: &'static str,
+    /// Why, in the sender's words.
+    pub reason: Option<String>,
+    /// For an invite: whether it opens a direct conversation.
+    pub is_direct: bool,
+}
+
+impl SetMembership {
+    /// Somebody's own membership.
+    #[must_use]
+    pub fn own(user: OwnedUserId, membership: &'static str, reason: Option<String>) -> Self {
+        Self {
+            sender: user.clone(),
+            target: user,
+            membership,
+            reason,
+            is_direct: false,
+        }
+    }
+
+    /// The member event. `profile` is what the person shows of themselves in it.
+    pub(super) fn draft(&self, profile: Map<String, Value>) -> Result<Draft, RoomError> {
+        let mut content = profile;
+        content.insert("membership".to_owned(), json!(self.membership));
+        if let Some(reason) = &self.reason {
+            content.insert("reason".to_owned(), json!(reason));
+        }
+        if self.is_direct {
+            content.insert("is_direct".to_owned(), json!(true));
+        }
+        Ok(Draft {
+            sender: self.sender.clone(),
+            kind: "m.room.member".to_owned(),
+            state_key: Some(self.target.to_string()),
+            content: serde_json::value::to_raw_value(&content).map_err(|error| {
+                RoomError::Invalid {
+                    field: "content",
+                    rule: error.to_string(),
+                }
+            })?,
+            redacts: None,
+        })
+    }
+}
+
+impl Rooms {
+    /// Joins a room: here, where this server takes part in it, else over one of `via`.
+    ///
+    /// # Errors
+    /// `Forbidden` when the room's rules do not allow it; `NotFound` when nobody is known to ask.
+    pub async fn join(
+        &self,
+        room_id: &RoomId,
+        user: OwnedUserId,
+        reason: Option<String>,
+        via: Vec<OwnedServerName>,
+    ) -> Result<(), RoomError> {
+        match self.resident(room_id).await? {
+            Some(room) => {
+                self.set_membership(&room, SetMembership::own(user, "join", reason))
+                    .await?;
+                Ok(())
+            }
+            None => self.join_remote(room_id, user, reason, via).await,
+        }
+    }
+
+    /// Leaves a room or declines its invite.
+    ///
+    /// # Errors
+    /// `Forbidden` when there is nothing to leave.
+    pub async fn leave(
+        &self,
+        room_id: &RoomId,
+        user: OwnedUserId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        match self.resident(room_id).await? {
+            Some(room) => {
+                self.set_membership(&room, SetMembership::own(user, "leave", reason))
+                    .await?;
+                Ok(())
+            }
+            None => self.leave_remote(room_id, user, reason).await,
+        }
+    }
+
+    /// Invites a person, kicks, bans or unbans one.
+    ///
+    /// # Errors
+    /// `Forbidden` when the room's rules do not allow it; `Peer` when the invited person's server
+    /// does not take the invite.
+    pub async fn change(&self, room_id: &RoomId, change: SetMembership) -> Result<(), RoomError> {
+        let room = self.room_for(room_id).await?;
+        let remote = !self.ctx.is_ours(change.target.server_name().as_str());
+        if change.membership == "invite" && remote {
+            return self.invite_remote(&room, change).await;
+        }
+        self.set_membership(&room, change).await?;
+        Ok(())
+    }
+
+    async fn set_membership(
+        &self,
+        room: &SharedRoom,
+        change: SetMembership,
+    ) -> Result<OwnedEventId, RoomError> {
+        let profile = match change.membership {
+            "join" | "invite" => self.profile_of(&change.target).await?,
+            _ => Map::new(),
+        };
+        let draft = change.draft(profile)?;
+        self.append(room, draft, None).await
+    }
+
+    /// The room, where one of our people is joined to it: then this server knows its state.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resident(&self, room_id: &RoomId) -> Result<Option<SharedRoom>, RoomError> {
+        let room = match self.room(room_id).await {
+            Ok(room) => room,
+            Err(RoomError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let members: Vec<i64> = room.live().local_members.iter().copied().collect();
+        for member in members {
+            let rooms = self.people.of(member).await?;
+            if rooms
+                .get(&room.nid)
+                .is_some_and(|known| known.membership == "join")
+            {
+                return Ok(Some(room));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a person of ours shows of themselves in a member event.
+    pub(super) async fn profile_of(&self, user: &UserId) -> Result<Map<String, Value>, RoomError> {
+        use hearth_storage::tables::profiles;
+        let mut shown = Map::new();
+        let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
+            return Ok(shown);
+        };
+        let mut reader = self.ctx.storage.read().await?;
+        for profiles::StoredField { field, value, .. } in
+            profiles::profile(reader.conn(), user_nid).await?
+        {
+            if matches!(field.as_str(), "displayname" | "avatar_url")
+                && let Ok(value) = serde_json::from_str(&value)
+            {
+                shown.insert(field, value);
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Invites a person of another server: that server signs the invite too, before it is part of
+    /// the room. It keeps the prev events it was signed with and is authorized again.
+    async fn invite_remote(
+        &self,
+        room: &SharedRoom,
+        change: SetMembership,
+    ) -> Result<(), RoomError> {
+        let draft = change.draft(Map::new())?;
+        let view = self.reload(room).await?;
+        let plan = Plan::new(self, room, view.clone());
+        let invite = plan.draft(&draft).await?;
+        plan.ask(invite.event(), &view.current)
+            .await?
+            .map_err(RoomError::Forbidden)?;
+        let stripped = self.stripped_state(&plan, &view, &change.sender).await?;
+        let shown: Vec<Value> = stripped
+            .iter()
+            .filter_map(|event| serde_json::from_str(event.get()).ok())
+            .collect();
+        let server = change.target.server_name();
+        let signed = self
+            .ctx
+            .peers
+            .invite(server, room.rules, invite.event(), shown)
+            .await?;
+        if signed.event().event_id() != invite.event().event_id() {
+            return Err(RoomError::Forbidden(
+                "the other server changed the invite".to_owned(),
+            ));
+        }
+        match self
+            .ask(room, Work::Receive(Box::new(signed), true), true)
+            .await?
+        {
+            Done::Received(Received::Rejected(rule) | Received::SoftFailed(rule)) => {
+                Err(RoomError::Forbidden(rule))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What an invited person is shown of a room.
+    ///
+    /// spec: client-server v1.19 §Stripped state.
+    pub(super) async fn stripped_state(
+        &self,
+        plan: &Plan<'_>,
+        view: &View,
+        inviter: &UserId,
+    ) -> Result<Vec<Box<serde_json::value::RawValue>>, RoomError> {
+        let mut types: Vec<(&str, std::borrow::Cow<'_, str>)> =
+            STRIPPED.iter().map(|kind| (*kind, "".into())).collect();
+        types.push(("m.room.member", inviter.as_str().into()));
+        let state: StateEvents = plan.state_events(&view.current, &types).await?;
+        Ok(state
+            .iter()
+            .map(|known| client_event::stripped(&known.event))
+            .collect())
+    }
+}
+
+/// The state that an invited person needs to recognize a room.
+const STRIPPED: [&str; 7] = [
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+];

@@ -1,0 +1,100 @@
+//! Which rooms each of our people is in: read once, then kept up to date from what is committed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hearth_storage::tables::state as rows;
+use hearth_storage::{Storage, StorageError};
+use quick_cache::sync::Cache;
+
+use crate::rooms::plan::MembershipChange;
+
+/// People whose rooms are kept in memory.
+const PEOPLE_KEPT: usize = 10_000;
+
+/// A person's membership in one room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomMembership {
+    /// `join`, `invite`, `knock`, `leave` or `ban`.
+    pub membership: String,
+    /// The member event.
+    pub event_nid: i64,
+    /// When it became so.
+    pub position: i64,
+}
+
+/// A person's memberships by room.
+pub(crate) type Memberships = BTreeMap<i64, RoomMembership>;
+
+/// Which rooms each of our people is in.
+#[derive(Debug)]
+pub struct UserRooms {
+    storage: Storage,
+    cache: Cache<i64, Arc<Mutex<Memberships>>>,
+    /// Counts changes, so that a read which a change overtook is not kept.
+    changes: AtomicU64,
+}
+
+impl UserRooms {
+    pub(super) fn new(storage: Storage) -> Self {
+        Self {
+            storage,
+            cache: Cache::new(PEOPLE_KEPT),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    /// A person's memberships, past ones included.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn of(&self, user_nid: i64) -> Result<Memberships, StorageError> {
+        if let Some(cached) = self.cache.get(&user_nid) {
+            return Ok(cached
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone());
+        }
+        let before = self.changes.load(Ordering::Acquire);
+        let stored = rows::memberships_of(self.storage.read().await?.conn(), user_nid).await?;
+        let read: Memberships = stored
+            .into_iter()
+            .map(|row| {
+                let membership = RoomMembership {
+                    membership: row.membership,
+                    event_nid: row.event_nid,
+                    position: row.position,
+                };
+                (row.room_nid, membership)
+            })
+            .collect();
+        if self.changes.load(Ordering::Acquire) == before {
+            self.cache
+                .insert(user_nid, Arc::new(Mutex::new(read.clone())));
+        }
+        Ok(read)
+    }
+
+    /// Takes over a committed change. Later positions win, whatever order they come in.
+    pub(super) fn changed(&self, room_nid: i64, change: &MembershipChange, position: i64) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        let Some(cached) = self.cache.get(&change.user_nid) else {
+            return;
+        };
+        let mut memberships = cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if memberships
+            .get(&room_nid)
+            .is_none_or(|known| known.position < position)
+        {
+            memberships.insert(
+                room_nid,
+                RoomMembership {
+                    membership: change.membership.clone(),
+                    event_nid: change.event_nid,
+                    position,
+                },
+            );
+        }
+    }
+}

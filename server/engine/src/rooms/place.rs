@@ -1,0 +1,443 @@
+//! Puts a decided event into the graph: its rows, the state after it, the extremities, and what its
+//! readers will see.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use hearth_protocol::event::{Event, Membership};
+use hearth_storage::Slot;
+use hearth_storage::delta::DeltaEntry;
+use hearth_storage::tables::events::{
+    EdgeRow, EdgeTarget, EventPlaced, EventRow, ExtremityRow, Fate,
+};
+use hearth_storage::tables::intern::StateKeyRow;
+use hearth_storage::tables::state::{MembershipRow, StateChangeRow, StrippedStateRow};
+use hearth_types::ruma::{OwnedEventId, UserId};
+
+use crate::rooms::authorize::StateEvents;
+use crate::rooms::client_event;
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::plan::{MembershipChange, Plan};
+use crate::state::resolve::Resolver;
+use crate::state::snapshots::Snapshot;
+
+/// How an event enters the graph.
+pub(super) struct Placement {
+    /// The event.
+    pub event: Event,
+    /// Its local id, when it is here as an outlier.
+    pub outlier: Option<i64>,
+    /// The state before it.
+    pub before: Snapshot,
+    /// Its depth, clamped.
+    pub depth: i64,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Whether this server has to send it to the others.
+    pub outbound: bool,
+    /// Its prev events.
+    pub prev: Vec<i64>,
+    /// Its auth events.
+    pub auth: Vec<i64>,
+}
+
+impl Plan<'_> {
+    /// Plans an event whose fate is decided.
+    pub(super) async fn place(&mut self, placement: Placement) -> Result<Known, RoomError> {
+        let storage = &self.rooms.ctx.storage;
+        let nid = match placement.outlier {
+            Some(nid) => nid,
+            None => storage.event_nids().next().await?,
+        };
+        let state_key_nid = match placement.event.state_key() {
+            Some(state_key) => {
+                let key = state_key_row(placement.event.kind(), state_key);
+                storage.state_keys_intern(&[key]).await?.first().copied()
+            }
+            None => None,
+        };
+        let accepted = placement.fate == Fate::Accepted;
+        // A soft-failed event changes the state after it, for the forks that build on it.
+        let sets = (placement.fate != Fate::Rejected)
+            .then_some(state_key_nid)
+            .flatten();
+        let after = match sets {
+            Some(key) => self.derived(&placement.before, &[(key, Some(nid))]).await?,
+            None => placement.before.clone(),
+        };
+        self.save(after.nid);
+        let known = Known {
+            nid,
+            event: placement.event.clone(),
+            fate: placement.fate,
+            depth: placement.depth,
+            live_position: None,
+            snapshot_nid: Some(after.nid),
+            redacted_by: None,
+        };
+        let live = accepted.then(|| self.commit.slot());
+        self.push_event(&placement, &known, state_key_nid, live)
+            .await?;
+        self.fresh
+            .insert(known.event.event_id().to_owned(), known.clone());
+        if let Some(slot) = live {
+            self.effects.shown.push((slot, known.clone()));
+            self.extend_graph(&known, &placement.prev, after, slot)
+                .await?;
+            self.redact(&known, placement.outbound).await?;
+        }
+        self.effects.added.push(known.clone());
+        Ok(known)
+    }
+
+    async fn push_event(
+        &mut self,
+        placement: &Placement,
+        known: &Known,
+        state_key_nid: Option<i64>,
+        live: Option<Slot>,
+    ) -> Result<(), RoomError> {
+        let event = &known.event;
+        let sender_nid = self.user_nid(event.sender()).await?;
+        let rows = &mut self.commit.rows;
+        if placement.outlier.is_some() {
+            rows.placed.push(EventPlaced {
+                event_nid: known.nid,
+                depth: known.depth,
+                live,
+                fate: known.fate,
+                snapshot_nid: known.snapshot_nid,
+            });
+        } else {
+            rows.events.push(EventRow {
+                event_nid: known.nid,
+                event_id: event.event_id().to_string(),
+                room_nid: self.room.nid,
+                sender_nid,
+                state_key_nid,
+                depth: known.depth,
+                origin_server_ts: event.origin_server_ts(),
+                live,
+                fate: known.fate,
+                outbound: placement.outbound,
+                snapshot_nid: known.snapshot_nid,
+                json: event.json().clone(),
+            });
+        }
+        let edge = |&other_nid: &i64| EdgeRow {
+            event_nid: known.nid,
+            other_nid,
+        };
+        rows.edges.extend(placement.prev.iter().map(edge));
+        rows.auth.extend(placement.auth.iter().map(edge));
+        rows.gap_closers.push(EdgeTarget {
+            event_nid: known.nid,
+            event_id: event.event_id().to_string(),
+        });
+        Ok(())
+    }
+
+    /// Moves the forward extremities to an accepted event and the current state with them.
+    async fn extend_graph(
+        &mut self,
+        known: &Known,
+        prev: &[i64],
+        after: Snapshot,
+        slot: Slot,
+    ) -> Result<(), RoomError> {
+        let room_nid = self.room.nid;
+        let (gone, kept): (Vec<Known>, Vec<Known>) = self
+            .view
+            .extremities
+            .drain(..)
+            .partition(|end| prev.contains(&end.nid));
+        self.view.extremities = kept;
+        self.view.extremities.push(known.clone());
+        let rows = &mut self.commit.rows;
+        rows.extremities.push(ExtremityRow {
+            room_nid,
+            event_nid: known.nid,
+        });
+        rows.extended.extend(gone.iter().map(|end| ExtremityRow {
+            room_nid,
+            event_nid: end.nid,
+        }));
+        let current = if self.view.extremities.len() == 1 {
+            after
+        } else {
+            let mut nids: Vec<i64> = self
+                .view
+                .extremities
+                .iter()
+                .filter_map(|end| end.snapshot_nid)
+                .collect();
+            nids.sort_unstable();
+            nids.dedup();
+            self.resolved(&nids).await?
+        };
+        self.set_current(current, known.nid, slot).await
+    }
+
+    /// Records what changes in the current state. The change that the event itself makes takes the
+    /// event's own position, each other one a position of its own.
+    pub(super) async fn set_current(
+        &mut self,
+        current: Snapshot,
+        event_nid: i64,
+        slot: Slot,
+    ) -> Result<(), RoomError> {
+        self.save(current.nid);
+        let changes = self.view.current.map.differences(&current.map);
+        self.view.current = current;
+        let keys: Vec<i64> = changes.iter().map(|(key, ..)| *key).collect();
+        let names = self.rooms.ctx.storage.state_keys(&keys).await?;
+        for ((key, _, now), name) in changes.into_iter().zip(names) {
+            let slot = if now == Some(event_nid) {
+                slot
+            } else {
+                self.commit.slot()
+            };
+            self.commit.rows.state_changes.push(StateChangeRow {
+                slot,
+                room_nid: self.room.nid,
+                state_key_nid: key,
+                event_nid: now,
+            });
+            if name.kind == b"m.room.member" {
+                self.set_membership(&name, now, slot).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_membership(
+        &mut self,
+        name: &StateKeyRow,
+        now: Option<i64>,
+        slot: Slot,
+    ) -> Result<(), RoomError> {
+        let Some(user) = std::str::from_utf8(&name.state_key)
+            .ok()
+            .and_then(|id| <&UserId>::try_from(id).ok())
+        else {
+            return Ok(());
+        };
+        let known = match now {
+            Some(nid) => self.by_nid(&[nid]).await?.remove(&nid),
+            None => None,
+        };
+        let membership = known
+            .as_ref()
+            .and_then(|known| known.event.member()?.membership)
+            .map_or("leave", membership_name);
+        let change = MembershipChange {
+            user_nid: self.user_nid(user).await?,
+            local: self.rooms.ctx.is_ours(user.server_name().as_str()),
+            membership: membership.to_owned(),
+            event_nid: now.unwrap_or_default(),
+            slot,
+        };
+        self.commit.rows.memberships.push(MembershipRow {
+            room_nid: self.room.nid,
+            user_nid: change.user_nid,
+            membership: change.membership.clone(),
+            event_nid: change.event_nid,
+            slot,
+        });
+        if let Some(known) = known.filter(|_| change.local && membership == "invite") {
+            self.show_invite(change.user_nid, &known).await?;
+        }
+        self.effects.memberships.push(change);
+        Ok(())
+    }
+
+    /// Keeps what an invited person of ours is shown of the room.
+    async fn show_invite(&mut self, user_nid: i64, invite: &Known) -> Result<(), RoomError> {
+        let view = self.view.clone();
+        let mut shown = self
+            .rooms
+            .stripped_state(self, &view, invite.event.sender())
+            .await?;
+        shown.push(client_event::stripped(&invite.event));
+        let content = serde_json::to_vec(&shown).unwrap_or_default();
+        let room_nid = self.room.nid;
+        self.commit.rows.stripped_states.push(StrippedStateRow {
+            room_nid,
+            user_nid,
+            content,
+        });
+        Ok(())
+    }
+
+    pub(super) async fn user_nid(&self, user: &UserId) -> Result<i64, RoomError> {
+        let server = user.server_name().as_str();
+        Ok(self
+            .rooms
+            .ctx
+            .storage
+            .user_intern(user.as_str(), server)
+            .await?)
+    }
+
+    /// Events by id, planned ones included.
+    pub(super) async fn known(
+        &self,
+        ids: &[OwnedEventId],
+    ) -> Result<BTreeMap<OwnedEventId, Known>, RoomError> {
+        let (fresh, stored): (Vec<OwnedEventId>, Vec<OwnedEventId>) = ids
+            .iter()
+            .cloned()
+            .partition(|id| self.fresh.contains_key(id));
+        let mut known = self.rooms.known.by_id(self.room.rules, &stored).await?;
+        for id in fresh {
+            if let Some(event) = self.fresh.get(&id) {
+                known.insert(id, event.clone());
+            }
+        }
+        Ok(known)
+    }
+
+    /// Events by local id, planned ones included.
+    pub(super) async fn by_nid(&self, nids: &[i64]) -> Result<BTreeMap<i64, Known>, RoomError> {
+        let mut known: BTreeMap<i64, Known> = self
+            .fresh
+            .values()
+            .filter(|known| nids.contains(&known.nid))
+            .map(|known| (known.nid, known.clone()))
+            .collect();
+        let stored: Vec<i64> = nids
+            .iter()
+            .copied()
+            .filter(|nid| !known.contains_key(nid))
+            .collect();
+        known.extend(self.rooms.known.by_nid(self.room.rules, &stored).await?);
+        Ok(known)
+    }
+
+    /// The events of some places of a state.
+    pub(super) async fn state_events(
+        &self,
+        state: &Snapshot,
+        types: &[(&str, Cow<'_, str>)],
+    ) -> Result<StateEvents, RoomError> {
+        let keys: Vec<StateKeyRow> = types
+            .iter()
+            .map(|(kind, state_key)| state_key_row(kind, state_key))
+            .collect();
+        let nids: Vec<i64> = self
+            .rooms
+            .ctx
+            .storage
+            .state_keys_intern(&keys)
+            .await?
+            .into_iter()
+            .filter_map(|key| state.map.get(key))
+            .collect();
+        Ok(self.by_nid(&nids).await?.into_values().collect())
+    }
+
+    /// One state of several snapshots.
+    pub(super) async fn resolved(&mut self, nids: &[i64]) -> Result<Snapshot, RoomError> {
+        let mut snapshots = Vec::with_capacity(nids.len());
+        for nid in nids {
+            snapshots.push(self.snapshot(*nid).await?);
+        }
+        let Some((first, others)) = snapshots.split_first() else {
+            return Ok(self.view.current.clone());
+        };
+        if others.is_empty() {
+            return Ok(first.clone());
+        }
+        let maps: Vec<_> = snapshots
+            .iter()
+            .map(|snapshot| snapshot.map.clone())
+            .collect();
+        let resolver = Resolver {
+            storage: &self.rooms.ctx.storage,
+            known: &self.rooms.known,
+            fresh: &self.fresh,
+            rules: self.room.rules,
+        };
+        let changes = resolver.resolve(&maps).await?;
+        if let Some(same) = snapshots
+            .iter()
+            .find(|snapshot| is_after(first, &changes, snapshot))
+        {
+            return Ok(same.clone());
+        }
+        self.derived(first, &changes).await
+    }
+
+    /// A snapshot with changes laid over it; itself when there are none. It is not written before
+    /// something refers to it (`save`).
+    pub(super) async fn derived(
+        &mut self,
+        base: &Snapshot,
+        changes: &[DeltaEntry],
+    ) -> Result<Snapshot, RoomError> {
+        if changes.is_empty() {
+            return Ok(base.clone());
+        }
+        let nid = self.rooms.ctx.storage.snapshot_nids().next().await?;
+        let (snapshot, row) = base.extend(nid, self.room.nid, changes);
+        self.unsaved.insert(nid, (snapshot.clone(), row));
+        Ok(snapshot)
+    }
+
+    /// Has a snapshot written, and before it those it builds on.
+    pub(super) fn save(&mut self, nid: i64) {
+        if let Some((snapshot, row)) = self.unsaved.remove(&nid) {
+            if let Some(base) = row.base_nid {
+                self.save(base);
+            }
+            self.commit.rows.snapshots.push(row);
+            self.effects.snapshots.push(snapshot);
+        }
+    }
+
+    async fn snapshot(&self, nid: i64) -> Result<Snapshot, RoomError> {
+        if self.view.current.nid == nid {
+            return Ok(self.view.current.clone());
+        }
+        let planned = self
+            .effects
+            .snapshots
+            .iter()
+            .rev()
+            .find(|snapshot| snapshot.nid == nid);
+        match planned {
+            Some(snapshot) => Ok(snapshot.clone()),
+            None => Ok(self.rooms.snapshots.get(nid).await?),
+        }
+    }
+}
+
+/// Whether laying `changes` over `base` gives the state of `other`.
+fn is_after(base: &Snapshot, changes: &[DeltaEntry], other: &Snapshot) -> bool {
+    let mut map = base.map.clone();
+    for &(key, event) in changes {
+        map.set(key, event);
+    }
+    map == other.map
+}
+
+/// The stored form of a `(type, state_key)`.
+pub(super) fn state_key_row(kind: &str, state_key: &str) -> StateKeyRow {
+    StateKeyRow {
+        kind: kind.as_bytes().to_vec(),
+        state_key: state_key.as_bytes().to_vec(),
+    }
+}
+
+/// A membership as the database spells it. What is no membership of the specification counts as
+/// having left.
+pub(super) fn membership_name(membership: Membership) -> &'static str {
+    match membership {
+        Membership::Ban => "ban",
+        Membership::Invite => "invite",
+        Membership::Join => "join",
+        Membership::Knock => "knock",
+        Membership::Leave | Membership::Unknown => "leave",
+    }
+}

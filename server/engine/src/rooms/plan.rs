@@ -1,0 +1,390 @@
+//! The plan: turns events, local and remote, into one [`Commit`] and the view after it.
+//!
+//! It reads the database but writes nothing and never awaits the network. What it cannot decide
+//! without events that are not here, it says ([`Received::Missing`]).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use hearth_protocol::PduDraft;
+use hearth_protocol::auth_events::auth_types;
+use hearth_protocol::event::{Event, MAX_PREV_EVENTS, create_of_room_id};
+use hearth_protocol::room_version::RoomIdFormat;
+use hearth_protocol::verify::VerifiedPdu;
+use hearth_storage::tables::events::{ClientTransactionRow, Fate};
+use hearth_storage::tables::rooms::RoomAdvance;
+use hearth_storage::tables::state::SnapshotRow;
+use hearth_storage::{Commit, Slot};
+use hearth_types::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use serde_json::value::RawValue;
+
+use crate::rooms::Rooms;
+use crate::rooms::authorize::{self, StateEvents};
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::place::Placement;
+use crate::rooms::view::{Room, View};
+use crate::state::snapshots::Snapshot;
+
+/// An event that one of our people wants to send.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Who sends it.
+    pub sender: OwnedUserId,
+    /// Its type.
+    pub kind: String,
+    /// Its state key, for a state event.
+    pub state_key: Option<String>,
+    /// Its content, JSON of an object.
+    pub content: Box<RawValue>,
+    /// The event it redacts, for a redaction.
+    pub redacts: Option<OwnedEventId>,
+}
+
+/// A device's transaction id.
+#[derive(Debug, Clone)]
+pub struct ClientTxn {
+    /// The sender.
+    pub user_nid: i64,
+    /// The device.
+    pub device_id: String,
+    /// Its id.
+    pub txn_id: String,
+}
+
+/// What became of a remote event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// It is part of the room now.
+    Accepted,
+    /// It was here before.
+    Duplicate,
+    /// Allowed by the state before it, but not by the current state.
+    SoftFailed(String),
+    /// Not allowed.
+    Rejected(String),
+    /// It names events that are not here.
+    Missing {
+        /// Prev events without a place in the graph.
+        prev: Vec<OwnedEventId>,
+        /// Auth events that are not here at all.
+        auth: Vec<OwnedEventId>,
+    },
+}
+
+/// A change of one person's membership, as the commit records it.
+#[derive(Debug, Clone)]
+pub struct MembershipChange {
+    /// The person.
+    pub user_nid: i64,
+    /// Whether they are ours.
+    pub local: bool,
+    /// `join`, `invite`, `knock`, `leave` or `ban`.
+    pub membership: String,
+    /// The member event.
+    pub event_nid: i64,
+    /// Its position.
+    pub slot: Slot,
+}
+
+/// What the room's readers will see once the commit is flushed.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Live events, in order.
+    pub shown: Vec<(Slot, Known)>,
+    /// Every event that the plan added or placed.
+    pub added: Vec<Known>,
+    /// Events whose content was redacted.
+    pub redacted: Vec<Known>,
+    /// Snapshots that the commit writes.
+    pub snapshots: Vec<Snapshot>,
+    /// Memberships that changed.
+    pub memberships: Vec<MembershipChange>,
+    /// The room as the commit leaves it.
+    pub leaves: Option<View>,
+}
+
+/// A commit in the making.
+pub struct Plan<'a> {
+    pub(super) rooms: &'a Rooms,
+    pub(super) room: &'a Room,
+    /// The view after what is planned so far.
+    pub view: View,
+    /// What will be written.
+    pub commit: Commit,
+    /// What will be seen.
+    pub effects: Effects,
+    /// Events that are planned but not committed, by id.
+    pub(super) fresh: BTreeMap<OwnedEventId, Known>,
+    /// Snapshots that exist only in this plan until an event or the room refers to them.
+    pub(super) unsaved: BTreeMap<i64, (Snapshot, SnapshotRow)>,
+}
+
+impl<'a> Plan<'a> {
+    /// Begins on a view.
+    #[must_use]
+    pub fn new(rooms: &'a Rooms, room: &'a Room, view: View) -> Self {
+        let mut commit = Commit::default();
+        commit.rooms.push(RoomAdvance {
+            room_nid: room.nid,
+            expected: view.revision,
+            snapshot_nid: Some(view.current.nid),
+        });
+        Self {
+            rooms,
+            room,
+            view,
+            commit,
+            effects: Effects::default(),
+            fresh: BTreeMap::new(),
+            unsaved: BTreeMap::new(),
+        }
+    }
+
+    /// Whether anything is planned.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.commit.slots == 0 && self.effects.added.is_empty()
+    }
+
+    /// Ends the plan: the commit names the state it leaves, the view the revision after it.
+    pub fn finish(&mut self) {
+        for advance in &mut self.commit.rooms {
+            advance.snapshot_nid = Some(self.view.current.nid);
+        }
+        self.view.revision += 1;
+        self.effects.leaves = Some(self.view.clone());
+    }
+
+    /// Drafts, signs and authorizes an event of one of our people at the current extremities.
+    ///
+    /// # Errors
+    /// When it breaks a rule; then nothing of it is planned.
+    pub async fn append(
+        &mut self,
+        draft: &Draft,
+        txn: Option<&ClientTxn>,
+    ) -> Result<Known, RoomError> {
+        let event = self.draft(draft).await?.into_event();
+        let before = self.view.current.clone();
+        let auth = self.auth_of(&event).await?;
+        authorize::independent(self.room.rules, &event, &auth).map_err(RoomError::Forbidden)?;
+        self.ask(&event, &before)
+            .await?
+            .map_err(RoomError::Forbidden)?;
+        let known = self
+            .place(Placement {
+                depth: event.depth(),
+                auth: nids_of(event.auth_events(), &auth),
+                prev: self
+                    .view
+                    .extremities
+                    .iter()
+                    .take(MAX_PREV_EVENTS)
+                    .map(|k| k.nid)
+                    .collect(),
+                event,
+                outlier: None,
+                before,
+                fate: Fate::Accepted,
+                outbound: true,
+            })
+            .await?;
+        if let Some(txn) = txn {
+            self.commit
+                .rows
+                .client_transactions
+                .push(ClientTransactionRow {
+                    user_nid: txn.user_nid,
+                    device_id: txn.device_id.clone(),
+                    room_nid: self.room.nid,
+                    txn_id: txn.txn_id.clone(),
+                    event_id: known.event.event_id().to_string(),
+                    created_at_ms: self.rooms.ctx.clock.now_ms(),
+                });
+        }
+        Ok(known)
+    }
+
+    /// Makes and signs an event without planning it: for what needs a foreign signature first.
+    ///
+    /// # Errors
+    /// When the content is no JSON object or the event is too large.
+    pub async fn draft(&self, draft: &Draft) -> Result<VerifiedPdu, RoomError> {
+        let prev: Vec<&Known> = self.view.extremities.iter().take(MAX_PREV_EVENTS).collect();
+        let depth = prev
+            .iter()
+            .map(|known| known.depth)
+            .max()
+            .unwrap_or_default()
+            + 1;
+        let mut pdu = PduDraft {
+            room_id: self.stated_room_id(&draft.kind),
+            sender: draft.sender.clone(),
+            kind: draft.kind.clone(),
+            state_key: draft.state_key.clone(),
+            content: draft.content.clone(),
+            prev_events: prev
+                .iter()
+                .map(|known| known.event.event_id().to_owned())
+                .collect(),
+            auth_events: Vec::new(),
+            depth,
+            origin_server_ts: self.rooms.ctx.clock.now_ms(),
+            redacts: draft.redacts.clone(),
+        };
+        let types = pdu
+            .auth_types(self.room.rules)
+            .map_err(|error| RoomError::Invalid {
+                field: "content",
+                rule: error.to_string(),
+            })?;
+        let auth = self.state_events(&self.view.current, &types).await?;
+        pdu.auth_events = auth
+            .iter()
+            .map(|known| known.event.event_id().to_owned())
+            .collect();
+        let ctx = &self.rooms.ctx;
+        pdu.sign_verified(self.room.rules, &ctx.server_name, &ctx.signing_key)
+            .map_err(|error| authorize::draft_error(&error))
+    }
+
+    /// A create event of a version whose room ids are its hash states no room.
+    fn stated_room_id(&self, kind: &str) -> Option<OwnedRoomId> {
+        let hashed = self.room.rules.event_format.room_id == RoomIdFormat::CreateHash;
+        (!(hashed && kind == "m.room.create")).then(|| self.room.id.clone())
+    }
+
+    /// Decides on a verified event and plans it: the receipt checks of the specification from the
+    /// fourth on; the verifier did the first three.
+    ///
+    /// spec: server-server v1.19 §Checks performed on receipt of a PDU.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn receive(
+        &mut self,
+        pdu: &VerifiedPdu,
+        outbound: bool,
+    ) -> Result<Received, RoomError> {
+        let event = pdu.event().clone();
+        let here = self
+            .known(&[event.event_id().to_owned()])
+            .await?
+            .into_values()
+            .next();
+        if here
+            .as_ref()
+            .is_some_and(|known| known.is_placed() || known.fate == Fate::Rejected)
+        {
+            return Ok(Received::Duplicate);
+        }
+        let prev = self.known(event.prev_events()).await?;
+        let auth = self.auth_of(&event).await?;
+        if let Some(missing) = missing(&event, &prev, &auth) {
+            return Ok(missing);
+        }
+        let mut states: Vec<i64> = prev
+            .values()
+            .filter_map(|known| known.snapshot_nid)
+            .collect();
+        states.sort_unstable();
+        states.dedup();
+        let before = self.resolved(&states).await?;
+        let verdict = self.judge(&event, &auth, &before).await?;
+        let deepest = prev
+            .values()
+            .map(|known| known.depth)
+            .max()
+            .unwrap_or_default();
+        self.place(Placement {
+            depth: event.depth().min(deepest + 1),
+            prev: prev.values().map(|known| known.nid).collect(),
+            auth: nids_of(event.auth_events(), &auth),
+            event,
+            outlier: here.map(|known| known.nid),
+            before,
+            fate: verdict.fate(),
+            outbound,
+        })
+        .await?;
+        Ok(verdict)
+    }
+
+    async fn judge(
+        &self,
+        event: &Event,
+        auth: &BTreeMap<OwnedEventId, Known>,
+        before: &Snapshot,
+    ) -> Result<Received, RoomError> {
+        if let Err(rule) = authorize::independent(self.room.rules, event, auth) {
+            return Ok(Received::Rejected(rule));
+        }
+        let by_auth_events: StateEvents = auth.values().cloned().collect();
+        if let Err(rule) = authorize::dependent(self.room.rules, event, &by_auth_events) {
+            return Ok(Received::Rejected(rule));
+        }
+        if let Err(rule) = self.ask(event, before).await? {
+            return Ok(Received::Rejected(rule));
+        }
+        if let Err(rule) = self.ask(event, &self.view.current).await? {
+            return Ok(Received::SoftFailed(rule));
+        }
+        Ok(Received::Accepted)
+    }
+
+    /// Whether a state allows an event; the inner error names the rule.
+    pub async fn ask(
+        &self,
+        event: &Event,
+        state: &Snapshot,
+    ) -> Result<Result<(), String>, RoomError> {
+        // The create event decides on everything, also where it is selected for nothing.
+        let mut types = vec![("m.room.create", Cow::Borrowed(""))];
+        types.extend(auth_types(self.room.rules, event));
+        let state = self.state_events(state, &types).await?;
+        Ok(authorize::dependent(self.room.rules, event, &state))
+    }
+
+    /// An event's auth events, and the create event where the room id implies it.
+    async fn auth_of(&self, event: &Event) -> Result<BTreeMap<OwnedEventId, Known>, RoomError> {
+        let mut ids = event.auth_events().to_vec();
+        ids.extend(create_of_room_id(self.room.rules, event.room_id()));
+        self.known(&ids).await
+    }
+}
+
+fn nids_of(ids: &[OwnedEventId], known: &BTreeMap<OwnedEventId, Known>) -> Vec<i64> {
+    ids.iter()
+        .filter_map(|id| known.get(id))
+        .map(|known| known.nid)
+        .collect()
+}
+
+/// The events that an event names and that are not here.
+fn missing(
+    event: &Event,
+    prev: &BTreeMap<OwnedEventId, Known>,
+    auth: &BTreeMap<OwnedEventId, Known>,
+) -> Option<Received> {
+    let without = |ids: &[OwnedEventId], here: &dyn Fn(&OwnedEventId) -> bool| {
+        ids.iter()
+            .filter(|id| !here(id))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let placed = |id: &OwnedEventId| prev.get(id).is_some_and(Known::is_placed);
+    let prev = without(event.prev_events(), &placed);
+    let auth = without(event.auth_events(), &|id| auth.contains_key(id));
+    (!prev.is_empty() || !auth.is_empty()).then_some(Received::Missing { prev, auth })
+}
+
+impl Received {
+    fn fate(&self) -> Fate {
+        match self {
+            Self::Rejected(_) => Fate::Rejected,
+            Self::SoftFailed(_) => Fate::SoftFailed,
+            Self::Accepted | Self::Duplicate | Self::Missing { .. } => Fate::Accepted,
+        }
+    }
+}

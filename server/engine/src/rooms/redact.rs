@@ -1,0 +1,114 @@
+//! Redactions take effect where their sender may redact their target, whichever of the two arrives
+//! first.
+//!
+//! spec: rooms/v3 §Handling redactions.
+
+use hearth_protocol::event::Event;
+use hearth_protocol::power_levels::RoomPower;
+use hearth_storage::tables::events::{self as rows, EventRedacted, Fate, RedactionRow};
+
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::plan::Plan;
+
+impl Plan<'_> {
+    /// Applies what an event redacts, and the redactions that were waiting for it. None can wait for
+    /// an event of our own (`own`): its id is new.
+    pub(super) async fn redact(&mut self, known: &Known, own: bool) -> Result<(), RoomError> {
+        if let Some(target_id) = known.event.redacts().map(ToOwned::to_owned) {
+            let target = self
+                .known(std::slice::from_ref(&target_id))
+                .await?
+                .remove(&target_id);
+            let applied = match target {
+                Some(target) => self.redact_target(&target, known).await?,
+                None => false,
+            };
+            self.commit.rows.redactions.push(RedactionRow {
+                target_id: target_id.to_string(),
+                redaction_nid: known.nid,
+                applied,
+            });
+        }
+        if own {
+            Ok(())
+        } else {
+            self.redact_late(known).await
+        }
+    }
+
+    /// Applies the redactions that arrived before their target.
+    async fn redact_late(&mut self, target: &Known) -> Result<(), RoomError> {
+        let id = target.event.event_id().to_string();
+        let mut reader = self.rooms.ctx.storage.read().await?;
+        let waiting = rows::redactions_of(reader.conn(), std::slice::from_ref(&id)).await?;
+        drop(reader);
+        for (_, nid) in waiting {
+            let Some(redaction) = self.by_nid(&[nid]).await?.remove(&nid) else {
+                continue;
+            };
+            if redaction.fate == Fate::Accepted && self.redact_target(target, &redaction).await? {
+                self.commit.rows.redactions.push(RedactionRow {
+                    target_id: id.clone(),
+                    redaction_nid: nid,
+                    applied: true,
+                });
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn redact_target(
+        &mut self,
+        target: &Known,
+        redaction: &Known,
+    ) -> Result<bool, RoomError> {
+        let same_room = target.event.room_id() == redaction.event.room_id();
+        let create = target.event.is_state_of("m.room.create", "");
+        if !same_room || create || target.redacted_by.is_some() {
+            return Ok(false);
+        }
+        if !self.may_redact(&target.event, &redaction.event).await? {
+            return Ok(false);
+        }
+        let event = target
+            .event
+            .redacted(self.room.rules)
+            .map_err(|error| RoomError::Invalid {
+                field: "redacts",
+                rule: error.to_string(),
+            })?;
+        let by = redaction.event.event_id().as_str();
+        self.commit.rows.redacted.push(EventRedacted {
+            event_nid: target.nid,
+            by: by.to_owned(),
+            json: event.json().clone(),
+        });
+        let redacted = Known {
+            event,
+            redacted_by: Some(by.into()),
+            ..target.clone()
+        };
+        self.fresh
+            .insert(redacted.event.event_id().to_owned(), redacted.clone());
+        self.effects.redacted.push(redacted);
+        Ok(true)
+    }
+
+    async fn may_redact(&self, target: &Event, redaction: &Event) -> Result<bool, RoomError> {
+        let types = [
+            ("m.room.create", "".into()),
+            ("m.room.power_levels", "".into()),
+        ];
+        let state = self.state_events(&self.view.current, &types).await?;
+        let Some(create) = state.find("m.room.create", "") else {
+            return Ok(false);
+        };
+        let levels = state
+            .find("m.room.power_levels", "")
+            .map(|known| known.event.clone());
+        let power = RoomPower::new(&self.room.rules.authorization, create.event.clone(), levels);
+        Ok(power.is_ok_and(|power| power.may_redact(redaction.sender(), target.sender())))
+    }
+}

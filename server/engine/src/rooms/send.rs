@@ -1,0 +1,148 @@
+//! Sending into a room: messages, state, redactions.
+
+use hearth_storage::tables::events as rows;
+use hearth_types::ruma::{EventId, OwnedEventId, OwnedUserId, RoomId};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::rooms::Rooms;
+use crate::rooms::error::RoomError;
+use crate::rooms::mailbox::{Done, Work};
+use crate::rooms::plan::{ClientTxn, Draft};
+use crate::rooms::view::SharedRoom;
+
+/// What is sent.
+#[derive(Debug, Clone)]
+pub struct Send {
+    /// Who sends it.
+    pub sender: OwnedUserId,
+    /// Its type.
+    pub kind: String,
+    /// Its state key, for a state event.
+    pub state_key: Option<String>,
+    /// Its content, JSON of an object.
+    pub content: Box<RawValue>,
+    /// The device's transaction id, for what has one.
+    pub txn: Option<ClientTxn>,
+}
+
+impl Rooms {
+    /// Sends an event into a room. The same transaction id of the same device gives the same event.
+    ///
+    /// # Errors
+    /// `Forbidden` when the room's rules do not allow it, or the sender is not in the room.
+    pub async fn send(&self, room_id: &RoomId, send: Send) -> Result<OwnedEventId, RoomError> {
+        let room = self.room_for(room_id).await?;
+        if let Some(txn) = &send.txn
+            && let Some(event_id) = self.sent(&room, txn).await?
+        {
+            return Ok(event_id);
+        }
+        let redacts = redacts(&send)?;
+        let draft = Draft {
+            sender: send.sender,
+            kind: send.kind,
+            state_key: send.state_key,
+            content: send.content,
+            redacts,
+        };
+        self.append(&room, draft, send.txn).await
+    }
+
+    /// Redacts an event.
+    ///
+    /// # Errors
+    /// As [`Rooms::send`].
+    pub async fn redact(
+        &self,
+        room_id: &RoomId,
+        sender: OwnedUserId,
+        target: &EventId,
+        reason: Option<&str>,
+        txn: Option<ClientTxn>,
+    ) -> Result<OwnedEventId, RoomError> {
+        #[derive(Serialize)]
+        struct Content<'a> {
+            redacts: &'a EventId,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a str>,
+        }
+        let content = to_raw_value(&Content {
+            redacts: target,
+            reason,
+        })
+        .map_err(|error| not_json(&error))?;
+        let kind = "m.room.redaction".to_owned();
+        self.send(
+            room_id,
+            Send {
+                sender,
+                kind,
+                state_key: None,
+                content,
+                txn,
+            },
+        )
+        .await
+    }
+
+    /// The room someone wants to act in; that it is not known is not told apart from not being in it.
+    pub(crate) async fn room_for(&self, room_id: &RoomId) -> Result<SharedRoom, RoomError> {
+        match self.room(room_id).await {
+            Err(RoomError::NotFound(_)) => {
+                Err(RoomError::Forbidden("you are not in this room".to_owned()))
+            }
+            other => other,
+        }
+    }
+
+    pub(super) async fn append(
+        &self,
+        room: &SharedRoom,
+        draft: Draft,
+        txn: Option<ClientTxn>,
+    ) -> Result<OwnedEventId, RoomError> {
+        match self.ask(room, Work::Append(draft, txn), false).await? {
+            Done::Appended(known) => Ok(known.event.event_id().to_owned()),
+            Done::Received(_) => Err(RoomError::Busy),
+        }
+    }
+
+    async fn sent(
+        &self,
+        room: &SharedRoom,
+        txn: &ClientTxn,
+    ) -> Result<Option<OwnedEventId>, RoomError> {
+        let mut reader = self.ctx.storage.read().await?;
+        let found = rows::client_transaction(
+            reader.conn(),
+            txn.user_nid,
+            &txn.device_id,
+            room.nid,
+            &txn.txn_id,
+        )
+        .await?;
+        Ok(found.and_then(|id| OwnedEventId::try_from(id).ok()))
+    }
+}
+
+/// The target that a redaction sent as an ordinary event names in its content.
+fn redacts(send: &Send) -> Result<Option<OwnedEventId>, RoomError> {
+    #[derive(serde::Deserialize)]
+    struct Content {
+        redacts: Option<OwnedEventId>,
+    }
+    if send.kind != "m.room.redaction" {
+        return Ok(None);
+    }
+    let content: Content =
+        serde_json::from_str(send.content.get()).map_err(|error| not_json(&error))?;
+    Ok(content.redacts)
+}
+
+fn not_json(error: &serde_json::Error) -> RoomError {
+    RoomError::Invalid {
+        field: "content",
+        rule: error.to_string(),
+    }
+}

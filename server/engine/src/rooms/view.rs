@@ -1,0 +1,114 @@
+//! What a room's worker plans on, and what everybody else sees of the room.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use hearth_protocol::room_version::RoomVersionRules;
+use hearth_types::ruma::OwnedRoomId;
+
+use crate::rooms::known::Known;
+use crate::state::snapshots::Snapshot;
+
+/// Live events that a room keeps in memory, already serialized.
+pub const TIMELINE_KEPT: usize = 100;
+
+/// What the worker plans on: ahead of what is committed by the commits in flight.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// How many commits have advanced the room.
+    pub revision: i64,
+    /// The ends of the known graph.
+    pub extremities: Vec<Known>,
+    /// The resolved state at the extremities.
+    pub current: Snapshot,
+}
+
+/// A live event, ready to be shown.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Its place in live order.
+    pub position: i64,
+    /// The event.
+    pub known: Known,
+    /// Its client form without `unsigned` and without the closing brace (see `client_event`).
+    pub json: Bytes,
+}
+
+/// What is visible of a room: exactly what is committed.
+#[derive(Debug)]
+pub struct Live {
+    /// The newest live events, oldest first, without gaps between them.
+    pub timeline: VecDeque<Shown>,
+    /// The current state.
+    pub current: Snapshot,
+    /// The ends of the known graph.
+    pub extremities: Vec<Known>,
+    /// Our own people who are joined or invited: whom a change of the room concerns.
+    pub local_members: BTreeSet<i64>,
+    /// The position of the room's last change.
+    pub position: i64,
+}
+
+/// A room in memory.
+#[derive(Debug)]
+pub struct Room {
+    /// Its local id.
+    pub nid: i64,
+    /// `!…`
+    pub id: OwnedRoomId,
+    /// The rules of its version.
+    pub rules: &'static RoomVersionRules,
+    live: RwLock<Live>,
+}
+
+impl Room {
+    /// A room that was just read or made.
+    #[must_use]
+    pub fn new(nid: i64, id: OwnedRoomId, rules: &'static RoomVersionRules, live: Live) -> Self {
+        Self {
+            nid,
+            id,
+            rules,
+            live: RwLock::new(live),
+        }
+    }
+
+    /// What is visible of it. Hold the guard for as long as it takes to look, never across an await.
+    pub fn live(&self) -> RwLockReadGuard<'_, Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {
+        self.live.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// Adds an event, keeping the order of positions and the bound.
+    pub fn show(&mut self, shown: Shown) {
+        self.position = self.position.max(shown.position);
+        let at = self
+            .timeline
+            .partition_point(|other| other.position < shown.position);
+        self.timeline.insert(at, shown);
+        while self.timeline.len() > TIMELINE_KEPT {
+            self.timeline.pop_front();
+        }
+    }
+
+    /// Replaces an event whose content was redacted.
+    pub fn replace(&mut self, known: &Known, json: &Bytes) {
+        for shown in self
+            .timeline
+            .iter_mut()
+            .filter(|shown| shown.known.nid == known.nid)
+        {
+            shown.known = known.clone();
+            shown.json = json.clone();
+        }
+    }
+}
+
+/// Shared by its worker and its readers.
+pub type SharedRoom = Arc<Room>;

@@ -1,0 +1,310 @@
+//! A persistent map `state_key_nid → event_nid`.
+//!
+//! A bit-mapped trie over the key's bits, five a level, lowest first. The same entries always make
+//! the same shape, and a changed map shares every untouched node with the one it came from; so a
+//! clone is one pointer, a change copies one path, and the difference of two maps costs as much as
+//! they differ.
+
+use std::sync::Arc;
+
+const BITS: u32 = 5;
+const MASK: i64 = (1 << BITS) - 1;
+
+/// A state: which event is there for each `(type, state_key)`.
+#[derive(Debug, Clone, Default)]
+pub struct StateMap {
+    root: Option<Arc<Node>>,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Node {
+    Leaf(i64, i64),
+    /// The children that exist, in the order of their bits.
+    Branch(u32, Vec<Arc<Node>>),
+}
+
+/// One key in which two maps differ: the key, what the left map has, what the right one has.
+pub type Difference = (i64, Option<i64>, Option<i64>);
+
+impl StateMap {
+    /// How many keys are set.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no key is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The event of a key.
+    #[must_use]
+    pub fn get(&self, key: i64) -> Option<i64> {
+        let mut node = self.root.as_deref()?;
+        let mut shift = 0;
+        loop {
+            match node {
+                Node::Leaf(at, event) => return (*at == key).then_some(*event),
+                Node::Branch(bitmap, children) => {
+                    let bit = bit_of(key, shift);
+                    if bitmap & bit == 0 {
+                        return None;
+                    }
+                    node = children.get(index_of(*bitmap, bit))?;
+                    shift += BITS;
+                }
+            }
+        }
+    }
+
+    /// Sets a key, or unsets it.
+    pub fn set(&mut self, key: i64, event: Option<i64>) {
+        let before = self.get(key);
+        if before == event {
+            return;
+        }
+        self.root = match event {
+            Some(event) => Some(insert(self.root.as_ref(), key, event, 0)),
+            None => self.root.as_ref().and_then(|root| remove(root, key, 0)),
+        };
+        self.len = match (before, event) {
+            (None, Some(_)) => self.len + 1,
+            (Some(_), None) => self.len - 1,
+            _ => self.len,
+        };
+    }
+
+    /// Every `(key, event)`, in no order.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(i64, i64)> {
+        let mut entries = Vec::with_capacity(self.len);
+        if let Some(root) = &self.root {
+            collect(root, &mut |key, event| entries.push((key, event)));
+        }
+        entries
+    }
+
+    /// Where two maps differ, sorted by key. Shared nodes are passed over.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+        let mut found = Vec::new();
+        differ(self.root.as_ref(), other.root.as_ref(), &mut found);
+        found.sort_unstable();
+        found
+    }
+}
+
+impl FromIterator<(i64, i64)> for StateMap {
+    fn from_iter<I: IntoIterator<Item = (i64, i64)>>(entries: I) -> Self {
+        let mut map = Self::default();
+        for (key, event) in entries {
+            map.set(key, Some(event));
+        }
+        map
+    }
+}
+
+impl PartialEq for StateMap {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.differences(other).is_empty()
+    }
+}
+
+fn bit_of(key: i64, shift: u32) -> u32 {
+    let digit = key.checked_shr(shift).unwrap_or_default() & MASK;
+    1_u32 << u32::try_from(digit).unwrap_or_default()
+}
+
+fn index_of(bitmap: u32, bit: u32) -> usize {
+    usize::try_from((bitmap & (bit - 1)).count_ones()).unwrap_or_default()
+}
+
+fn insert(node: Option<&Arc<Node>>, key: i64, event: i64, shift: u32) -> Arc<Node> {
+    match node.map(Arc::as_ref) {
+        None => Arc::new(Node::Leaf(key, event)),
+        Some(Node::Leaf(at, _)) if *at == key => Arc::new(Node::Leaf(key, event)),
+        Some(Node::Leaf(at, there)) => {
+            // Two keys meet: the leaf moves one level down, as far as their bits agree.
+            let branch = Arc::new(Node::Branch(
+                bit_of(*at, shift),
+                vec![Arc::new(Node::Leaf(*at, *there))],
+            ));
+            insert(Some(&branch), key, event, shift)
+        }
+        Some(Node::Branch(bitmap, children)) => {
+            let bit = bit_of(key, shift);
+            let index = index_of(*bitmap, bit);
+            let mut children = children.clone();
+            if bitmap & bit == 0 {
+                children.insert(index, insert(None, key, event, shift + BITS));
+            } else if let Some(child) = children.get_mut(index) {
+                *child = insert(Some(child), key, event, shift + BITS);
+            }
+            Arc::new(Node::Branch(bitmap | bit, children))
+        }
+    }
+}
+
+fn remove(node: &Arc<Node>, key: i64, shift: u32) -> Option<Arc<Node>> {
+    match node.as_ref() {
+        Node::Leaf(at, _) if *at == key => None,
+        Node::Leaf(..) => Some(Arc::clone(node)),
+        Node::Branch(bitmap, children) => {
+            let bit = bit_of(key, shift);
+            if bitmap & bit == 0 {
+                return Some(Arc::clone(node));
+            }
+            let index = index_of(*bitmap, bit);
+            let mut children = children.clone();
+            let child = remove(children.get(index)?, key, shift + BITS);
+            let bitmap = match child {
+                Some(child) => {
+                    *children.get_mut(index)? = child;
+                    *bitmap
+                }
+                None => {
+                    children.remove(index);
+                    bitmap & !bit
+                }
+            };
+            // A lone leaf moves up, so that the shape depends on the entries alone.
+            match children.as_slice() {
+                [] => None,
+                [only] if matches!(only.as_ref(), Node::Leaf(..)) => Some(Arc::clone(only)),
+                _ => Some(Arc::new(Node::Branch(bitmap, children))),
+            }
+        }
+    }
+}
+
+fn collect(node: &Node, found: &mut impl FnMut(i64, i64)) {
+    match node {
+        Node::Leaf(key, event) => found(*key, *event),
+        Node::Branch(_, children) => {
+            for child in children {
+                collect(child, found);
+            }
+        }
+    }
+}
+
+fn differ(left: Option<&Arc<Node>>, right: Option<&Arc<Node>>, found: &mut Vec<Difference>) {
+    match (left, right) {
+        (None, None) => {}
+        (Some(left), None) => collect(left, &mut |key, event| found.push((key, Some(event), None))),
+        (None, Some(right)) => {
+            collect(right, &mut |key, event| {
+                found.push((key, None, Some(event)));
+            });
+        }
+        (Some(left), Some(right)) if Arc::ptr_eq(left, right) => {}
+        (Some(left), Some(right)) => match (left.as_ref(), right.as_ref()) {
+            (Node::Branch(left_bits, lefts), Node::Branch(right_bits, rights)) => {
+                let child = |bits: u32, children: &[Arc<Node>], bit: u32| {
+                    (bits & bit != 0)
+                        .then(|| children.get(index_of(bits, bit)).cloned())
+                        .flatten()
+                };
+                for digit in 0..(1 << BITS) {
+                    let bit = 1_u32 << digit;
+                    let (left, right) = (
+                        child(*left_bits, lefts, bit),
+                        child(*right_bits, rights, bit),
+                    );
+                    differ(left.as_ref(), right.as_ref(), found);
+                }
+            }
+            _ => differ_small(left, right, found),
+        },
+    }
+}
+
+/// Where one side is a leaf, the other holds it or not: compared entry by entry.
+fn differ_small(left: &Node, right: &Node, found: &mut Vec<Difference>) {
+    let mut sides = std::collections::BTreeMap::<i64, (Option<i64>, Option<i64>)>::new();
+    collect(left, &mut |key, event| {
+        sides.entry(key).or_default().0 = Some(event);
+    });
+    collect(right, &mut |key, event| {
+        sides.entry(key).or_default().1 = Some(event);
+    });
+    found.extend(
+        sides
+            .into_iter()
+            .filter(|(_, (left, right))| left != right)
+            .map(|(key, (left, right))| (key, left, right)),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// A small generator of its own: the test needs no quality, only repeatability.
+    fn numbers(seed: u64) -> impl Iterator<Item = i64> {
+        let mut state = seed;
+        std::iter::repeat_with(move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            i64::try_from(state >> 40).unwrap()
+        })
+    }
+
+    #[test]
+    fn it_agrees_with_an_ordered_map_under_random_changes() {
+        for seed in 0..50 {
+            let (mut map, mut model) = (StateMap::default(), BTreeMap::new());
+            for number in numbers(seed).take(400) {
+                let key = number % 97 * if number % 3 == 0 { 1 << 30 } else { 1 };
+                let event = (number % 5 != 0).then_some(number);
+                map.set(key, event);
+                match event {
+                    Some(event) => model.insert(key, event),
+                    None => model.remove(&key),
+                };
+                assert_eq!(map.get(key), event);
+            }
+            let mut entries = map.entries();
+            entries.sort_unstable();
+            assert_eq!(entries, model.into_iter().collect::<Vec<_>>());
+            assert_eq!(entries.len(), map.len());
+            assert_eq!(map, entries.into_iter().collect());
+        }
+    }
+
+    #[test]
+    fn differences_are_those_of_the_entries() {
+        for seed in 0..50 {
+            let left: StateMap = numbers(seed).take(200).map(|n| (n % 300, n)).collect();
+            let mut right = left.clone();
+            for number in numbers(seed + 1_000).take(20) {
+                right.set(number % 400, (number % 4 != 0).then_some(number));
+            }
+            let mut expected = Vec::new();
+            for key in 0..400 {
+                if left.get(key) != right.get(key) {
+                    expected.push((key, left.get(key), right.get(key)));
+                }
+            }
+            assert_eq!(left.differences(&right), expected);
+        }
+    }
+
+    #[test]
+    fn a_change_shares_what_it_does_not_touch() {
+        let left: StateMap = (0..10_000).map(|key| (key, key + 1)).collect();
+        let mut right = left.clone();
+        right.set(77, Some(5));
+        assert_eq!(left.differences(&right), vec![(77, Some(78), Some(5))]);
+        assert!(Arc::ptr_eq(
+            left.root.as_ref().unwrap(),
+            left.clone().root.as_ref().unwrap()
+        ));
+    }
+}
