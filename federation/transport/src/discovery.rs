@@ -228,3 +228,6 @@ fn lifetime_ms(headers: &HeaderMap) -> i64 {
     }
     lifetime_ms.clamp(WELL_KNOWN_MIN_MS, WELL_KNOWN_MAX_MS)
 }
+
+#[cfg(test)]
+mod tests;

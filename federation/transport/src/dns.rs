@@ -222,3 +222,6 @@ fn in_order<'a>(records: impl Iterator<Item = &'a RData>) -> Vec<Service> {
     };
     found.into_iter().map(service).collect()
 }
+
+#[cfg(test)]
+mod tests;

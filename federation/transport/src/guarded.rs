@@ -366,3 +366,6 @@ fn described(error: &reqwest::Error) -> GuardedError {
         GuardedError::Exchange(deepest)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,3 +203,6 @@ impl InboundTransaction {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

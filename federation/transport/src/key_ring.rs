@@ -262,3 +262,6 @@ fn forget_oldest(keys: &mut KnownKeys) {
         keys.remove(&oldest);
     }
 }
+
+#[cfg(test)]
+mod tests;

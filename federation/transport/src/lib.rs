@@ -20,6 +20,8 @@ mod json;
 pub mod key_ring;
 pub mod network_policy;
 mod single_flight;
+#[cfg(test)]
+mod testing;
 pub mod tls_trust;
 pub mod wire;
 pub mod x_matrix;
