@@ -77,7 +77,8 @@ Settings come from four layers; a later one wins: defaults, the file given with 
 environment, and flags (`--set section.key=value`).
 
 * A variable is named `HEARTH_`, the section, two underscores and the key, such as
-  `HEARTH_SERVER__NAME`. `HEARTH_CONFIG` and names that begin with `HEARTH_TEST_` are not settings.
+  `HEARTH_SERVER__NAME`. `HEARTH_CONFIG` and names that begin with `HEARTH_TEST_` or `HEARTH_E2E_` are
+  not settings.
 * In variables and flags a list is written between commas or as in TOML; the listeners are one
   list: `HEARTH_LISTENER='[{ bind = \"127.0.0.1:8008\" }]'`. It replaces those of the file.
 * Every secret has a twin whose name ends in `_file`: the path of a file that holds the value. Give

@@ -4,7 +4,7 @@
 pub(crate) const PREFIX: &str = "HEARTH_";
 
 /// The `HEARTH_…` variables of this process, without those that belong to programs around the
-/// server (`HEARTH_CONFIG`, and `HEARTH_TEST_…` of the test-suite). Settings are
+/// server (`HEARTH_CONFIG`, and `HEARTH_TEST_…` and `HEARTH_E2E_…` of the test-suite). Settings are
 /// Unicode: other bytes are replaced.
 #[expect(
     clippy::disallowed_methods,
@@ -23,5 +23,8 @@ pub fn variables() -> Vec<(String, String)> {
 }
 
 fn belongs_elsewhere(name: &str) -> bool {
-    name == "HEARTH_CONFIG" || name.starts_with("HEARTH_TEST_")
+    name == "HEARTH_CONFIG"
+        || ["HEARTH_TEST_", "HEARTH_E2E_"]
+            .iter()
+            .any(|p| name.starts_with(p))
 }
