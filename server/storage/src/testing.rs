@@ -249,3 +249,40 @@ pub async fn execute(scratch: &Scratch, text: &'static str) {
     }
     .expect("the statement runs");
 }
+
+/// Everything that is stored, as text: what a thief of the database reads.
+///
+/// # Panics
+/// When it cannot be read.
+pub async fn dump(scratch: &Scratch) -> String {
+    match &scratch.connect_to {
+        Engine::Sqlite(options) => {
+            let file = options.get_filename().display().to_string();
+            let bytes = [file.clone(), format!("{file}-wal")].map(std::fs::read);
+            let bytes: Vec<u8> = bytes.into_iter().flatten().flatten().collect();
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        Engine::Postgres(options) => {
+            let options = options.clone().options([("bytea_output", "escape")]);
+            let mut conn = sqlx::PgConnection::connect_with(&options)
+                .await
+                .expect("opens");
+            let mut all = String::new();
+            let columns = scratch.schema().await;
+            let mut tables: Vec<&str> = columns
+                .iter()
+                .filter_map(|column| column.split('.').next())
+                .collect();
+            tables.dedup();
+            for table in tables {
+                let text = format!("SELECT t::TEXT FROM {table} t");
+                let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
+                    .fetch_all(&mut conn)
+                    .await
+                    .expect("a table is read");
+                all.extend(rows);
+            }
+            all
+        }
+    }
+}

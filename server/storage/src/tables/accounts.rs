@@ -98,6 +98,21 @@ pub async fn account_by_id(
     )
 }
 
+/// An account as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct ListedAccount {
+    /// `@localpart:server`
+    pub user_id: String,
+    /// The display name of the profile, JSON text.
+    pub display_name: Option<String>,
+    /// Whether the person may administer the server.
+    pub admin: bool,
+    /// Whether it was closed for good.
+    pub deactivated: bool,
+    /// When it was made.
+    pub created_at_ms: i64,
+}
+
 /// At most `limit` accounts in the order of their ids, after `after` (empty for the first page).
 ///
 /// # Errors
@@ -106,12 +121,13 @@ pub async fn account_list(
     conn: Conn<'_>,
     after: &str,
     limit: i64,
-) -> Result<Vec<StoredAccount>, StorageError> {
+) -> Result<Vec<ListedAccount>, StorageError> {
     sql!(
         conn,
-        all::<StoredAccount>,
-        "SELECT a.user_nid, u.user_id, a.password_hash, a.admin, a.deactivated, a.created_at_ms
+        all::<ListedAccount>,
+        "SELECT u.user_id, p.value AS display_name, a.admin, a.deactivated, a.created_at_ms
          FROM users u JOIN accounts a ON a.user_nid = u.user_nid
+         LEFT JOIN profiles p ON p.user_nid = a.user_nid AND p.field = 'displayname'
          WHERE u.user_id > $1 ORDER BY u.user_id LIMIT $2",
         after,
         limit

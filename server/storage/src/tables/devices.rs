@@ -30,9 +30,9 @@ pub struct DeviceRename {
 }
 
 impl DeviceRename {
-    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
+    pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
         let changed = sql!(
-            conn.again(),
+            conn,
             execute,
             "UPDATE devices SET display_name = $3 WHERE user_nid = $1 AND device_id = $2",
             self.user_nid,
@@ -42,22 +42,13 @@ impl DeviceRename {
         if changed == 0 {
             return Err(Refusal::Absent.into());
         }
-        // The copy that key queries are answered from.
-        sql!(
-            conn,
-            execute,
-            "UPDATE device_keys SET display_name = $3 WHERE user_nid = $1 AND device_id = $2",
-            self.user_nid,
-            &self.device_id,
-            self.display_name.as_deref()
-        )?;
         Ok(Outcome::Done)
     }
 }
 
-/// A guard that removes devices with all that belongs to them: access tokens, keys, undelivered
-/// messages, remembered transactions. What is not there counts as removed. Its outcome is the
-/// hashes of the tokens that are no longer valid.
+/// A guard that removes devices with their access tokens and remembered transactions. What is not
+/// there counts as removed. Its outcome is the hashes of the tokens that are no longer valid. What
+/// devices have for encryption goes in the same commit, as `DeviceForgotten` rows.
 #[derive(Debug, Clone)]
 pub struct DevicesRemove {
     /// Whose they are.
@@ -75,16 +66,6 @@ impl DevicesRemove {
              DELETE FROM access_tokens
              WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)
              RETURNING token_hash",
-            self.device_ids,
-            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
-        )?;
-        self.keys_delete(conn.again()).await?;
-        rows!(
-            conn.again(),
-            execute,
-            "WITH k(user_nid, device_id) AS ({rows})
-             DELETE FROM to_device
-             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
             self.device_ids,
             |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
         )?;
@@ -109,37 +90,6 @@ impl DevicesRemove {
         Ok(Outcome::Tokens(
             revoked.into_iter().map(|(hash,)| hash).collect(),
         ))
-    }
-
-    async fn keys_delete(&self, mut conn: Conn<'_>) -> Result<(), StorageError> {
-        rows!(
-            conn.again(),
-            execute,
-            "WITH k(user_nid, device_id) AS ({rows})
-             DELETE FROM device_keys
-             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
-            self.device_ids,
-            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
-        )?;
-        rows!(
-            conn.again(),
-            execute,
-            "WITH k(user_nid, device_id) AS ({rows})
-             DELETE FROM one_time_keys
-             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
-            self.device_ids,
-            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
-        )?;
-        rows!(
-            conn,
-            execute,
-            "WITH k(user_nid, device_id) AS ({rows})
-             DELETE FROM fallback_keys
-             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
-            self.device_ids,
-            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
-        )?;
-        Ok(())
     }
 }
 

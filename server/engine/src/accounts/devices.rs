@@ -1,0 +1,218 @@
+//! Devices: listing, renaming, removing, and logging out, which is removing one's own.
+
+use hearth_storage::tables::device_keys::DeviceForgotten;
+use hearth_storage::tables::device_lists::{DeviceListChange, ListEdu};
+use hearth_storage::tables::devices::{self, DeviceRename, DevicesRemove, StoredDevice};
+use hearth_storage::{Commit, Guard};
+use hearth_types::client::uiaa::AuthData;
+use hearth_types::ruma::{DeviceId, OwnedDeviceId, UserId};
+use serde_json::json;
+
+use super::{AccountError, Accounts, Session, names};
+
+/// Devices that one request may remove.
+const REMOVED_MAX: usize = 1_000;
+
+/// A device as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its id.
+    pub device_id: OwnedDeviceId,
+    /// Its name.
+    pub display_name: Option<String>,
+}
+
+impl From<StoredDevice> for Device {
+    fn from(stored: StoredDevice) -> Self {
+        Self {
+            device_id: stored.device_id.into(),
+            display_name: stored.display_name,
+        }
+    }
+}
+
+impl Accounts {
+    /// A person's devices in the order of their ids.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn devices(&self, user_nid: i64) -> Result<Vec<Device>, AccountError> {
+        let mut reader = self.context.storage.read().await?;
+        let found = devices::device_list(reader.conn(), user_nid).await?;
+        Ok(found.into_iter().map(Device::from).collect())
+    }
+
+    /// One device.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub async fn device(
+        &self,
+        user_nid: i64,
+        device_id: &DeviceId,
+    ) -> Result<Device, AccountError> {
+        let mut reader = self.context.storage.read().await?;
+        let found = devices::device(reader.conn(), user_nid, device_id.as_str()).await?;
+        found
+            .map(Device::from)
+            .ok_or(AccountError::NotFound("the device"))
+    }
+
+    /// Renames a device.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::Invalid`] for the name.
+    pub async fn rename_device(
+        &self,
+        session: &Session,
+        device_id: &DeviceId,
+        display_name: Option<String>,
+    ) -> Result<(), AccountError> {
+        if let Some(name) = &display_name {
+            names::check_device_name("display_name", name)?;
+        }
+        let mut commit = Commit::default();
+        let slot = commit.slot();
+        let user_nid = session.user_nid;
+        commit.rows.device_list_changes.push(DeviceListChange {
+            user_nid,
+            slot,
+            edu: None,
+        });
+        commit.guards.push(Guard::DeviceRename(DeviceRename {
+            user_nid,
+            device_id: device_id.to_string(),
+            display_name,
+        }));
+        self.commit(session.user_nid, commit, |_| {
+            AccountError::NotFound("the device")
+        })
+        .await
+    }
+
+    /// Removes devices, once the password confirms it. What is not there counts as removed.
+    ///
+    /// # Errors
+    /// [`AccountError::Interactive`] until it is confirmed; [`AccountError::TooMany`].
+    pub async fn delete_devices(
+        &self,
+        session: &Session,
+        device_ids: &[OwnedDeviceId],
+        auth: Option<&AuthData>,
+    ) -> Result<(), AccountError> {
+        if device_ids.len() > REMOVED_MAX {
+            return Err(AccountError::TooMany("devices in one request"));
+        }
+        let mut named: Vec<&str> = device_ids.iter().map(|id| id.as_str()).collect();
+        named.sort_unstable();
+        self.confirm(session, "delete_devices", &named.join("\n"), auth)
+            .await?;
+        let is_named = |device_id: &str| named.binary_search(&device_id).is_ok();
+        self.remove_devices(session.user_nid, &session.user_id, is_named)
+            .await
+    }
+
+    /// Logs one device out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn logout(&self, session: &Session) -> Result<(), AccountError> {
+        let is_own = |device_id: &str| device_id == session.device_id.as_str();
+        self.remove_devices(session.user_nid, &session.user_id, is_own)
+            .await
+    }
+
+    /// Logs all devices of a person out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn logout_all(&self, session: &Session) -> Result<(), AccountError> {
+        self.remove_devices(session.user_nid, &session.user_id, |_| true)
+            .await
+    }
+
+    /// Replaces the person's own password, once the old one confirms it.
+    ///
+    /// # Errors
+    /// [`AccountError::Interactive`] until it is confirmed, [`AccountError::WeakPassword`].
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        password: &str,
+        logout_devices: bool,
+        auth: Option<&AuthData>,
+    ) -> Result<(), AccountError> {
+        self.confirm(session, "change_password", "", auth).await?;
+        let is_other = |device_id: &str| device_id != session.device_id.as_str();
+        let gone = |device_id: &str| logout_devices && is_other(device_id);
+        self.replace_password(session.user_nid, &session.user_id, password, gone)
+            .await
+    }
+
+    /// Removes the devices that `gone` names.
+    pub(super) async fn remove_devices(
+        &self,
+        user_nid: i64,
+        user_id: &UserId,
+        gone: impl Fn(&str) -> bool,
+    ) -> Result<(), AccountError> {
+        let devices = self.device_ids(user_nid, gone).await?;
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let mut commit = Commit::default();
+        Self::push_removal(&mut commit, user_nid, user_id, devices);
+        self.commit(user_nid, commit, AccountError::unexpected)
+            .await
+    }
+
+    pub(super) async fn device_ids(
+        &self,
+        user_nid: i64,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, AccountError> {
+        let mut reader = self.context.storage.read().await?;
+        let found = devices::device_list(reader.conn(), user_nid).await?;
+        let ids = found.into_iter().map(|device| device.device_id);
+        Ok(ids.filter(|device_id| wanted(device_id)).collect())
+    }
+
+    /// Adds to a commit what takes devices away: their tokens, their keys, what waits for them, and
+    /// the news of it for everyone who shares a room.
+    pub(super) fn push_removal(
+        commit: &mut Commit,
+        user_nid: i64,
+        user_id: &UserId,
+        device_ids: Vec<String>,
+    ) {
+        for device_id in &device_ids {
+            let slot = commit.slot();
+            commit.rows.devices_forgotten.push(DeviceForgotten {
+                user_nid,
+                device_id: device_id.clone(),
+            });
+            commit.rows.device_list_changes.push(DeviceListChange {
+                user_nid,
+                slot,
+                edu: Some(deletion_edu(user_id, device_id)),
+            });
+        }
+        commit.guards.push(Guard::DevicesRemove(DevicesRemove {
+            user_nid,
+            device_ids,
+        }));
+    }
+}
+
+/// What other servers are told of a device that is gone.
+///
+/// spec: server-server v1.19 §Device Management
+fn deletion_edu(user_id: &UserId, device_id: &str) -> ListEdu {
+    let (user_id, device_id) = (json!(user_id), json!(device_id));
+    let head = format!(r#"{{"content":{{"deleted":true,"device_id":{device_id},"#);
+    let tail = format!(r#","user_id":{user_id}}},"edu_type":"m.device_list_update"}}"#);
+    ListEdu::Chained {
+        head: head.into_bytes(),
+        tail: tail.into_bytes(),
+    }
+}

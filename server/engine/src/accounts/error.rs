@@ -1,0 +1,78 @@
+use hearth_storage::{Refusal, StorageError};
+
+use super::interactive::Challenge;
+use crate::peers::PeerError;
+
+/// Why an account action was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// People cannot register themselves here.
+    #[error("registration is closed on this server")]
+    RegistrationClosed,
+    /// The user name breaks a rule.
+    #[error("the user name {0}")]
+    InvalidUsername(&'static str),
+    /// Somebody has the user name.
+    #[error("the user name is taken")]
+    UserInUse,
+    /// The password breaks a rule.
+    #[error("the password {0}")]
+    WeakPassword(&'static str),
+    /// The user or the password is wrong; which of the two is not said.
+    #[error("the user name or the password is wrong")]
+    WrongPassword,
+    /// The account was closed for good.
+    #[error("this account is deactivated")]
+    Deactivated,
+    /// The access token is not known, or no longer.
+    #[error("the access token is not known")]
+    UnknownToken,
+    /// It must be confirmed by user-interactive authentication.
+    #[error("user-interactive authentication is needed")]
+    Interactive(Box<Challenge>),
+    /// A field of the request is missing.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// A field of the request breaks a rule.
+    #[error("`{field}` {rule}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// The rule.
+        rule: &'static str,
+    },
+    /// The body is JSON of the wrong shape.
+    #[error("wrong shape: {0}")]
+    Shape(String),
+    /// What is asked for does not exist.
+    #[error("{0} was not found")]
+    NotFound(&'static str),
+    /// It belongs to somebody else.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// This type of account data has an endpoint of its own.
+    #[error("account data of this type is managed by the server")]
+    ManagedAccountData,
+    /// A limit of the account is reached.
+    #[error("there are too many {0}")]
+    TooMany(&'static str),
+    /// Too many passwords are being checked at the moment.
+    #[error("too many passwords are being checked at the moment")]
+    Busy,
+    /// Another server did not answer as it should.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Something that should not happen.
+    #[error("{0}")]
+    Fault(String),
+}
+
+impl AccountError {
+    /// A refusal that no rule of the action explains.
+    pub(super) fn unexpected(refusal: &Refusal) -> Self {
+        Self::Fault(refusal.to_string())
+    }
+}

@@ -1,0 +1,118 @@
+//! Password hashes: argon2id in PHC form, a few at a time.
+
+use std::sync::Arc;
+
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::AccountError;
+use crate::context::{Context, Settings};
+
+/// Hashes that may wait for their turn; whoever comes later is told to come back.
+const WAITING_MAX: usize = 100;
+
+/// The longest password: what is longer would only cost time to hash.
+const PASSWORD_BYTES_MAX: usize = 1_024;
+
+const SALT_BYTES: usize = 16;
+
+/// Hashes and checks passwords, as many at a time as the settings allow.
+pub(super) struct Passwords {
+    argon2: Argon2<'static>,
+    admitted: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+impl Passwords {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let parallel = settings.argon2_parallel.max(1);
+        let params = Params::new(settings.argon2_memory_kib, settings.argon2_passes, 1, None);
+        Self {
+            // The configuration has checked the bounds of both figures.
+            argon2: Argon2::new(
+                Algorithm::Argon2id,
+                Version::V0x13,
+                params.unwrap_or_default(),
+            ),
+            admitted: Arc::new(Semaphore::new(parallel + WAITING_MAX)),
+            running: Arc::new(Semaphore::new(parallel)),
+        }
+    }
+
+    /// The hash of a new password.
+    pub(super) async fn hash(
+        &self,
+        context: &Context,
+        password: &str,
+    ) -> Result<String, AccountError> {
+        check(password)?;
+        let mut salt = [0; SALT_BYTES];
+        context.entropy.fill(&mut salt);
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        let hashed = self
+            .run(move || {
+                argon2
+                    .hash_password_with_salt(password.as_bytes(), &salt)
+                    .map(|hash| hash.to_string())
+            })
+            .await?;
+        hashed.map_err(|error| AccountError::Fault(format!("a password cannot be hashed: {error}")))
+    }
+
+    /// Whether a password is the one of a hash. Without a hash it is not, which takes as long: who
+    /// asks cannot tell from the time whether an account exists.
+    pub(super) async fn verify(
+        &self,
+        password: &str,
+        hash: Option<String>,
+    ) -> Result<bool, AccountError> {
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        self.run(move || match hash.as_deref().map(PasswordHash::new) {
+            // Compares in constant time, at the cost that the hash was made with.
+            Some(Ok(hash)) => argon2.verify_password(password.as_bytes(), &hash).is_ok(),
+            Some(Err(_)) | None => {
+                let made = argon2.hash_password_with_salt(password.as_bytes(), &[0; SALT_BYTES]);
+                drop(made);
+                false
+            }
+        })
+        .await
+    }
+
+    /// Runs one hash on a blocking thread once there is room for it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the two semaphores bound the work, which holds its permits until it is done"
+    )]
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, AccountError> {
+        let admitted = Arc::clone(&self.admitted)
+            .try_acquire_owned()
+            .map_err(|_full| AccountError::Busy)?;
+        let running = Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .map_err(|closed| AccountError::Fault(closed.to_string()))?;
+        let permits: [OwnedSemaphorePermit; 2] = [admitted, running];
+        tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(permits);
+            done
+        })
+        .await
+        .map_err(|error| AccountError::Fault(error.to_string()))
+    }
+}
+
+fn check(password: &str) -> Result<(), AccountError> {
+    if password.is_empty() {
+        return Err(AccountError::WeakPassword("is empty"));
+    }
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(AccountError::WeakPassword("is longer than 1024 bytes"));
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Who an access token belongs to.
+
+use std::sync::Arc;
+
+use hearth_storage::tables::tokens::{self, TokenOwner};
+use hearth_types::ruma::{OwnedDeviceId, OwnedUserId, UserId};
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use super::{AccountError, Accounts};
+
+/// Sessions kept in memory.
+const SESSIONS_CACHED: usize = 50_000;
+
+/// A signed-in person on one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The person's local id.
+    pub user_nid: i64,
+    /// The person.
+    pub user_id: OwnedUserId,
+    /// The device.
+    pub device_id: OwnedDeviceId,
+    /// Whether the person may administer the server.
+    pub admin: bool,
+}
+
+/// SHA-256 of a token: the only form in which one is kept.
+pub(super) type TokenHash = [u8; 32];
+
+pub(super) fn hash_token(token: &str) -> TokenHash {
+    Sha256::digest(token).into()
+}
+
+/// The sessions of tokens that were used lately.
+pub(super) struct Sessions(Cache<TokenHash, Arc<Session>>);
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self(Cache::new(SESSIONS_CACHED))
+    }
+}
+
+impl Sessions {
+    /// Forgets revoked tokens. One that is being looked up at this moment is not kept either.
+    pub(super) fn forget(&self, hashes: &[Vec<u8>]) {
+        for hash in hashes {
+            if let Ok(hash) = TokenHash::try_from(hash.as_slice()) {
+                self.0.remove(&hash);
+            }
+        }
+    }
+}
+
+impl Accounts {
+    /// Whose token it is.
+    ///
+    /// # Errors
+    /// [`AccountError::UnknownToken`], also for a deactivated account.
+    pub async fn authenticate(&self, token: &str) -> Result<Arc<Session>, AccountError> {
+        let hash = hash_token(token);
+        let vacant = match self.sessions.0.get_value_or_guard_async(&hash).await {
+            Ok(session) => return Ok(session),
+            Err(vacant) => vacant,
+        };
+        let mut reader = self.context.storage.read().await?;
+        let owner = tokens::token_owner(reader.conn(), &hash).await?;
+        let owner = owner
+            .filter(|owner| !owner.deactivated)
+            .ok_or(AccountError::UnknownToken)?;
+        let session = Arc::new(session(owner)?);
+        // Refused where the token was revoked since the look into the database.
+        drop(vacant.insert(Arc::clone(&session)));
+        Ok(session)
+    }
+}
+
+fn session(owner: TokenOwner) -> Result<Session, AccountError> {
+    let user_id = UserId::parse(owner.user_id)
+        .map_err(|error| AccountError::Fault(format!("a stored user id: {error}")))?;
+    Ok(Session {
+        user_nid: owner.user_nid,
+        user_id,
+        device_id: owner.device_id.into(),
+        admin: owner.admin,
+    })
+}

@@ -1,0 +1,78 @@
+//! The rules of accounts, on both engines.
+
+mod devices;
+mod register;
+mod stored;
+
+use hearth_types::client::uiaa::{AuthData, AuthType};
+use hearth_types::ruma::user_id;
+use serde_json::json;
+
+use super::*;
+use crate::testing::TestServer;
+
+pub(super) const PASSWORD: &str = "correct horse";
+
+pub(super) fn accounts(server: &TestServer) -> Accounts {
+    Accounts::new(Arc::clone(&server.context))
+}
+
+pub(super) fn auth(value: serde_json::Value) -> AuthData {
+    serde_json::from_value(value).unwrap()
+}
+
+pub(super) fn dummy() -> AuthData {
+    auth(json!({ "type": "m.login.dummy" }))
+}
+
+pub(super) fn proof(user: &str, password: &str) -> AuthData {
+    auth(json!({
+        "type": "m.login.password",
+        "identifier": { "type": "m.id.user", "user": user },
+        "password": password,
+    }))
+}
+
+pub(super) fn registration(username: &str) -> Registration {
+    Registration {
+        username: Some(username.to_owned()),
+        password: Some(PASSWORD.to_owned()),
+        ..Registration::default()
+    }
+}
+
+/// Registers somebody and returns their session and token.
+pub(super) async fn join(accounts: &Accounts, username: &str) -> (Arc<Session>, String) {
+    let made = accounts
+        .register(registration(username), Some(&dummy()))
+        .await
+        .unwrap();
+    let (_, token) = made.session.unwrap();
+    (accounts.authenticate(&token).await.unwrap(), token)
+}
+
+pub(super) async fn login(
+    accounts: &Accounts,
+    user: &str,
+    password: &str,
+    device_id: Option<&str>,
+) -> Result<LoggedIn, AccountError> {
+    let device = NewDevice {
+        device_id: device_id.map(str::to_owned),
+        display_name: None,
+    };
+    accounts
+        .login(Login {
+            user: user.to_owned(),
+            password: password.to_owned(),
+            device,
+        })
+        .await
+}
+
+pub(super) fn challenge(error: AccountError) -> Challenge {
+    match error {
+        AccountError::Interactive(challenge) => *challenge,
+        other => panic!("{other}"),
+    }
+}

@@ -1,0 +1,136 @@
+//! Profiles, account data, filters and push rules.
+
+use bytes::Bytes;
+use hearth_storage::Commit;
+use hearth_storage::both_engines;
+use hearth_storage::tables::rooms::RoomRow;
+use hearth_types::ruma::room_id;
+
+use super::*;
+
+both_engines! {
+    async fn a_profile_is_what_was_set_last(scratch: Scratch) {
+        let accounts = accounts(&TestServer::new(&scratch).await);
+        let (alice, _) = join(&accounts, "alice").await;
+        let url = "mxc://one.test/face";
+        accounts.set_profile(&alice, ProfileField::AvatarUrl, Some(url)).await.unwrap();
+        accounts.set_profile(&alice, ProfileField::DisplayName, Some("Ä")).await.unwrap();
+        let profile = accounts.profile(&alice.user_id).await.unwrap();
+        let both = json!({ "displayname": "Ä", "avatar_url": url });
+        assert_eq!(serde_json::Value::from(profile), both);
+        accounts.set_profile(&alice, ProfileField::AvatarUrl, Some("")).await.unwrap();
+        let profile = accounts.profile(&alice.user_id).await.unwrap();
+        assert_eq!(serde_json::Value::from(profile), json!({ "displayname": "Ä" }));
+        let long = "x".repeat(513);
+        let refused =
+            accounts.set_profile(&alice, ProfileField::DisplayName, Some(&long)).await.unwrap_err();
+        assert!(matches!(refused, AccountError::Invalid { field: "displayname", .. }));
+    }
+}
+
+both_engines! {
+    async fn the_profile_of_a_stranger_is_asked_of_their_server(scratch: Scratch) {
+        let accounts = accounts(&TestServer::new(&scratch).await);
+        let refused = accounts.profile(user_id!("@nobody:one.test")).await.unwrap_err();
+        assert!(matches!(refused, AccountError::NotFound(_)), "{refused}");
+        let refused = accounts.profile(user_id!("@bob:two.test")).await.unwrap_err();
+        assert!(matches!(refused, AccountError::Peer(_)), "{refused}");
+    }
+}
+
+both_engines! {
+    async fn account_data_is_kept_per_type_and_room(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let accounts = accounts(&server);
+        let (alice, _) = join(&accounts, "alice").await;
+        let nid = alice.user_nid;
+        let room = room_id!("!r:one.test");
+        let mut commit = Commit::default();
+        commit.rows.rooms.push(RoomRow {
+            room_nid: 7,
+            room_id: room.to_string(),
+            version: "12".to_owned(),
+        });
+        server.context.storage.writer().commit(commit).await.unwrap();
+        let head = || server.context.storage.writer().head().position();
+
+        let start = head();
+        accounts.set_account_data(nid, None, "m.x", br#"{ "a": 1.5 }"#).await.unwrap();
+        accounts.set_account_data(nid, Some(room), "m.x", br#"{"b":2}"#).await.unwrap();
+        let global = accounts.account_data(&alice, None, "m.x").await.unwrap();
+        assert_eq!(global, br#"{"a":1.5}"#);
+        let in_room = accounts.account_data(&alice, Some(room), "m.x").await.unwrap();
+        assert_eq!(in_room, br#"{"b":2}"#);
+
+        let changed = accounts.account_data_since(&alice, start, head()).await.unwrap();
+        let changed: Vec<_> =
+            changed.iter().map(|it| (it.room_nid, &*it.kind, it.content.get())).collect();
+        assert_eq!(changed, [(None, "m.x", r#"{"a":1.5}"#), (Some(7), "m.x", r#"{"b":2}"#)]);
+        let initial = accounts.account_data_since(&alice, 0, head()).await.unwrap();
+        assert_eq!(initial[0].kind, "m.push_rules");
+        assert_eq!(initial.len(), 3);
+        assert!(accounts.account_data_since(&alice, head(), head()).await.unwrap().is_empty());
+    }
+}
+
+both_engines! {
+    async fn what_is_no_account_data_is_refused(scratch: Scratch) {
+        let accounts = accounts(&TestServer::new(&scratch).await);
+        let (alice, _) = join(&accounts, "alice").await;
+        let nid = alice.user_nid;
+        for managed in ["m.push_rules", "m.fully_read"] {
+            let refused = accounts.set_account_data(nid, None, managed, b"{}").await.unwrap_err();
+            assert!(matches!(refused, AccountError::ManagedAccountData));
+        }
+        for content in ["[]", "1", "", "{\"a\":}"] {
+            let refused =
+                accounts.set_account_data(nid, None, "m.x", content.as_bytes()).await.unwrap_err();
+            assert!(matches!(refused, AccountError::Shape(_)), "{content}: {refused}");
+        }
+        for kind in ["", "a\0b", &"k".repeat(256)] {
+            let refused = accounts.set_account_data(nid, None, kind, b"{}").await.unwrap_err();
+            assert!(matches!(refused, AccountError::Invalid { field: "type", .. }));
+        }
+        let nowhere = Some(room_id!("!nowhere:one.test"));
+        let refused = accounts.set_account_data(nid, nowhere, "m.x", b"{}").await.unwrap_err();
+        assert!(matches!(refused, AccountError::NotFound(_)));
+        let refused = accounts.account_data(&alice, None, "m.x").await.unwrap_err();
+        assert!(matches!(refused, AccountError::NotFound(_)));
+    }
+}
+
+both_engines! {
+    async fn the_same_filter_has_the_same_id(scratch: Scratch) {
+        let accounts = accounts(&TestServer::new(&scratch).await);
+        let (alice, _) = join(&accounts, "alice").await;
+        let nid = alice.user_nid;
+        let filter = Bytes::from_static(br#"{"room":{"timeline":{"limit":5}},"org.x":true}"#);
+        let id = accounts.put_filter(nid, &filter).await.unwrap();
+        assert_eq!(accounts.put_filter(nid, &filter).await.unwrap(), id);
+        let other = accounts.put_filter(nid, b"{}").await.unwrap();
+        assert_ne!(other, id);
+        assert_eq!(accounts.filter(nid, &id).await.unwrap().unwrap(), filter);
+        assert_eq!(accounts.filter(nid + 1, &id).await.unwrap(), None);
+        for wrong in ["[]", "{\"room\":5}", "{\"room\":{\"rooms\":[\"nope\"]}}"] {
+            let refused = accounts.put_filter(nid, wrong.as_bytes()).await.unwrap_err();
+            assert!(matches!(refused, AccountError::Shape(_)), "{wrong}: {refused}");
+        }
+    }
+}
+
+both_engines! {
+    async fn push_rules_are_the_defaults_with_every_kind(scratch: Scratch) {
+        let accounts = accounts(&TestServer::new(&scratch).await);
+        let (alice, _) = join(&accounts, "alice").await;
+        let rules = accounts.push_rules(&alice.user_id).unwrap();
+        for kind in ["override", "content", "room", "sender", "underride"] {
+            assert!(rules["global"][kind].is_array(), "{kind}");
+        }
+        let master = accounts.push_rule(&alice.user_id, "override", ".m.rule.master").unwrap();
+        assert_eq!(master["enabled"], false);
+        let nothing = accounts.push_rule(&alice.user_id, "override", "mine");
+        assert!(matches!(nothing, Err(AccountError::NotFound(_))));
+        let stored = accounts.account_data(&alice, None, "m.push_rules").await.unwrap();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&stored).unwrap(), rules);
+    }
+}
