@@ -344,3 +344,6 @@ impl Uri {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

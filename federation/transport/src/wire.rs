@@ -1,6 +1,7 @@
 //! One exchange with another server, named by its server name.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_types::ruma::ServerName;
@@ -53,13 +54,24 @@ impl Wire {
         request: &WireRequest,
     ) -> Result<GuardedResponse, GuardedError> {
         let route = self.discovery.route(destination).await;
+        let attempts = self.try_in_order(&route, request);
+        tokio::time::timeout(Duration::from_millis(request.timeout_ms), attempts)
+            .await
+            .unwrap_or(Err(GuardedError::Timeout(request.timeout_ms)))
+    }
+
+    async fn try_in_order(
+        &self,
+        route: &Route,
+        request: &WireRequest,
+    ) -> Result<GuardedResponse, GuardedError> {
         let mut outcome = Err(GuardedError::BadUrl(
             "the server name has no place to connect to",
         ));
         for target in &route.targets {
             outcome = self
                 .client
-                .send(guarded_request(&route, target, request)?)
+                .send(guarded_request(route, target, request)?)
                 .await;
             match outcome {
                 Err(GuardedError::Connect(_) | GuardedError::Dns(_)) => {}

@@ -283,6 +283,17 @@ async fn a_certificate_must_be_for_the_name_and_of_a_known_authority() {
 }
 
 #[tokio::test]
+async fn a_certificate_may_be_for_an_address() {
+    let net = TestNet::new();
+    let server = net
+        .serve(&["127.0.0.1"], |_| async { reply(200, "") })
+        .await;
+    let request = get(&format!("https://127.0.0.1:{}/", server.port()));
+    net.client().send(request).await.unwrap();
+    assert_eq!(server.seen()[0].sni, None);
+}
+
+#[tokio::test]
 async fn an_alias_moves_the_connection_and_not_the_certificate() {
     let net = TestNet::new();
     let server = net.serve(&["one.test"], |_| async { reply(200, "") }).await;
