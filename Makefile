@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup build web run demo test test-rust test-web test-clients test-browser test-scripts \
-        test-all lint lint-rust lint-docs lint-dependencies lint-web format documents bench
+        test-all lint lint-files lint-rust lint-docs lint-dependencies lint-web format documents bench
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -16,8 +16,11 @@ build: ## build the server and hearthctl as they are, with or without the web cl
 	cargo build --locked
 
 # The web client is embedded by the cargo build that follows it.
-web: ## build the web client
+web: ## build the web client, if anything in it changed
 	scripts/setup.sh web
+	@$(MAKE) --no-print-directory web-client/dist/index.html
+
+web-client/dist/index.html: $(shell find web-client -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/*')
 	npm --prefix web-client run build
 
 # Without Node.js the server runs all the same, without a web page.
@@ -56,7 +59,10 @@ test-scripts: ## the tests of the scripts
 
 test-all: lint test bench ## lint, test and benchmarks
 
-lint: lint-rust lint-docs lint-dependencies lint-web ## format, lints, documentation, dependencies
+lint: lint-files lint-rust lint-docs lint-dependencies lint-web ## format, lints, documentation, dependencies
+
+lint-files:
+	scripts/tidy.sh
 
 lint-rust:
 	scripts/setup.sh build
