@@ -290,24 +290,16 @@ impl RoomPower {
         } else {
             LevelName::EventsDefault
         };
-        match self.power_levels() {
-            Some(levels) => levels
-                .entry(LevelMap::Events, kind)
-                .unwrap_or_else(|| levels.level(name)),
-            // spec: client-server v1.19 §m.room.power_levels: `state_default` is 0 where there is
-            // no power levels event.
-            None => 0,
-        }
+        self.power_levels()
+            .and_then(|levels| levels.entry(LevelMap::Events, kind))
+            .unwrap_or_else(|| self.level(name))
     }
 
     /// The power needed to do what `name` says.
     #[must_use]
     pub fn level(&self, name: LevelName) -> i64 {
-        match self.power_levels() {
-            Some(levels) => levels.level(name),
-            None if name == LevelName::StateDefault => 0,
-            None => name.default(),
-        }
+        self.power_levels()
+            .map_or(name.default(), |levels| levels.level(name))
     }
 
     /// The power needed to invite.

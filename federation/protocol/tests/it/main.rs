@@ -1,0 +1,12 @@
+//! The protocol against its specification, against itself, and against a second implementation.
+
+#[cfg(test)]
+mod auth_rules;
+#[cfg(test)]
+mod generated_rooms;
+#[cfg(test)]
+mod ruma_oracle;
+#[cfg(test)]
+mod state_resolution;
+#[cfg(test)]
+mod test_room;
