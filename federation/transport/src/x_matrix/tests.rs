@@ -197,3 +197,49 @@ fn the_signed_bytes_are_those_of_the_specification() {
         expected.as_bytes()
     );
 }
+
+/// A second implementation agrees in both directions.
+#[test]
+fn ruma_signs_and_checks_the_same() {
+    use hearth_types::ruma::api::federation::authentication::{
+        XMatrix as RumaXMatrix, XMatrixSigningInput,
+    };
+    use hearth_types::ruma::serde::Base64;
+    use ruma_signatures::Ed25519KeyPair;
+
+    let key = SigningKey::from_seed("a_1", &[7; 32]).unwrap();
+    // RFC 8410: an Ed25519 private key is this prefix and the seed.
+    let prefix = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+    let ruma_key = Ed25519KeyPair::from_der(&[&prefix[..], &[7; 32]].concat(), "a_1".to_owned());
+    let ruma_key = ruma_key.unwrap();
+    let (one, two) = (parsed().origin, parsed().destination);
+    let of_one = [(
+        key.id().to_string(),
+        Base64::parse(key.verify_key().to_base64()).unwrap(),
+    )];
+    let public_keys = [(one.to_string(), of_one.into_iter().collect())]
+        .into_iter()
+        .collect();
+    for content in [&br#"{"b":1, "a":"\u0041\u00e9"}"#[..], b""] {
+        let sent = SignedRequest {
+            content,
+            ..request(&one, &two)
+        };
+        let on_the_wire = http::Request::put(format!("https://two.test:8448{}", sent.uri))
+            .body(content)
+            .unwrap();
+        let header = sent.authorization(&key).unwrap();
+        let read_by_ruma = RumaXMatrix::try_from(&header).unwrap();
+        read_by_ruma
+            .verify_http_request(&on_the_wire, &two, &public_keys)
+            .unwrap();
+
+        let input = XMatrixSigningInput::new(one.clone(), two.clone(), &ruma_key);
+        let signed = RumaXMatrix::sign_http_request(&on_the_wire, input).unwrap();
+        let read = XMatrix::parse(signed.to_string().as_bytes()).unwrap();
+        assert_eq!(
+            sent.is_signed_by(&key.verify_key(), &read.signature),
+            Ok(true)
+        );
+    }
+}
