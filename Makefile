@@ -57,7 +57,7 @@ test-browser: ## the web client in Chromium, on two servers
 test-scripts: ## the tests of the scripts
 	python3 scripts/dependency-policy-test.py
 
-test-all: lint test bench ## lint, test and benchmarks
+test-all: lint test bench ## lint, test and measure
 
 lint: lint-files lint-rust lint-docs lint-dependencies lint-web ## format, lints, documentation, dependencies
 
@@ -87,5 +87,7 @@ format: ## format everything
 documents: ## write config/hearth.example.toml and docs/configuration.md anew
 	cargo run --locked -p hearth-config --example document
 
-bench: ## the benchmarks
-	cargo bench --workspace --locked
+bench: ## measure two servers of a release build: latency, throughput, federation
+	scripts/setup.sh demo
+	cargo build --locked --release
+	PROFILE=release HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh scripts/bench.py

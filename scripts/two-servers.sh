@@ -5,7 +5,8 @@
 #
 # COMMAND finds HEARTH_E2E_ONE and HEARTH_E2E_TWO (the addresses for people: plain HTTP on loopback,
 # which browsers take for secure), HEARTH_E2E_CONFIG_ONE and …_TWO (the configuration files), and
-# HEARTH_E2E_CA (the certificate of the CA). HEARTH_… settings reach both servers.
+# HEARTH_E2E_CA (the certificate of the CA). HEARTH_… settings reach both servers; PROFILE=release
+# takes the binaries of a release build.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -59,7 +60,7 @@ allow_loopback = true
 trusted_ca = ["ca.crt"]
 retry_initial_ms = 100
 TOML
-    target/debug/hearth --config "$folder/$host.toml" 2>"$folder/$host.log" &
+    "target/${PROFILE:-debug}/hearth" --config "$folder/$host.toml" 2>"$folder/$host.log" &
     children+=($!)
 }
 
