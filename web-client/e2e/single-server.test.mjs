@@ -77,6 +77,21 @@ test("signing out ends the session, signing in starts another; a wrong password 
   assertClean();
 });
 
+test("one tab at a time uses the keys; another one can take over", async () => {
+  const { page, context, assertClean } = await newPage(browser, ONE);
+  await signUp(page, freshName("tabs"));
+  await createRoom(page, "Tabs");
+  const second = await context.newPage();
+  await second.goto("/");
+  await second.getByRole("heading", { name: "Hearth is open in another tab" }).waitFor();
+  await second.getByRole("button", { name: "Use it here" }).click();
+  await second.getByRole("link", { name: /Tabs/ }).click();
+  await page.getByRole("heading", { name: "Hearth is open in another tab" }).waitFor();
+  await send(second, "from the second tab");
+  await sentMessage(second, "from the second tab").waitFor();
+  assertClean();
+});
+
 test("a message that cannot be sent says so, and can be sent again or deleted", async () => {
   const { page, context, assertClean } = await newPage(browser, ONE);
   await signUp(page, freshName("dora"));

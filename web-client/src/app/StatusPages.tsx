@@ -4,11 +4,13 @@ import { t } from "../i18n";
 import { takeOverSession } from "../store/session";
 import { Button } from "../ui/Button";
 import { EmptyState } from "../ui/EmptyState";
+import { PageTitle } from "../ui/PageTitle";
 import { Logo } from "../ui/Logo";
 
 export function StartingPage(): ReactNode {
   return (
     <main className="flex h-full flex-col items-center justify-center gap-5">
+      <PageTitle />
       <Logo className="size-14 animate-breathe" />
       <p role="status" className="text-text-2">
         {t.app.starting}

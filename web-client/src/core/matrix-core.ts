@@ -39,6 +39,8 @@ const INITIAL_EVENTS = 30;
 const MEGOLM = "m.megolm.v1.aes-sha2";
 const SYNC_STORE = "hearth-sync";
 const CRYPTO_STORE = "hearth-crypto";
+/** How long a command waits for its effect to come back with the sync; it has succeeded all the same. */
+const EFFECT_MS = 10_000;
 /** Changes that arrive together are shown together. */
 const REFRESH_MS = 16;
 
@@ -174,7 +176,7 @@ class MatrixCore implements Core {
           : [],
       }),
     );
-    this.#touch(created.room_id);
+    await this.#whenListed(created.room_id, "join");
     return created.room_id;
   }
 
@@ -185,7 +187,7 @@ class MatrixCore implements Core {
       // After the join itself the SDK fetches older keys the inviter may have left; that may fail alone.
       if (!(error instanceof CoreError) || !this.#isMediaFailure(error.cause)) throw error;
     }
-    this.#touch(roomId);
+    await this.#whenListed(roomId, "join");
   }
 
   async declineInvite(roomId: string): Promise<void> {
@@ -212,6 +214,23 @@ class MatrixCore implements Core {
     // Forgetting only tidies up; leaving is what was asked for.
     await this.#client.forget(roomId).catch(() => undefined);
     this.#touch(roomId);
+    await this.#whenListed(roomId, undefined);
+  }
+
+  /** Waits until the list shows the room with this membership, so that what is shown next is true. */
+  #whenListed(roomId: string, membership: RoomSummary["membership"] | undefined): Promise<void> {
+    const isListed = (): boolean =>
+      this.rooms.get().find((room) => room.roomId === roomId)?.membership === membership;
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        clearTimeout(timer);
+        stop();
+        resolve();
+      };
+      const timer = setTimeout(finish, EFFECT_MS);
+      const stop = this.rooms.subscribe(() => isListed() && finish());
+      if (isListed()) finish();
+    });
   }
 
   reconnect(): void {
@@ -259,6 +278,8 @@ export async function startCore(
   events: CoreEvents,
 ): Promise<Core> {
   const client = newClient(session);
+  // A new device must not find the keys of the one before it.
+  if (password !== undefined) await client.clearStores({ cryptoDatabasePrefix: CRYPTO_STORE });
   await client.store.startup();
   await client.initRustCrypto({ cryptoDatabasePrefix: CRYPTO_STORE });
   const core = new MatrixCore(client, password, events);

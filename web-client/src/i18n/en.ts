@@ -193,7 +193,7 @@ export const en = {
     nameMissing: "Give the room a name.",
     access: "Who can join",
     private: "Only people who are invited",
-    public: "Anyone on this server",
+    public: "Anyone who finds it",
     encrypted: "End-to-end encryption",
     encryptedHint: "Only the people in the room can read it. It cannot be turned off later.",
     createAction: "Create room",

@@ -11,6 +11,14 @@ interface DialogProps {
   readonly children: ReactNode;
 }
 
+/** What one came to fill in takes the focus, not the close button before it. */
+function focusFirstInput(event: Event): void {
+  const input = event.currentTarget instanceof HTMLElement && event.currentTarget.querySelector("input");
+  if (!input) return;
+  event.preventDefault();
+  input.focus();
+}
+
 /**
  * A modal dialog: traps the focus, closes on Escape and gives the focus back.
  * The scrim is our own element: Radix's overlay writes a style tag, which the content security policy forbids.
@@ -22,6 +30,7 @@ export function Dialog({ isOpen, onClose, title, description, children }: Dialog
         <div className="fixed inset-0 z-30 animate-appear bg-scrim backdrop-blur-[2px]" aria-hidden="true" />
         <Radix.Content
           className="fixed inset-x-4 top-1/2 z-40 mx-auto max-h-[calc(100dvh-2rem)] max-w-md -translate-y-1/2 animate-appear overflow-y-auto rounded-lg bg-overlay p-6 shadow-overlay"
+          onOpenAutoFocus={focusFirstInput}
           {...(description === undefined ? { "aria-describedby": undefined } : {})}
         >
           <div className="mb-1 flex items-start justify-between gap-4">

@@ -1,4 +1,5 @@
 import type { ReactNode } from "react";
+import { PageTitle } from "./PageTitle";
 
 interface EmptyStateProps {
   readonly picture: ReactNode;
@@ -11,6 +12,7 @@ interface EmptyStateProps {
 export function EmptyState({ picture, title, body, children }: EmptyStateProps): ReactNode {
   return (
     <div className="flex h-full flex-col items-center justify-center gap-2 overflow-y-auto p-6 text-center">
+      <PageTitle>{title}</PageTitle>
       <div className="mb-2">{picture}</div>
       <h1 className="text-xl font-semibold tracking-tight text-balance break-words">{title}</h1>
       {body !== undefined && <p className="max-w-sm text-text-2">{body}</p>}

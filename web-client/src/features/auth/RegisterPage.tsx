@@ -87,7 +87,7 @@ export function RegisterPage(): ReactNode {
   }
 
   return (
-    <AuthLayout title={t.auth.signUpTitle} subtitle={t.auth.signUpOn(server)}>
+    <AuthLayout name={t.auth.signUp} title={t.auth.signUpTitle} subtitle={t.auth.signUpOn(server)}>
       <form className="flex flex-col gap-4" noValidate onSubmit={(event) => void submit(event)}>
         <Field
           name="username"

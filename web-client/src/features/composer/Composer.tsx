@@ -76,7 +76,7 @@ export function Composer({ room, view }: ComposerProps): ReactNode {
           aria-label={t.composer.label(room.name)}
           aria-describedby="composer-hint"
           placeholder={t.composer.placeholder(room.name, room.isEncrypted)}
-          className="min-h-9 flex-1 resize-none bg-transparent px-2.5 py-[7px] outline-none placeholder:truncate placeholder:text-text-3"
+          className="min-h-9 flex-1 resize-none bg-transparent px-2.5 py-[7px] pointer-coarse:py-[11px] outline-none placeholder:truncate placeholder:text-text-3"
           onChange={(event) => write(room.roomId, event.target.value)}
           onKeyDown={onKeyDown}
         />

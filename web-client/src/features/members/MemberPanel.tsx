@@ -6,6 +6,7 @@ import { t } from "../../i18n";
 import { useSnapshot } from "../../store/snapshot";
 import { Avatar } from "../../ui/Avatar";
 import { classes } from "../../ui/classes";
+import { PageTitle } from "../../ui/PageTitle";
 import { IconButton } from "../../ui/IconButton";
 
 function MemberRow({ member }: { readonly member: Member }): ReactNode {
@@ -47,6 +48,7 @@ export function MemberPanel({ view, closePath, isAlone = false }: MemberPanelPro
       aria-label={t.members.title}
       className={classes("flex h-full shrink-0 flex-col", !isAlone && "w-72 border-s border-line")}
     >
+      {isAlone && <PageTitle>{t.members.title}</PageTitle>}
       <div className="flex h-15 shrink-0 items-center gap-2 border-b border-line ps-4 pe-2">
         <Heading className="flex-1 font-semibold">
           {t.members.title} <span className="font-normal text-text-3">{members.length}</span>

@@ -8,11 +8,11 @@ export function EncryptionMark({ isEncrypted }: { readonly isEncrypted: boolean 
   return (
     <span
       className={classes(
-        "inline-flex items-center gap-1 text-xs font-medium",
+        "inline-flex shrink-0 items-center gap-1 text-xs font-medium whitespace-nowrap",
         isEncrypted ? "text-safe" : "text-text-3",
       )}
     >
-      <Icon aria-hidden="true" className="size-3.5" />
+      <Icon aria-hidden="true" className="size-3.5 shrink-0" />
       {isEncrypted ? t.rooms.isEncrypted : t.rooms.isNotEncrypted}
     </span>
   );

@@ -6,6 +6,7 @@ import { t } from "../../i18n";
 import { useCore } from "../../store/core";
 import { Avatar } from "../../ui/Avatar";
 import { ConfirmDialog } from "../../ui/ConfirmDialog";
+import { PageTitle } from "../../ui/PageTitle";
 import { IconButton } from "../../ui/IconButton";
 import { Menu, MenuItem } from "../../ui/Menu";
 import { BackLink } from "./BackLink";
@@ -31,6 +32,7 @@ export function RoomHeader({ room, isShowingMembers }: RoomHeaderProps): ReactNo
 
   return (
     <header className="flex h-15 shrink-0 items-center gap-3 border-b border-line ps-2 pe-2 wide:ps-5 wide:pe-3">
+      <PageTitle>{room.name}</PageTitle>
       <BackLink />
       <Avatar id={room.roomId} name={room.name} shape="room" />
       <div className="min-w-0 flex-1">
@@ -41,7 +43,12 @@ export function RoomHeader({ room, isShowingMembers }: RoomHeaderProps): ReactNo
         </div>
       </div>
       {room.canInvite && (
-        <IconButton label={t.rooms.invite} icon={<UserPlus />} onClick={() => setDialog("invite")} />
+        <IconButton
+          label={t.rooms.invite}
+          icon={<UserPlus />}
+          className="max-wide:hidden"
+          onClick={() => setDialog("invite")}
+        />
       )}
       <IconButton
         label={isShowingMembers ? t.rooms.hideMembers : t.rooms.showMembers}
@@ -60,7 +67,12 @@ export function RoomHeader({ room, isShowingMembers }: RoomHeaderProps): ReactNo
           </button>
         }
       >
-        <MenuItem tone="danger" icon={<LogOut />} onSelect={() => setDialog("leave")}>
+        {room.canInvite && (
+          <MenuItem icon={<UserPlus aria-hidden="true" />} onSelect={() => setDialog("invite")}>
+            {t.rooms.invite}
+          </MenuItem>
+        )}
+        <MenuItem tone="danger" icon={<LogOut aria-hidden="true" />} onSelect={() => setDialog("leave")}>
           {t.rooms.leave}
         </MenuItem>
       </Menu>

@@ -4,6 +4,7 @@ import { useParams } from "react-router";
 import { t } from "../../i18n";
 import { useCore } from "../../store/core";
 import { useSnapshot } from "../../store/snapshot";
+import { PageTitle } from "../../ui/PageTitle";
 import { IconButton } from "../../ui/IconButton";
 import { Logo } from "../../ui/Logo";
 import { CreateRoomDialog } from "./CreateRoomDialog";
@@ -25,6 +26,7 @@ export function RoomList({ isAlone = false }: RoomListProps): ReactNode {
 
   return (
     <nav aria-label={t.rooms.title} className="flex min-h-0 flex-1 flex-col">
+      {isAlone && <PageTitle>{t.rooms.title}</PageTitle>}
       <div className="flex h-15 shrink-0 items-center gap-2.5 ps-4 pe-3">
         <Logo className="size-7" />
         <Heading className="flex-1 text-lg font-semibold tracking-tight">{t.rooms.title}</Heading>

@@ -99,7 +99,7 @@ export const MessageRow = memo(function MessageRow({ item, isHead, view }: Messa
           </time>
         )}
       </div>
-      <div className={classes("min-w-0 flex-1 transition-opacity", isSending && "opacity-60")}>
+      <div className={classes("min-w-0 flex-1 transition-colors", isSending && "text-text-3")}>
         {isHead && (
           <div className="flex items-baseline gap-2">
             <span className="truncate font-semibold" title={item.sender.userId}>

@@ -1,5 +1,5 @@
 import { ArrowDown, RotateCw } from "lucide-react";
-import { useEffect, useMemo, useState, type ReactNode } from "react";
+import { useEffect, useMemo, type ReactNode } from "react";
 import { Virtualizer } from "virtua";
 import type { RoomSummary, RoomView } from "../../core/types";
 import { t } from "../../i18n";
@@ -12,9 +12,6 @@ import { rowsOf } from "./rows";
 import { TimelineRow } from "./TimelineRow";
 import { useArrowKeys } from "./use-arrow-keys";
 import { useStickyScroll } from "./use-sticky-scroll";
-
-/** Closer to the top than this, the page before is fetched. */
-const LOAD_MORE_PX = 600;
 
 interface TimelineProps {
   readonly room: RoomSummary;
@@ -36,12 +33,11 @@ function useReadMark(view: RoomView, lastKey: string | undefined, isAtEnd: boole
 export function Timeline({ room, view }: TimelineProps): ReactNode {
   const { items, hasMore, loading } = useSnapshot(view.timeline);
   const rows = useMemo(() => rowsOf(items, !hasMore), [items, hasMore]);
-  const { scroller, list, isAtEnd, isPrepend, onScroll, onResize, toEnd } = useStickyScroll(
+  const { scroller, list, isAtEnd, isNearTop, isPrepend, onScroll, onResize, toEnd } = useStickyScroll(
     rows,
     items.at(-1),
   );
   const { onKeyDown, kept } = useArrowKeys(rows, list, scroller);
-  const [isNearTop, setNearTop] = useState(true);
   useReadMark(view, items.at(-1)?.key, isAtEnd);
 
   useEffect(() => {
@@ -67,10 +63,7 @@ export function Timeline({ room, view }: TimelineProps): ReactNode {
           data={rows}
           shift={isPrepend}
           keepMounted={kept}
-          onScroll={(offset) => {
-            onScroll();
-            setNearTop(offset < LOAD_MORE_PX);
-          }}
+          onScroll={onScroll}
           onResize={onResize}
         >
           {(row, index) => (

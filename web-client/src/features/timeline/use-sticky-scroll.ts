@@ -3,6 +3,8 @@ import type { VirtualizerHandle } from "virtua";
 import type { TimelineItem } from "../../core/types";
 import type { Row } from "./rows";
 
+/** Closer to the top than this, the page before is wanted. */
+const TOP_PX = 600;
 /** Within this distance of the end, the view counts as being there. */
 const END_PX = 48;
 
@@ -10,6 +12,7 @@ interface StickyScroll {
   readonly scroller: RefObject<HTMLDivElement | null>;
   readonly list: RefObject<VirtualizerHandle | null>;
   readonly isAtEnd: boolean;
+  readonly isNearTop: boolean;
   /** Whether this render adds rows before the known ones, whose places must not move. */
   readonly isPrepend: boolean;
   readonly onScroll: () => void;
@@ -23,13 +26,16 @@ export function useStickyScroll(rows: readonly Row[], lastItem: TimelineItem | u
   const list = useRef<VirtualizerHandle>(null);
   const isStuck = useRef(true);
   const [isAtEnd, setAtEnd] = useState(true);
+  const [isNearTop, setNearTop] = useState(false);
   const [shown, setShown] = useState(rows);
   // Adjusted while rendering, because the list needs it together with the rows.
   const isPrepend = shown !== rows && rows.length > shown.length && rows.at(-1)?.key === shown.at(-1)?.key;
 
   const stick = useCallback(() => {
     const element = scroller.current;
-    if (isStuck.current && element !== null) element.scrollTop = element.scrollHeight;
+    if (element === null) return;
+    if (isStuck.current) element.scrollTop = element.scrollHeight;
+    setNearTop(element.scrollTop < TOP_PX);
   }, []);
 
   const onScroll = useCallback(() => {
@@ -38,6 +44,7 @@ export function useStickyScroll(rows: readonly Row[], lastItem: TimelineItem | u
     const isNearEnd = element.scrollHeight - element.scrollTop - element.clientHeight < END_PX;
     isStuck.current = isNearEnd;
     setAtEnd(isNearEnd);
+    setNearTop(element.scrollTop < TOP_PX);
   }, []);
 
   const toEnd = useCallback(() => {
@@ -59,5 +66,5 @@ export function useStickyScroll(rows: readonly Row[], lastItem: TimelineItem | u
     // oxlint-disable-next-line react/exhaustive-deps -- only a new message moves the view, not every new row
   }, [ownKey]);
 
-  return { scroller, list, isAtEnd, isPrepend, onScroll, onResize: stick, toEnd };
+  return { scroller, list, isAtEnd, isNearTop, isPrepend, onScroll, onResize: stick, toEnd };
 }
