@@ -8,6 +8,7 @@
 
 mod accounts;
 mod encryption;
+mod inspect;
 mod open;
 mod parity;
 mod writer;
