@@ -16,13 +16,16 @@ mod remote;
 pub mod send;
 pub mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hearth_protocol::room_version::rules_for;
 use hearth_storage::tables::{events, rooms as room_rows, state as state_rows};
 use hearth_storage::{Receipt, StorageError};
-use hearth_types::ruma::{OwnedRoomId, RoomId, UserId};
+use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId};
 use quick_cache::sync::Cache;
 
 use crate::context::Context;
@@ -30,7 +33,7 @@ use crate::rooms::error::RoomError;
 use crate::rooms::known::{Known, KnownEvents};
 use crate::rooms::mailbox::{Done, Mailbox, Work};
 pub use crate::rooms::people::{RoomMembership, UserRooms};
-use crate::rooms::plan::Effects;
+use crate::rooms::plan::{ClientTxn, Effects};
 use crate::rooms::view::{Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
 use crate::state::snapshots::Snapshots;
 
@@ -38,6 +41,8 @@ use crate::state::snapshots::Snapshots;
 const ROOMS_KEPT: usize = 10_000;
 /// Parsed events kept in memory.
 const EVENTS_KEPT: usize = 50_000;
+/// Transaction ids kept in memory: many more than can be on their way.
+const SENT_KEPT: usize = 20_000;
 /// State snapshots kept in memory; those of one room share their nodes.
 const SNAPSHOTS_KEPT: usize = 10_000;
 
@@ -53,6 +58,8 @@ pub struct Inner {
     /// Which rooms each of our people is in.
     pub people: UserRooms,
     active: Cache<i64, SharedRoom>,
+    /// Transaction ids used of late, by room: those on their way are not stored yet.
+    sent: Cache<(i64, ClientTxn), OwnedEventId>,
     mailboxes: Mutex<HashMap<i64, Mailbox>>,
 }
 
@@ -74,6 +81,7 @@ impl Rooms {
             snapshots: Snapshots::new(storage.clone(), SNAPSHOTS_KEPT),
             people: UserRooms::new(storage.clone()),
             active: Cache::new(ROOMS_KEPT),
+            sent: Cache::new(SENT_KEPT),
             mailboxes: Mutex::new(HashMap::new()),
             ctx,
         }))
@@ -231,6 +239,10 @@ impl Rooms {
         for snapshot in &effects.snapshots {
             self.snapshots.remember(snapshot);
         }
+        for (room_nid, txn, known) in &effects.sent {
+            self.sent
+                .insert((*room_nid, txn.clone()), known.event.event_id().to_owned());
+        }
     }
 
     /// Forgets what a plan made that did not come to pass.
@@ -240,6 +252,9 @@ impl Rooms {
         }
         for snapshot in &effects.snapshots {
             self.snapshots.forget(snapshot.nid);
+        }
+        for (room_nid, txn, _) in &effects.sent {
+            self.sent.remove(&(*room_nid, txn.clone()));
         }
     }
 

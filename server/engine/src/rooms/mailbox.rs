@@ -76,6 +76,7 @@ impl Mailbox {
             jobs,
             in_flight: FuturesOrdered::new(),
             again: Vec::new(),
+            broken: false,
         };
         rooms.ctx.tasks.spawn("room", Box::pin(worker.run()));
         Self { room, queue }
@@ -120,11 +121,12 @@ impl Mailbox {
     }
 }
 
-/// A commit on its way, with the jobs that came into it.
+/// A commit on its way, with the jobs that came into it. Jobs that needed no commit wait in the
+/// same order, since what they found may still be on its way.
 struct Flight {
     jobs: Vec<(Job, Done)>,
     effects: Effects,
-    landed: Result<Receipt, CommitError>,
+    landed: Option<Result<Receipt, CommitError>>,
 }
 
 struct Worker {
@@ -134,6 +136,8 @@ struct Worker {
     jobs: mpsc::Receiver<Job>,
     in_flight: FuturesOrdered<BoxFuture<'static, Flight>>,
     again: Vec<Job>,
+    /// A commit failed: what was planned on it does not hold.
+    broken: bool,
 }
 
 impl Worker {
@@ -182,7 +186,13 @@ impl Worker {
             }
         }
         if plan.is_empty() {
-            answer(planned);
+            let flight = Flight {
+                jobs: planned,
+                effects: plan.effects,
+                landed: None,
+            };
+            self.in_flight
+                .push_back(Box::pin(std::future::ready(flight)));
             return;
         }
         plan.finish();
@@ -200,18 +210,19 @@ impl Worker {
                     Flight {
                         jobs: planned,
                         effects,
-                        landed: pending.receipt().await,
+                        landed: Some(pending.receipt().await),
                     }
                 }));
             }
             Err(stopped) => {
-                let landed = Err(CommitError::Storage(stopped));
-                self.land(Flight {
+                let landed = Some(Err(CommitError::Storage(stopped)));
+                let flight = Flight {
                     jobs: planned,
                     effects,
                     landed,
-                })
-                .await;
+                };
+                self.in_flight
+                    .push_back(Box::pin(std::future::ready(flight)));
             }
         }
     }
@@ -223,19 +234,19 @@ impl Worker {
             landed,
         } = flight;
         match landed {
-            Ok(receipt) => {
+            Some(Ok(receipt)) => {
                 self.rooms.publish(&self.room, &effects, receipt);
                 answer(jobs);
             }
-            Err(error) => {
+            None if !self.broken => answer(jobs),
+            None => self.again.extend(jobs.into_iter().map(|(job, _)| job)),
+            Some(Err(error)) => {
+                self.broken = true;
                 self.rooms.forget(&effects);
                 self.fail(jobs, error);
-                if self.in_flight.is_empty() {
-                    self.begin_again().await;
-                }
             }
         }
-        if !self.again.is_empty() && self.in_flight.is_empty() {
+        if self.broken && self.in_flight.is_empty() {
             self.begin_again().await;
         }
     }
@@ -262,7 +273,10 @@ impl Worker {
     /// Reads the room as it is stored, and plans again what waits for that.
     async fn begin_again(&mut self) {
         match self.rooms.reload(&self.room).await {
-            Ok(view) => self.view = view,
+            Ok(view) => {
+                self.view = view;
+                self.broken = false;
+            }
             Err(error) => {
                 tracing::error!(room = %self.room.id, %error, "the room cannot be read");
                 // A worker without a view must not plan: the next asker opens the room anew.

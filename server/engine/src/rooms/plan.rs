@@ -11,7 +11,7 @@ use hearth_protocol::auth_events::auth_types;
 use hearth_protocol::event::{Event, MAX_PREV_EVENTS, create_of_room_id};
 use hearth_protocol::room_version::RoomIdFormat;
 use hearth_protocol::verify::VerifiedPdu;
-use hearth_storage::tables::events::{ClientTransactionRow, Fate};
+use hearth_storage::tables::events::{ClientTransactionRow, Fate, client_transaction};
 use hearth_storage::tables::rooms::RoomAdvance;
 use hearth_storage::tables::state::SnapshotRow;
 use hearth_storage::{Commit, Slot};
@@ -42,7 +42,7 @@ pub struct Draft {
 }
 
 /// A device's transaction id.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientTxn {
     /// The sender.
     pub user_nid: i64,
@@ -96,6 +96,8 @@ pub struct Effects {
     pub added: Vec<Known>,
     /// Events whose content was redacted.
     pub redacted: Vec<Known>,
+    /// Transaction ids that were used, with their room and event.
+    pub sent: Vec<(i64, ClientTxn, Known)>,
     /// Snapshots that the commit writes.
     pub snapshots: Vec<Snapshot>,
     /// Memberships that changed.
@@ -165,6 +167,14 @@ impl<'a> Plan<'a> {
         draft: &Draft,
         txn: Option<&ClientTxn>,
     ) -> Result<Known, RoomError> {
+        if let Some(txn) = txn
+            && let Some(known) = self.sent(txn).await?
+        {
+            return Ok(known);
+        }
+        if let Some(target) = &draft.redacts {
+            self.may_ask_to_redact(&draft.sender, target).await?;
+        }
         let event = self.draft(draft).await?.into_event();
         let before = self.view.current.clone();
         let auth = self.auth_of(&event).await?;
@@ -202,8 +212,31 @@ impl<'a> Plan<'a> {
                     event_id: known.event.event_id().to_string(),
                     created_at_ms: self.rooms.ctx.clock.now_ms(),
                 });
+            self.effects
+                .sent
+                .push((self.room.nid, txn.clone(), known.clone()));
         }
         Ok(known)
+    }
+
+    /// The event that came of a transaction id before, planned, on its way or stored.
+    async fn sent(&self, txn: &ClientTxn) -> Result<Option<Known>, RoomError> {
+        let here = self.effects.sent.iter().find(|(_, other, _)| other == txn);
+        if let Some((.., known)) = here {
+            return Ok(Some(known.clone()));
+        }
+        if let Some(event_id) = self.rooms.sent.get(&(self.room.nid, txn.clone())) {
+            return Ok(self.rooms.known.one(self.room.rules, &event_id).await?);
+        }
+        let mut reader = self.rooms.ctx.storage.read().await?;
+        let (device, id) = (&txn.device_id, &txn.txn_id);
+        let found =
+            client_transaction(reader.conn(), txn.user_nid, device, self.room.nid, id).await?;
+        drop(reader);
+        match found.and_then(|id| OwnedEventId::try_from(id).ok()) {
+            Some(id) => Ok(self.rooms.known.one(self.room.rules, &id).await?),
+            None => Ok(None),
+        }
     }
 
     /// Makes and signs an event without planning it: for what needs a foreign signature first.

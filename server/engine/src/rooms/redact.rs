@@ -7,6 +7,8 @@ use hearth_protocol::event::Event;
 use hearth_protocol::power_levels::RoomPower;
 use hearth_storage::tables::events::{self as rows, EventRedacted, Fate, RedactionRow};
 
+use hearth_types::ruma::{OwnedEventId, UserId};
+
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::plan::Plan;
@@ -96,19 +98,53 @@ impl Plan<'_> {
         Ok(true)
     }
 
+    /// Whether one of our people may ask for a redaction. Between servers, any redaction of the
+    /// target's server counts; so that nobody redacts for their neighbors, ours are told apart here.
+    ///
+    /// spec: client-server v1.19 §Redactions ("power level required to redact other people's events").
+    pub(super) async fn may_ask_to_redact(
+        &self,
+        sender: &UserId,
+        target: &OwnedEventId,
+    ) -> Result<(), RoomError> {
+        let found = self
+            .known(std::slice::from_ref(target))
+            .await?
+            .remove(target);
+        let target = found.filter(|known| known.event.room_id() == self.room.id);
+        let target = target.ok_or(RoomError::NotFound("the event to redact"))?;
+        if target.event.sender() == sender || self.reaches_redact_level(sender).await? {
+            return Ok(());
+        }
+        Err(RoomError::Forbidden(
+            "you may not redact the events of others".to_owned(),
+        ))
+    }
+
+    async fn reaches_redact_level(&self, sender: &UserId) -> Result<bool, RoomError> {
+        let power = self.power().await?;
+        Ok(power.is_some_and(|power| power.user_level(sender).reaches(power.redact())))
+    }
+
     async fn may_redact(&self, target: &Event, redaction: &Event) -> Result<bool, RoomError> {
+        let power = self.power().await?;
+        Ok(power.is_some_and(|power| power.may_redact(redaction.sender(), target.sender())))
+    }
+
+    /// The power levels of the current state.
+    async fn power(&self) -> Result<Option<RoomPower>, RoomError> {
         let types = [
             ("m.room.create", "".into()),
             ("m.room.power_levels", "".into()),
         ];
         let state = self.state_events(&self.view.current, &types).await?;
-        let Some(create) = state.find("m.room.create", "") else {
-            return Ok(false);
-        };
         let levels = state
             .find("m.room.power_levels", "")
             .map(|known| known.event.clone());
-        let power = RoomPower::new(&self.room.rules.authorization, create.event.clone(), levels);
-        Ok(power.is_ok_and(|power| power.may_redact(redaction.sender(), target.sender())))
+        let create = state
+            .find("m.room.create", "")
+            .map(|known| known.event.clone());
+        Ok(create
+            .and_then(|create| RoomPower::new(&self.room.rules.authorization, create, levels).ok()))
     }
 }

@@ -1,6 +1,5 @@
 //! Sending into a room: messages, state, redactions.
 
-use hearth_storage::tables::events as rows;
 use hearth_types::ruma::{EventId, OwnedEventId, OwnedUserId, RoomId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -33,11 +32,6 @@ impl Rooms {
     /// `Forbidden` when the room's rules do not allow it, or the sender is not in the room.
     pub async fn send(&self, room_id: &RoomId, send: Send) -> Result<OwnedEventId, RoomError> {
         let room = self.room_for(room_id).await?;
-        if let Some(txn) = &send.txn
-            && let Some(event_id) = self.sent(&room, txn).await?
-        {
-            return Ok(event_id);
-        }
         let redacts = redacts(&send)?;
         let draft = Draft {
             sender: send.sender,
@@ -106,23 +100,6 @@ impl Rooms {
             Done::Appended(known) => Ok(known.event.event_id().to_owned()),
             Done::Received(_) => Err(RoomError::Busy),
         }
-    }
-
-    async fn sent(
-        &self,
-        room: &SharedRoom,
-        txn: &ClientTxn,
-    ) -> Result<Option<OwnedEventId>, RoomError> {
-        let mut reader = self.ctx.storage.read().await?;
-        let found = rows::client_transaction(
-            reader.conn(),
-            txn.user_nid,
-            &txn.device_id,
-            room.nid,
-            &txn.txn_id,
-        )
-        .await?;
-        Ok(found.and_then(|id| OwnedEventId::try_from(id).ok()))
     }
 }
 

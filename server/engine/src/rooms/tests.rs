@@ -1,0 +1,231 @@
+//! Rooms through the whole of mailbox → plan → commit, on both engines.
+
+use std::sync::Arc;
+
+use hearth_protocol::event::Membership;
+use hearth_storage::both_engines;
+use hearth_storage::testing::count;
+use hearth_types::ruma::{OwnedRoomId, OwnedUserId, UserId};
+use serde_json::value::to_raw_value;
+use serde_json::{Map, json};
+
+use crate::rooms::Rooms;
+use crate::rooms::create::{CreateRoom, Preset};
+use crate::rooms::error::RoomError;
+use crate::rooms::membership::SetMembership;
+use crate::rooms::plan::ClientTxn;
+use crate::rooms::send::Send;
+use crate::testing::TestServer;
+
+fn user(name: &str) -> OwnedUserId {
+    UserId::parse(format!("@{name}:one.test")).unwrap()
+}
+
+pub(crate) fn new_room(creator: &str, preset: Preset, version: &str) -> CreateRoom {
+    CreateRoom {
+        creator: user(creator),
+        version: Some(version.to_owned()),
+        preset,
+        creation_content: Map::new(),
+        name: Some("Hearth".to_owned()),
+        topic: None,
+        power_levels: Map::new(),
+        initial_state: Vec::new(),
+        invite: Vec::new(),
+        is_direct: false,
+    }
+}
+
+fn message(sender: &str, body: &str) -> Send {
+    Send {
+        sender: user(sender),
+        kind: "m.room.message".to_owned(),
+        state_key: None,
+        content: to_raw_value(&json!({ "msgtype": "m.text", "body": body })).unwrap(),
+        txn: None,
+    }
+}
+
+/// What a person reads of a room: the bodies of its messages, oldest first.
+async fn read(server: &TestServer, rooms: &Rooms, room_id: &OwnedRoomId, who: &str) -> Vec<String> {
+    let nid = server
+        .context
+        .storage
+        .user_intern(user(who).as_str(), "one.test")
+        .await
+        .unwrap();
+    let viewpoint = rooms.viewpoint(room_id, nid, &user(who)).await.unwrap();
+    let page = rooms
+        .history(&viewpoint, rooms.history_now(), 1_000)
+        .await
+        .unwrap();
+    let mut bodies: Vec<String> = page
+        .events
+        .iter()
+        .filter(|known| known.event.kind() == "m.room.message")
+        .map(|known| {
+            let content: serde_json::Value = serde_json::from_str(known.event.content()).unwrap();
+            content["body"].as_str().unwrap_or("(redacted)").to_owned()
+        })
+        .collect();
+    bodies.reverse();
+    bodies
+}
+
+both_engines! {
+    async fn a_room_is_the_same_after_a_restart(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        for version in ["11", "12"] {
+            let rooms = Rooms::new(Arc::clone(&server.context));
+            let room_id =
+                rooms.create(new_room("alice", Preset::PublicChat, version)).await.unwrap();
+            rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+            rooms.send(&room_id, message("alice", "hello")).await.unwrap();
+            rooms.send(&room_id, message("bob", "hello alice")).await.unwrap();
+            let before = rooms.room(&room_id).await.unwrap();
+            let again = Rooms::new(Arc::clone(&server.context));
+            let after = again.room(&room_id).await.unwrap();
+            assert_eq!(before.live().current.map, after.live().current.map);
+            assert_eq!(after.live().extremities.len(), 1);
+            assert_eq!(
+                before.live().timeline.iter().map(|shown| &shown.json).collect::<Vec<_>>(),
+                after.live().timeline.iter().map(|shown| &shown.json).collect::<Vec<_>>()
+            );
+            assert_eq!(read(&server, &again, &room_id, "bob").await, ["hello", "hello alice"]);
+            again.send(&room_id, message("bob", "still here")).await.unwrap();
+        }
+    }
+}
+
+both_engines! {
+    async fn only_those_whom_the_rules_allow_may_act(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PrivateChat, "12")).await.unwrap();
+        let refused = |result: Result<(), RoomError>| {
+            assert!(matches!(result, Err(RoomError::Forbidden(_))), "{result:?}");
+        };
+        refused(rooms.join(&room_id, user("bob"), None, Vec::new()).await);
+        refused(rooms.send(&room_id, message("bob", "hi")).await.map(drop));
+        let invite = |sender: &str, target: &str| SetMembership {
+            sender: user(sender),
+            target: user(target),
+            membership: "invite",
+            reason: None,
+            is_direct: false,
+        };
+        refused(rooms.change(&room_id, invite("carol", "bob")).await);
+        rooms.change(&room_id, invite("alice", "bob")).await.unwrap();
+        rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        rooms.send(&room_id, message("bob", "hi")).await.unwrap();
+        let kick = |sender: &str, target: &str| SetMembership {
+            membership: "leave",
+            ..invite(sender, target)
+        };
+        refused(rooms.change(&room_id, kick("bob", "alice")).await);
+        rooms.change(&room_id, kick("alice", "bob")).await.unwrap();
+        refused(rooms.send(&room_id, message("bob", "hi")).await.map(drop));
+        assert_eq!(read(&server, &rooms, &room_id, "alice").await, ["hi"]);
+    }
+}
+
+both_engines! {
+    async fn an_invited_person_is_shown_the_room(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let mut create = new_room("alice", Preset::PrivateChat, "12");
+        create.invite = vec![user("bob")];
+        let room_id = rooms.create(create).await.unwrap();
+        let room = rooms.room(&room_id).await.unwrap();
+        let bob = server.context.storage.user_find(user("bob").as_str()).await.unwrap().unwrap();
+        let shown = rooms.shown_to_invited(room.nid, bob).await.unwrap().unwrap();
+        let shown: Vec<serde_json::Value> = serde_json::from_slice(&shown).unwrap();
+        let kinds: Vec<&str> = shown.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        for kind in ["m.room.create", "m.room.name", "m.room.join_rules", "m.room.member"] {
+            assert!(kinds.contains(&kind), "{kind} in {kinds:?}");
+        }
+        let memberships = rooms.people.of(bob).await.unwrap();
+        assert_eq!(memberships[&room.nid].membership, "invite");
+    }
+}
+
+both_engines! {
+    async fn a_transaction_id_sends_once(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        let before = count(&server.context.storage, "events").await;
+        let alice = server.context.storage.user_find("@alice:one.test").await.unwrap().unwrap();
+        let mut sending = tokio::task::JoinSet::new();
+        for attempt in 0..10 {
+            let (rooms, room_id) = (rooms.clone(), room_id.clone());
+            sending.spawn(async move {
+                let mut send = message("alice", "once");
+                send.txn = Some(ClientTxn {
+                    user_nid: alice,
+                    device_id: if attempt < 5 { "A" } else { "B" }.to_owned(),
+                    txn_id: "m1".to_owned(),
+                });
+                rooms.send(&room_id, send).await.unwrap()
+            });
+        }
+        let ids: std::collections::BTreeSet<_> = sending.join_all().await.into_iter().collect();
+        assert_eq!(ids.len(), 2, "one event per device");
+        assert_eq!(count(&server.context.storage, "events").await, before + 2);
+    }
+}
+
+both_engines! {
+    async fn many_writers_of_one_room_are_all_there(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        let mut sending = tokio::task::JoinSet::new();
+        for number in 0..200 {
+            let (rooms, room_id) = (rooms.clone(), room_id.clone());
+            sending.spawn(async move {
+                rooms.send(&room_id, message("alice", &number.to_string())).await.unwrap();
+            });
+        }
+        sending.join_all().await;
+        let again = Rooms::new(Arc::clone(&server.context));
+        let mut bodies = read(&server, &again, &room_id, "alice").await;
+        bodies.sort_by_key(|body| body.parse::<i32>().unwrap());
+        assert_eq!(bodies, (0..200).map(|number| number.to_string()).collect::<Vec<_>>());
+        let room = again.room(&room_id).await.unwrap();
+        assert_eq!(room.live().extremities.len(), 1, "local events make no forks");
+    }
+}
+
+both_engines! {
+    async fn a_redaction_takes_the_content_and_stays_after_a_restart(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "11")).await.unwrap();
+        rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let target = rooms.send(&room_id, message("alice", "oops")).await.unwrap();
+        let refused = rooms.redact(&room_id, user("bob"), &target, None, None).await;
+        assert!(matches!(refused, Err(RoomError::Forbidden(_))), "{refused:?}");
+        assert_eq!(read(&server, &rooms, &room_id, "bob").await, ["oops"], "bob may not");
+        rooms.redact(&room_id, user("alice"), &target, Some("typo"), None).await.unwrap();
+        assert_eq!(read(&server, &rooms, &room_id, "bob").await, ["(redacted)"]);
+        let again = Rooms::new(Arc::clone(&server.context));
+        assert_eq!(read(&server, &again, &room_id, "bob").await, ["(redacted)"]);
+    }
+}
+
+both_engines! {
+    async fn who_left_sees_what_was_before(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        rooms.send(&room_id, message("alice", "before")).await.unwrap();
+        rooms.leave(&room_id, user("bob"), None).await.unwrap();
+        rooms.send(&room_id, message("alice", "after")).await.unwrap();
+        assert_eq!(read(&server, &rooms, &room_id, "bob").await, ["before"]);
+        let bob = server.context.storage.user_find(user("bob").as_str()).await.unwrap().unwrap();
+        let viewpoint = rooms.viewpoint(&room_id, bob, &user("bob")).await.unwrap();
+        assert_eq!(viewpoint.membership, Membership::Leave);
+    }
+}
