@@ -6,9 +6,12 @@
 
 pub mod accounts;
 pub mod context;
+pub mod device_lists;
+pub mod keys;
 pub mod notifier;
 pub mod peers;
 pub mod rooms;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod to_device;

@@ -145,6 +145,19 @@ async fn edus_insert(conn: Conn<'_>, edus: &[(i64, i64, Vec<u8>)]) -> Result<(),
     Ok(())
 }
 
+/// The position of the last change of each of these people; 0 where there was none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn device_list_positions(
+    conn: Conn<'_>,
+    user_nids: &[i64],
+) -> Result<Vec<i64>, StorageError> {
+    let standings = standings(conn, user_nids).await?;
+    let position = |nid| standings.get(nid).map_or(0, |standing| standing.position);
+    Ok(user_nids.iter().map(position).collect())
+}
+
 /// The last link of the chain of EDUs about a person; 0 before the first.
 ///
 /// # Errors
@@ -176,6 +189,8 @@ pub struct RemoteDevice {
 pub struct RemoteListFill {
     /// Whose keys.
     pub user_nid: i64,
+    /// The position of their last change ([`device_list_positions`]) when the question was asked.
+    pub last_change: i64,
     /// The visible head when the question was asked.
     pub asked_at: i64,
     /// The link of their server's chain that the answer includes; 0 where it does not say.
@@ -190,7 +205,7 @@ impl RemoteListFill {
     pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
         let standing = standings(conn.again(), &[self.user_nid]).await?;
         let last = standing.get(&self.user_nid).copied().unwrap_or_default();
-        if last.position > self.asked_at {
+        if last.position != self.last_change {
             return Err(Refusal::Changed.into());
         }
         sql!(

@@ -353,8 +353,9 @@ both_engines! {
         let bob = user(&storage, "@bob:two.test").await;
         member(&storage, 1, nid, "join").await;
         let shared_since = member(&storage, 1, bob, "join").await;
-        let fill = |asked_at| Guard::RemoteListFill(RemoteListFill {
+        let fill = |last_change, asked_at| Guard::RemoteListFill(RemoteListFill {
             user_nid: bob,
+            last_change,
             asked_at,
             stream_id: 7,
             devices: Vec::new(),
@@ -365,7 +366,7 @@ both_engines! {
             !device_lists::remote_lists_fresh(reader.conn(), &[bob]).await.unwrap().is_empty()
         };
         assert!(!fresh().await);
-        guard(&storage, fill(shared_since)).await.unwrap();
+        guard(&storage, fill(0, shared_since)).await.unwrap();
         assert!(fresh().await);
         member(&storage, 1, bob, "leave").await;
         assert!(!fresh().await);
@@ -377,8 +378,8 @@ both_engines! {
             commit.rows.device_list_changes.push(change);
         })
         .await;
-        assert_eq!(guard(&storage, fill(news - 1)).await, Err(Refusal::Changed));
-        guard(&storage, fill(news)).await.unwrap();
+        assert_eq!(guard(&storage, fill(0, news)).await, Err(Refusal::Changed));
+        guard(&storage, fill(news, news)).await.unwrap();
         assert!(fresh().await);
     }
 }
@@ -407,6 +408,7 @@ both_engines! {
         };
         let fill = || Guard::RemoteListFill(RemoteListFill {
             user_nid: bob,
+            last_change: 0,
             asked_at: 0,
             stream_id: 7,
             devices: Vec::new(),
