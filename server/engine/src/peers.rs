@@ -4,6 +4,8 @@
 //! Every event that comes through here has passed the one verifier: it arrives as a
 //! [`VerifiedPdu`], which no other code can build.
 
+mod isolated;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hearth_protocol::event::Event;
@@ -11,6 +13,8 @@ use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_types::ruma::{EventId, OwnedEventId, RoomId, ServerName, UserId};
 use serde_json::Value;
+
+pub use isolated::{Isolated, unreachable};
 
 /// Why another server did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

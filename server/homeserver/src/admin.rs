@@ -1,8 +1,9 @@
 //! The admin API, one file per group of endpoints; `hearth-admin-api` has its shapes.
 
 mod server;
+mod users;
 
-use hearth_admin_api::{Endpoint, SERVER_STATUS};
+use hearth_admin_api::{Endpoint, SERVER_STATUS, USER_CREATE, USER_LIST, USER_PASSWORD};
 use http::{Method, Response};
 
 use crate::{
@@ -17,7 +18,12 @@ use crate::{
 /// The rows of this API.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    vec![row(SERVER_STATUS, "server_status", server::status)]
+    vec![
+        row(SERVER_STATUS, "server_status", server::status),
+        row(USER_CREATE, "user_create", users::create),
+        row(USER_LIST, "user_list", users::list),
+        row(USER_PASSWORD, "user_password", users::set_password),
+    ]
 }
 
 fn row<F, Fut>(endpoint: Endpoint, name: &'static str, handler: F) -> Row

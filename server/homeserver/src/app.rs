@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use hearth_config::Config;
-use hearth_protocol::{ambient::Clock, signing::SigningKey};
-use hearth_storage::Storage;
-use hearth_types::ruma::OwnedServerName;
+use hearth_engine::{accounts::Accounts, context::Context};
 use tokio_util::sync::CancellationToken;
 
 use crate::{http::auth::Authority, rate_limit::RateLimiter};
@@ -14,16 +12,12 @@ use crate::{http::auth::Authority, rate_limit::RateLimiter};
 pub struct App {
     /// Every setting.
     pub config: Arc<Config>,
-    /// The database.
-    pub storage: Storage,
-    /// What every id of ours ends in.
-    pub server_name: OwnedServerName,
-    /// What we sign with.
-    pub signing_key: SigningKey,
+    /// What the engine works with: database, identity, time.
+    pub context: Arc<Context>,
+    /// What is done for and about our own people.
+    pub accounts: Arc<Accounts>,
     /// When the process started.
     pub started_at_ms: i64,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
     /// How often who may ask for what.
     pub rate_limiter: RateLimiter,
     /// Who may call.

@@ -33,7 +33,7 @@ async fn live(_caller: Anyone, _call: Call) -> Result<Response<Body>, RouteError
 async fn ready(_caller: Anyone, call: Call) -> Result<Response<Body>, RouteError> {
     let status = if call.app.stopping.is_cancelled() {
         "stopping"
-    } else if call.app.storage.read().await.is_err() {
+    } else if call.app.context.storage.read().await.is_err() {
         "the database does not answer"
     } else {
         return Ok(json_response(StatusCode::OK, &json!({ "status": "ready" })));

@@ -94,11 +94,9 @@ impl Homeserver {
         };
         let app = App {
             config: Arc::clone(&config),
-            storage: wired.storage,
-            server_name: wired.server_name,
-            signing_key: wired.signing_key,
+            context: wired.context,
+            accounts: wired.accounts,
             started_at_ms: surroundings.clock.now_ms(),
-            clock: Arc::clone(&surroundings.clock),
             rate_limiter,
             authority: wired.authority,
             stopping: tasks.stopping().clone(),

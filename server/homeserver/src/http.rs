@@ -4,6 +4,7 @@
 //! modules are its steps in the order in which they run.
 
 pub mod accept;
+mod account_error;
 pub mod auth;
 pub mod body;
 pub mod client_address;

@@ -2,10 +2,11 @@
 
 mod discovery;
 mod keys;
+mod profile;
 
 use hearth_types::federation::discovery::get_server_keys;
 
-use crate::routes::{RateClass, Row, raw_of, route};
+use crate::routes::{RateClass, Row, prebuilt, raw_of, route};
 
 /// The rows of this API.
 #[must_use]
@@ -17,5 +18,6 @@ pub fn rows() -> Vec<Row> {
         raw_of::<get_server_keys::v2::Request, _, _>(read, keys::get_server_keys)
             .also("/_matrix/key/v2/server/")
             .also("/_matrix/key/v2/server/{key_id}"),
+        prebuilt(RateClass::Federation, profile::query_profile),
     ]
 }

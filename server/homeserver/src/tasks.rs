@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Starts tasks and waits for them. Cheap to clone; all clones are one.
@@ -148,6 +148,12 @@ impl Tasks {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.shared.state().failure.clone()
+    }
+}
+
+impl hearth_engine::context::Spawn for Tasks {
+    fn spawn(&self, name: &'static str, work: BoxFuture<'static, ()>) {
+        self.spawn_background(name, work);
     }
 }
 

@@ -1,11 +1,17 @@
 //! Where the parts of the server are joined: keys, database, engine, federation.
 
-use std::{fs, net::IpAddr, path::Path, sync::Arc};
+use std::{fs, net::IpAddr, path::Path, sync::Arc, thread::available_parallelism};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use hearth_config::{Config, DatabaseUrl};
+use hearth_engine::{
+    accounts::Accounts,
+    context::{Context, Settings},
+    notifier::Notifier,
+    peers::Isolated,
+};
 use hearth_protocol::{
     ambient::Entropy, room_version::ROOM_VERSIONS, rules_for, signing::SigningKey,
 };
@@ -45,9 +51,8 @@ pub enum WiringError {
 
 /// What the routes stand on.
 pub(crate) struct Wired {
-    pub(crate) storage: Storage,
-    pub(crate) server_name: OwnedServerName,
-    pub(crate) signing_key: SigningKey,
+    pub(crate) context: Arc<Context>,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) authority: Arc<dyn Authority>,
 }
 
@@ -66,12 +71,40 @@ pub(crate) async fn wire(
     let server_name = ServerName::parse(config.server.name.as_str())?;
     let (signing_key, storage) =
         open(config, &data_dir.file("signing.key"), surroundings, tasks).await?;
-    Ok(Wired {
+    let context = Arc::new(Context {
         storage,
         server_name,
         signing_key,
-        authority: Arc::new(NoAccounts),
+        clock: Arc::clone(&surroundings.clock),
+        entropy: Arc::clone(&surroundings.entropy),
+        tasks: Arc::new(tasks.clone()),
+        peers: Arc::new(Isolated),
+        settings: settings(config),
+        notifier: Notifier::default(),
+    });
+    let accounts = Arc::new(Accounts::new(Arc::clone(&context)));
+    Ok(Wired {
+        authority: Arc::new(Gate {
+            accounts: Arc::clone(&accounts),
+        }),
+        context,
+        accounts,
     })
+}
+
+/// What the engine reads of the configuration.
+fn settings(config: &Config) -> Settings {
+    let registration = &config.registration;
+    Settings {
+        // Nobody has a registration token yet, so asking for one closes the door.
+        registration_enabled: registration.enabled && !registration.require_token,
+        argon2_memory_kib: config.password.argon2_memory_kib,
+        argon2_passes: config.password.argon2_passes,
+        argon2_parallel: available_parallelism().map_or(1, usize::from),
+        default_room_version: config.rooms.default_version.clone(),
+        federation_enabled: config.federation.enabled,
+        retry_initial_ms: i64::from(config.federation.retry_initial_ms),
+    }
 }
 
 /// Opens key and database, which know each other. A key that was made for a database that turns
@@ -128,17 +161,23 @@ fn generation(entropy: &dyn Entropy) -> String {
     STANDARD_NO_PAD.encode(bytes)
 }
 
-/// Who may call where there are no accounts and no peers: nobody.
-struct NoAccounts;
+/// Who may call: the people whose accounts are here.
+struct Gate {
+    accounts: Arc<Accounts>,
+}
 
-impl Authority for NoAccounts {
+impl Authority for Gate {
     fn user<'a>(
         &'a self,
-        _token: &'a str,
+        token: &'a str,
         _parts: &'a Parts,
-        _address: IpAddr,
+        address: IpAddr,
     ) -> BoxFuture<'a, Result<User, RouteError>> {
-        async { Err(RouteError::unknown_token(false)) }.boxed()
+        async move {
+            let session = self.accounts.authenticate(token).await?;
+            Ok(User { session, address })
+        }
+        .boxed()
     }
 
     fn server<'a>(

@@ -32,7 +32,7 @@ impl Accounts {
     /// Sets account data of one type.
     ///
     /// # Errors
-    /// [`AccountError::ManagedAccountData`], [`AccountError::Shape`] for what is no JSON object,
+    /// [`AccountError::ManagedAccountData`], [`AccountError::Json`] for what is no JSON object,
     /// [`AccountError::Invalid`] for the type, [`AccountError::NotFound`] for the room.
     pub async fn set_account_data(
         &self,
@@ -50,17 +50,14 @@ impl Accounts {
                 rule: "must have 1 to 255 bytes and not contain U+0000",
             });
         }
-        let object: Map<String, Value> = serde_json::from_slice(content)
-            .map_err(|error| AccountError::Shape(error.to_string()))?;
-        let content =
-            serde_json::to_vec(&object).map_err(|error| AccountError::Fault(error.to_string()))?;
+        let _valid: Map<String, Value> = serde_json::from_slice(content)?;
         let mut commit = Commit::default();
         let slot = commit.slot();
         commit.rows.account_data.push(AccountDataRow {
             user_nid,
             room_nid: self.account_data_room(room_id).await?,
             kind: kind.to_owned(),
-            content,
+            content: content.trim_ascii().to_vec(),
             slot,
         });
         self.commit(user_nid, commit, AccountError::unexpected)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use hearth_storage::tables::accounts::{self, ListedAccount, PasswordSet};
 use hearth_storage::{Commit, Guard};
-use hearth_types::ruma::{OwnedUserId, UserId};
+use hearth_types::ruma::UserId;
 
 use super::register::Creation;
 use super::{AccountError, Accounts, names, profile};
@@ -45,7 +45,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::InvalidUsername`], [`AccountError::UserInUse`],
     /// [`AccountError::WeakPassword`], [`AccountError::Invalid`] for the display name.
-    pub async fn create_account(&self, new: NewAccount) -> Result<OwnedUserId, AccountError> {
+    pub async fn create_account(&self, new: NewAccount) -> Result<ListedAccount, AccountError> {
         let user_id = names::new_user_id(&self.context, &new.localpart)?;
         if let Some(name) = &new.display_name {
             profile::check_display_name(name)?;
@@ -53,14 +53,27 @@ impl Accounts {
         if self.account(&user_id).await?.is_some() {
             return Err(AccountError::UserInUse);
         }
-        let creation = Creation {
-            user_id,
-            password: new.password,
-            display_name: new.display_name,
+        let display_name = new
+            .display_name
+            .unwrap_or_else(|| user_id.localpart().to_owned());
+        let created_at_ms = self.context.clock.now_ms();
+        let made = self
+            .create(Creation {
+                user_id,
+                password: new.password,
+                display_name: display_name.clone(),
+                admin: new.admin,
+                created_at_ms,
+                device: None,
+            })
+            .await?;
+        Ok(ListedAccount {
+            user_id: made.user_id.to_string(),
+            display_name: Some(display_name),
             admin: new.admin,
-            device: None,
-        };
-        Ok(self.create(creation).await?.user_id)
+            deactivated: false,
+            created_at_ms,
+        })
     }
 
     /// At most `limit` accounts, after an id (empty for the first page).

@@ -1,14 +1,12 @@
 //! Devices: listing, renaming, removing, and logging out, which is removing one's own.
 
-use hearth_storage::tables::device_keys::DeviceForgotten;
-use hearth_storage::tables::device_lists::{DeviceListChange, ListEdu};
 use hearth_storage::tables::devices::{self, DeviceRename, DevicesRemove, StoredDevice};
 use hearth_storage::{Commit, Guard};
 use hearth_types::client::uiaa::AuthData;
 use hearth_types::ruma::{DeviceId, OwnedDeviceId, UserId};
-use serde_json::json;
 
 use super::{AccountError, Accounts, Session, names};
+use crate::device_lists;
 
 /// Devices that one request may remove.
 const REMOVED_MAX: usize = 1_000;
@@ -72,13 +70,10 @@ impl Accounts {
             names::check_device_name("display_name", name)?;
         }
         let mut commit = Commit::default();
-        let slot = commit.slot();
         let user_nid = session.user_nid;
-        commit.rows.device_list_changes.push(DeviceListChange {
-            user_nid,
-            slot,
-            edu: None,
-        });
+        let renamed = (device_id.as_str(), display_name.as_deref());
+        let owner = (user_nid, session.user_id.as_str());
+        device_lists::device_renamed(&self.context.storage, &mut commit, owner, renamed).await?;
         commit.guards.push(Guard::DeviceRename(DeviceRename {
             user_nid,
             device_id: device_id.to_string(),
@@ -186,33 +181,11 @@ impl Accounts {
         device_ids: Vec<String>,
     ) {
         for device_id in &device_ids {
-            let slot = commit.slot();
-            commit.rows.devices_forgotten.push(DeviceForgotten {
-                user_nid,
-                device_id: device_id.clone(),
-            });
-            commit.rows.device_list_changes.push(DeviceListChange {
-                user_nid,
-                slot,
-                edu: Some(deletion_edu(user_id, device_id)),
-            });
+            device_lists::device_removed(commit, user_nid, user_id.as_str(), device_id);
         }
         commit.guards.push(Guard::DevicesRemove(DevicesRemove {
             user_nid,
             device_ids,
         }));
-    }
-}
-
-/// What other servers are told of a device that is gone.
-///
-/// spec: server-server v1.19 §Device Management
-fn deletion_edu(user_id: &UserId, device_id: &str) -> ListEdu {
-    let (user_id, device_id) = (json!(user_id), json!(device_id));
-    let head = format!(r#"{{"content":{{"deleted":true,"device_id":{device_id},"#);
-    let tail = format!(r#","user_id":{user_id}}},"edu_type":"m.device_list_update"}}"#);
-    ListEdu::Chained {
-        head: head.into_bytes(),
-        tail: tail.into_bytes(),
     }
 }

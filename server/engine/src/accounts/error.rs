@@ -41,15 +41,12 @@ pub enum AccountError {
         /// The rule.
         rule: &'static str,
     },
-    /// The body is JSON of the wrong shape.
+    /// What was sent is no JSON, or of the wrong shape.
     #[error("wrong shape: {0}")]
-    Shape(String),
+    Json(#[from] serde_json::Error),
     /// What is asked for does not exist.
     #[error("{0} was not found")]
     NotFound(&'static str),
-    /// It belongs to somebody else.
-    #[error("{0}")]
-    Forbidden(&'static str),
     /// This type of account data has an endpoint of its own.
     #[error("account data of this type is managed by the server")]
     ManagedAccountData,

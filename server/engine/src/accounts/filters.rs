@@ -23,7 +23,7 @@ impl Accounts {
     /// Keeps a filter and returns its id.
     ///
     /// # Errors
-    /// [`AccountError::Shape`] for what is no filter, [`AccountError::Invalid`] for one that is too
+    /// [`AccountError::Json`] for what is no filter, [`AccountError::Invalid`] for one that is too
     /// large, [`AccountError::TooMany`].
     pub async fn put_filter(&self, user_nid: i64, filter: &[u8]) -> Result<String, AccountError> {
         if filter.len() > FILTER_BYTES_MAX {
@@ -32,8 +32,7 @@ impl Accounts {
                 rule: "is larger than 64 KiB",
             });
         }
-        let _valid: FilterDefinition = serde_json::from_slice(filter)
-            .map_err(|error| AccountError::Shape(error.to_string()))?;
+        let _valid: FilterDefinition = serde_json::from_slice(filter)?;
         let hash = Sha256::digest(filter);
         let filter_id = URL_SAFE_NO_PAD.encode(hash.get(..ID_BYTES).unwrap_or_default());
         if self.filter(user_nid, &filter_id).await?.is_some() {

@@ -55,8 +55,9 @@ impl fmt::Debug for Registered {
 pub(super) struct Creation {
     pub(super) user_id: OwnedUserId,
     pub(super) password: String,
-    pub(super) display_name: Option<String>,
+    pub(super) display_name: String,
     pub(super) admin: bool,
+    pub(super) created_at_ms: i64,
     /// The device to sign in with, if any.
     pub(super) device: Option<NewDevice>,
 }
@@ -98,8 +99,9 @@ impl Accounts {
         self.create(Creation {
             user_id,
             password,
-            display_name: None,
+            display_name: username.to_ascii_lowercase(),
             admin: false,
+            created_at_ms: self.context.clock.now_ms(),
             device,
         })
         .await
@@ -112,6 +114,7 @@ impl Accounts {
             password,
             display_name,
             admin,
+            created_at_ms,
             device,
         } = creation;
         let password_hash = self.passwords.hash(&self.context, &password).await?;
@@ -124,7 +127,7 @@ impl Accounts {
             user_nid,
             password_hash: Some(password_hash),
             admin,
-            created_at_ms: self.context.clock.now_ms(),
+            created_at_ms,
         }));
         let opening = device.map(|device| Opening::new(&self.context, user_nid, device));
         commit.guards.extend(
@@ -132,8 +135,12 @@ impl Accounts {
                 .as_ref()
                 .map(|opening| Guard::SessionOpen(opening.guard.clone())),
         );
-        let shown = display_name.unwrap_or_else(|| user_id.localpart().to_owned());
-        profile::push_change(&mut commit, user_nid, profile::DISPLAY_NAME, &shown.into());
+        profile::push_change(
+            &mut commit,
+            user_nid,
+            profile::DISPLAY_NAME,
+            &display_name.into(),
+        );
         self.commit(user_nid, commit, |refusal| match refusal {
             Refusal::Taken => AccountError::UserInUse,
             other => AccountError::unexpected(other),

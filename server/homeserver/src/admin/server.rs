@@ -17,14 +17,14 @@ use crate::{
 pub(super) async fn status(_owner: Owner, call: Call) -> Result<Response<Body>, RouteError> {
     let app = &call.app;
     let status = ServerStatus {
-        server_name: app.server_name.to_string(),
+        server_name: app.context.server_name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         database: match app.config.database_url() {
             DatabaseUrl::Sqlite(_) => DatabaseEngine::Sqlite,
             DatabaseUrl::Postgres(_) => DatabaseEngine::Postgres,
         },
-        signing_key_id: app.signing_key.id().to_string(),
-        uptime_ms: app.clock.now_ms() - app.started_at_ms,
+        signing_key_id: app.context.signing_key.id().to_string(),
+        uptime_ms: app.context.clock.now_ms() - app.started_at_ms,
     };
     Ok(json_response(StatusCode::OK, &status))
 }

@@ -1,11 +1,12 @@
 //! Who calls: finding the credentials in a request, and the types that handlers receive.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use hearth_engine::accounts::Session;
 use hearth_types::ruma::{
-    OwnedDeviceId, OwnedServerName, OwnedUserId,
+    OwnedServerName,
     api::{
         auth_scheme::{
             AccessToken, AccessTokenOptional, AppserviceTokenOptional, NoAccessToken,
@@ -46,14 +47,24 @@ pub struct Anyone {
 /// A person (or bot) whose access token was checked.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// Whose token it is, or whom an application service speaks for.
-    pub user_id: OwnedUserId,
-    /// The device of the token; application services may have none.
-    pub device_id: Option<OwnedDeviceId>,
-    /// Whether the account is a guest's.
-    pub is_guest: bool,
+    /// Whose token it is, and on which device.
+    pub session: Arc<Session>,
     /// Where the request comes from.
     pub address: IpAddr,
+}
+
+impl User {
+    /// Checks that a path names the caller: nobody acts for somebody else.
+    ///
+    /// # Errors
+    /// `M_FORBIDDEN`.
+    pub fn must_be(&self, user_id: &str) -> Result<(), RouteError> {
+        if self.session.user_id.as_str() == user_id {
+            return Ok(());
+        }
+        let message = "This is another person's";
+        Err(RouteError::refuse(Code::FORBIDDEN, message))
+    }
 }
 
 /// A caller of a route on which a token is optional.

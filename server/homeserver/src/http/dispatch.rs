@@ -180,11 +180,11 @@ impl Front {
     fn take_rate(&self, class: RateClass, caller: &Caller) -> Result<(), RouteError> {
         let subject = match caller {
             Caller::Owner => return Ok(()),
-            Caller::User(user) => Subject::User(user.user_id.clone()),
+            Caller::User(user) => Subject::User(user.session.user_id.clone()),
             Caller::Server(server) => Subject::Server(server.name.clone()),
             Caller::Anyone(anyone) => Subject::address(anyone.address),
         };
-        let now_ms = self.app.clock.now_ms();
+        let now_ms = self.app.context.clock.now_ms();
         self.app
             .rate_limiter
             .take(class, subject, now_ms)

@@ -120,6 +120,14 @@ pub struct Call {
     pub path_args: Vec<String>,
 }
 
+impl Call {
+    /// A variable of the path by its place; every row has as many as its handler asks for.
+    #[must_use]
+    pub fn arg(&self, place: usize) -> &str {
+        self.path_args.get(place).map_or("", String::as_str)
+    }
+}
+
 /// A handler with its types erased.
 pub type Handler =
     Box<dyn Fn(Call) -> BoxFuture<'static, Result<Response<Body>, RouteError>> + Send + Sync>;
@@ -348,7 +356,7 @@ mod tests {
         user: User,
         _: whoami::v3::Request,
     ) -> Result<whoami::v3::Response, RouteError> {
-        Ok(whoami::v3::Response::new(user.user_id, false))
+        Ok(whoami::v3::Response::new(user.session.user_id.clone(), false))
     }
 
     #[test]

@@ -24,10 +24,10 @@ pub(super) async fn get_server_keys(
     _caller: Anyone,
     call: Call,
 ) -> Result<Response<Body>, RouteError> {
-    let valid_until_ts = call.app.clock.now_ms() + VALID_FOR_MS;
-    let keys = [call.app.signing_key.clone()];
+    let valid_until_ts = call.app.context.clock.now_ms() + VALID_FOR_MS;
+    let keys = [call.app.context.signing_key.clone()];
     let document = ServerKeys::publish(
-        &call.app.server_name,
+        &call.app.context.server_name,
         &keys,
         &BTreeMap::new(),
         valid_until_ts,

@@ -9,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use hearth::{
-    ambient::SystemClock,
     app::App,
     http::{
         accept::{Bounds, Socket, bind},
@@ -24,8 +23,11 @@ use hearth::{
     web::WebClient,
 };
 use hearth_config::Config;
-use hearth_protocol::signing::SigningKey;
-use hearth_storage::{Options, Storage, tables::log::Identity};
+use hearth_engine::{
+    accounts::{Accounts, Session},
+    testing::TestServer,
+};
+use hearth_storage::testing::{On, Scratch};
 use hearth_types::{
     client::{account::whoami, config::set_global_account_data, session::login},
     federation::authentication::ServerSignatures,
@@ -78,30 +80,25 @@ impl Default for Setting {
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) tasks: Tasks,
-    _folder: tempfile::TempDir,
+    _scratch: Scratch,
 }
 
 pub(crate) async fn listen(setting: Setting) -> Listener {
     let tasks = Tasks::new();
     let text = "[server]\nname = \"one.test\"\n[[listener]]\nbind = \"127.0.0.1:0\"\n";
     let config = Config::from_layers(Some(("test.toml".as_ref(), text)), &[], &[]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let scratch = Scratch::new(On::Sqlite).await;
+    let TestServer { context, .. } = TestServer::new(&scratch).await;
     let app = Arc::new(App {
-        storage: storage(&folder, &tasks).await,
         config: Arc::new(config),
-        server_name: "one.test".try_into().unwrap(),
-        signing_key: SigningKey::from_seed("a_1", &[7; 32]).unwrap(),
+        accounts: Arc::new(Accounts::new(Arc::clone(&context))),
+        context,
         started_at_ms: 0,
-        clock: Arc::new(SystemClock),
         rate_limiter: setting.rate_limiter,
         authority: Arc::new(OneToken),
         stopping: tasks.stopping().clone(),
     });
-    let rows: Arc<[Row]> = routes::table()
-        .into_iter()
-        .chain(rows())
-        .collect::<Vec<_>>()
-        .into();
+    let rows: Arc<[Row]> = with_rows_of_tests(routes::table()).into();
     let front = Front {
         app,
         router: Router::new(rows, &setting.resources).unwrap(),
@@ -133,24 +130,20 @@ pub(crate) async fn listen(setting: Setting) -> Listener {
     Listener {
         address,
         tasks,
-        _folder: folder,
+        _scratch: scratch,
     }
 }
 
-async fn storage(folder: &tempfile::TempDir, tasks: &Tasks) -> Storage {
-    let url = format!("sqlite://{}", folder.path().join("test.db").display());
-    let identity = Identity {
-        server_name: "one.test".to_owned(),
-        signing_key_id: "ed25519:a_1".to_owned(),
-        signing_key_fingerprint: String::new(),
-        generation: "g".to_owned(),
-        created_at_ms: 0,
-    };
-    let options = Options::new(&url).unwrap();
-    let (storage, background) = Storage::open(&options, &identity).await.unwrap();
-    tasks.spawn_store("writer", background.writer.run());
-    tasks.spawn_store("checkpoints", background.checkpointer.run());
-    storage
+/// The real table, but for the rows that these tests have their own handlers for.
+fn with_rows_of_tests(table: Vec<Row>) -> Vec<Row> {
+    let mut rows = rows();
+    let own: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    let others: Vec<Row> = table
+        .into_iter()
+        .filter(|row| !own.contains(&row.name))
+        .collect();
+    rows.extend(others);
+    rows
 }
 
 pub(crate) async fn usual() -> Listener {
@@ -167,10 +160,14 @@ impl Authority for OneToken {
         _parts: &'a Parts,
         address: IpAddr,
     ) -> BoxFuture<'a, Result<User, RouteError>> {
-        let user = User {
+        let session = Session {
+            user_nid: 1,
             user_id: "@alice:one.test".try_into().unwrap(),
-            device_id: Some("DEVICE".into()),
-            is_guest: false,
+            device_id: "DEVICE".into(),
+            admin: false,
+        };
+        let user = User {
+            session: Arc::new(session),
             address,
         };
         let known = (token == "good+token").then_some(user);
@@ -226,7 +223,7 @@ fn ok(body: &Value) -> Answer {
 }
 
 async fn whoami(_: Arc<App>, user: User, _: whoami::v3::Request) -> Answer {
-    ok(&json!({ "user_id": user.user_id, "address": user.address }))
+    ok(&json!({ "user_id": user.session.user_id, "address": user.address }))
 }
 
 async fn login(
@@ -266,7 +263,7 @@ async fn peer(server: Server, _: Call) -> Answer {
 }
 
 async fn mine(user: User, call: Call) -> Answer {
-    ok(&json!({ "user_id": user.user_id, "id": call.path_args[0] }))
+    ok(&json!({ "user_id": user.session.user_id, "id": call.path_args[0] }))
 }
 
 /// What came back.

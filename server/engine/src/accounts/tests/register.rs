@@ -92,7 +92,7 @@ both_engines! {
     async fn closed_registration_admits_nobody_but_the_owner(scratch: Scratch) {
         let mut settings = crate::testing::settings();
         settings.registration_enabled = false;
-        let peers = Arc::new(crate::testing::NoPeers);
+        let peers = Arc::new(crate::peers::Isolated);
         let accounts = accounts(&TestServer::with(&scratch, peers, settings).await);
         let refused = accounts.register(registration("alice"), Some(&dummy())).await.unwrap_err();
         assert!(matches!(refused, AccountError::RegistrationClosed));
@@ -103,10 +103,11 @@ both_engines! {
             admin: true,
         };
         let made = accounts.create_account(new.clone()).await.unwrap();
+        assert_eq!((&*made.user_id, made.admin), ("@root:one.test", true));
         assert!(matches!(accounts.create_account(new).await, Err(AccountError::UserInUse)));
         let opened = login(&accounts, "root", PASSWORD, None).await.unwrap();
         assert!(accounts.authenticate(&opened.access_token).await.unwrap().admin);
-        assert_eq!(accounts.own_profile(&made).await.unwrap()["displayname"], "The Root");
+        assert_eq!(accounts.own_profile(user_id!("@root:one.test")).await.unwrap()["displayname"], "The Root");
     }
 }
 

@@ -58,14 +58,14 @@ both_engines! {
         accounts.set_account_data(nid, None, "m.x", br#"{ "a": 1.5 }"#).await.unwrap();
         accounts.set_account_data(nid, Some(room), "m.x", br#"{"b":2}"#).await.unwrap();
         let global = accounts.account_data(&alice, None, "m.x").await.unwrap();
-        assert_eq!(global, br#"{"a":1.5}"#);
+        assert_eq!(global, br#"{ "a": 1.5 }"#);
         let in_room = accounts.account_data(&alice, Some(room), "m.x").await.unwrap();
         assert_eq!(in_room, br#"{"b":2}"#);
 
         let changed = accounts.account_data_since(&alice, start, head()).await.unwrap();
         let changed: Vec<_> =
             changed.iter().map(|it| (it.room_nid, &*it.kind, it.content.get())).collect();
-        assert_eq!(changed, [(None, "m.x", r#"{"a":1.5}"#), (Some(7), "m.x", r#"{"b":2}"#)]);
+        assert_eq!(changed, [(None, "m.x", r#"{ "a": 1.5 }"#), (Some(7), "m.x", r#"{"b":2}"#)]);
         let initial = accounts.account_data_since(&alice, 0, head()).await.unwrap();
         assert_eq!(initial[0].kind, "m.push_rules");
         assert_eq!(initial.len(), 3);
@@ -85,7 +85,7 @@ both_engines! {
         for content in ["[]", "1", "", "{\"a\":}"] {
             let refused =
                 accounts.set_account_data(nid, None, "m.x", content.as_bytes()).await.unwrap_err();
-            assert!(matches!(refused, AccountError::Shape(_)), "{content}: {refused}");
+            assert!(matches!(refused, AccountError::Json(_)), "{content}: {refused}");
         }
         for kind in ["", "a\0b", &"k".repeat(256)] {
             let refused = accounts.set_account_data(nid, None, kind, b"{}").await.unwrap_err();
@@ -113,7 +113,7 @@ both_engines! {
         assert_eq!(accounts.filter(nid + 1, &id).await.unwrap(), None);
         for wrong in ["[]", "{\"room\":5}", "{\"room\":{\"rooms\":[\"nope\"]}}"] {
             let refused = accounts.put_filter(nid, wrong.as_bytes()).await.unwrap_err();
-            assert!(matches!(refused, AccountError::Shape(_)), "{wrong}: {refused}");
+            assert!(matches!(refused, AccountError::Json(_)), "{wrong}: {refused}");
         }
     }
 }
