@@ -17,9 +17,6 @@ mod member;
 mod power_levels;
 mod third_party_invite;
 
-#[cfg(test)]
-mod tests;
-
 use ruma_common::{EventId, UserId};
 
 pub use error::{AuthError, ThirdPartyInviteRule};

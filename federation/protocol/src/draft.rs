@@ -17,9 +17,6 @@ use crate::room_version::RoomVersionRules;
 use crate::signing::{SigningKey, add_signature};
 use crate::verify::{VerifiedPdu, required_servers};
 
-#[cfg(test)]
-mod tests;
-
 /// An event that is not signed yet.
 #[derive(Clone, Debug)]
 pub struct PduDraft {

@@ -20,9 +20,6 @@ mod mainline;
 mod power_sort;
 mod store;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

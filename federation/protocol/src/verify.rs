@@ -287,8 +287,9 @@ pub(crate) fn required_servers(event: &Event) -> Vec<OwnedServerName> {
     if !invite_by_third_party {
         servers.push(event.sender().server_name().to_owned());
     }
-    // spec: rooms/v11 §Authorisation rules 4.2, rooms/v12 5.2. Other servers ask it of joins alone,
-    // and so must we, or we would drop events that all others have.
+    // spec: rooms/v11 §Authorisation rules 4.2, rooms/v12 5.2. The text asks it of all memberships;
+    // most servers of the network ask it of joins, the only ones that the field authorizes. So do we,
+    // or we would drop what they have.
     let authorizer = member
         .filter(|member| member.membership == Some(Membership::Join))
         .and_then(|member| member.join_authorised_via_users_server.present())

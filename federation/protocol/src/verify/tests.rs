@@ -5,8 +5,10 @@ use ruma_common::{
 };
 use serde_json::value::RawValue;
 
-use super::{KeyLookup, UnverifiedPdu, VerifyError};
+use super::{KeyLookup, UnverifiedPdu, VerifyError, content_hash};
+use crate::canonical_json::{CanonicalJsonRules, parse_object};
 use crate::draft::PduDraft;
+use crate::encoding;
 use crate::event::Event;
 use crate::key_document::PublishedKey;
 use crate::room_version::{RoomVersionRules, rules_for};
@@ -232,4 +234,22 @@ fn unsigned_is_dropped() {
     let json = String::from_utf8(event.json().to_vec()).unwrap();
     let with_unsigned = json.replacen('{', r#"{ "unsigned": {"age": 1}, "#, 1);
     assert_eq!(&parse(with_unsigned.as_bytes()).event, &event);
+}
+
+/// spec: appendices v1.19 §Event Signing.
+#[test]
+fn the_content_hashes_of_the_specification() {
+    for (event, hash) in [
+        (
+            r#"{"room_id":"!x:domain","sender":"@a:domain","origin":"domain","origin_server_ts":1000000,"signatures":{},"hashes":{},"type":"X","content":{},"prev_events":[],"auth_events":[],"depth":3,"unsigned":{"age_ts":1000000}}"#,
+            "5jM4wQpv6lnBo7CLIghJuHdW+s2CMBJPUOGOC89ncos",
+        ),
+        (
+            r#"{"content":{"body":"Here is the message content"},"event_id":"$0:domain","origin":"domain","origin_server_ts":1000000,"type":"m.room.message","room_id":"!r:domain","sender":"@u:domain","signatures":{},"unsigned":{"age_ts":1000000}}"#,
+            "onLKD1bGljeBWQhWZ1kaP9SorVmRQNdN5aM2JYU2n/g",
+        ),
+    ] {
+        let event = parse_object(event.as_bytes(), CanonicalJsonRules::STRICT).unwrap();
+        assert_eq!(encoding::base64(&content_hash(&event)), hash);
+    }
 }

@@ -7,6 +7,8 @@ mod generated_rooms;
 #[cfg(test)]
 mod ruma_oracle;
 #[cfg(test)]
+mod signatures;
+#[cfg(test)]
 mod state_resolution;
 #[cfg(test)]
 mod test_room;
