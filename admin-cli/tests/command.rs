@@ -1,0 +1,78 @@
+//! `hearthctl` as a process: what it prints where, and its exit code.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+fn hearthctl(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hearthctl"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("HEARTH_CONFIG")
+        .output()
+        .unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn init_says_what_to_do_next_and_the_doctor_accepts_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let init = [
+        "init",
+        "--server-name",
+        "one.test:1",
+        "--bind",
+        "127.0.0.1:0",
+        "--json",
+    ];
+    let made = hearthctl(folder.path(), &init);
+    assert!(made.status.success());
+    let next = json(&made)["next"].as_str().unwrap().to_owned();
+    assert!(next.starts_with("hearth --config "), "{next}");
+
+    let doctor = hearthctl(folder.path(), &["doctor", "--json"]);
+    assert_eq!(
+        (doctor.status.code(), json(&doctor)["healthy"].as_bool()),
+        (Some(0), Some(true))
+    );
+    assert_eq!(json(&doctor)["checks"][0]["name"], "configuration");
+}
+
+#[test]
+fn a_failure_is_one_sentence_and_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    hearthctl(folder.path(), &["init", "--server-name", "one.test"]);
+    for (arguments, expected) in [
+        (
+            &["init", "--server-name", "one.test"][..],
+            "exists already; nothing was changed",
+        ),
+        (&["user", "list"], "no server answers on"),
+        (
+            &["user", "create", "a", "--password-file", "absent"],
+            "cannot read the password from",
+        ),
+        (
+            &["--config", "absent.toml", "status"],
+            "cannot read the configuration file absent.toml",
+        ),
+        (
+            &["--set", "server.nam=x", "status"],
+            "did you mean `server.name`?",
+        ),
+    ] {
+        let plain = hearthctl(folder.path(), arguments);
+        let sentence = String::from_utf8(plain.stderr).unwrap();
+        assert_eq!(plain.status.code(), Some(1), "{sentence}");
+        assert!(sentence.contains(expected), "{sentence}");
+        assert_eq!(sentence.lines().count(), 1, "{sentence}");
+
+        let machine = hearthctl(folder.path(), &[arguments, &["--json"]].concat());
+        assert_eq!(machine.status.code(), Some(1));
+        assert!(json(&machine)["error"].as_str().unwrap().contains(expected));
+    }
+}
