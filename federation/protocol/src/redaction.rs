@@ -83,7 +83,7 @@ fn write_kept(object: &Object<'_>, keep: &Keep, out: &mut Vec<u8>) {
         match (value, keep) {
             (value, Keep::Everything) => value.write_canonical(members.key(key)),
             (Value::Object(inner), keep) => write_kept(inner, keep, members.key(key)),
-            // A part of something that has no parts is nothing.
+            // A part of what has no parts is nothing.
             _ => {}
         }
     }

@@ -238,6 +238,8 @@ fn values() -> impl Strategy<Value = serde_json::Value> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
     #[test]
     fn values_survive_the_round_trip(value in values()) {
         let pretty = serde_json::to_vec_pretty(&value).unwrap();

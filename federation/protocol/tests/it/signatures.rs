@@ -155,6 +155,14 @@ fn ruma_object(draft: &PduDraft) -> CanonicalJsonObject {
     serde_json::from_value(event).unwrap()
 }
 
+/// Where the two redact differently: of a `third_party_invite` that is no object, ruma keeps all. The
+/// specification allows its `signed` key, which it has not; we keep nothing, as most servers do.
+fn redacts_otherwise(draft: &PduDraft) -> bool {
+    let content: Value = serde_json::from_str(draft.content.get()).unwrap();
+    let invite = content.get("third_party_invite");
+    draft.kind == "m.room.member" && invite.is_some_and(|invite| !invite.is_object())
+}
+
 /// What ruma verifies only with a second server's key, or refuses before authorization does.
 fn is_special_to_ruma(draft: &PduDraft, content: &Value) -> bool {
     let is_member = draft.kind == "m.room.member";
@@ -164,10 +172,11 @@ fn is_special_to_ruma(draft: &PduDraft, content: &Value) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn events_are_signed_as_by_ruma((version, draft) in drafts()) {
+        prop_assume!(!redacts_otherwise(&draft));
         let rules = rules_for(version).unwrap();
         let ruma = ruma_rules(version);
         let server = server_name!("one.test");
