@@ -7,8 +7,10 @@
 pub mod accounts;
 pub mod context;
 pub mod device_lists;
+pub mod federation;
 pub mod keys;
 pub mod notifier;
+pub mod outbox;
 pub mod peers;
 pub mod rooms;
 pub mod state;

@@ -97,6 +97,14 @@ pub struct MissingEvents<'a> {
 
 /// Other homeservers.
 pub trait Peers: Send + Sync {
+    /// Verifies events that were kept as bytes; those that do not verify are left out. It may have to
+    /// fetch keys.
+    fn verify<'a>(
+        &'a self,
+        rules: &'static RoomVersionRules,
+        pdus: Vec<Bytes>,
+    ) -> BoxFuture<'a, Vec<VerifiedPdu>>;
+
     /// Asks for the template of a join (`GET make_join`).
     fn make_join<'a>(
         &'a self,

@@ -4,9 +4,11 @@ pub mod authorize;
 pub mod client_event;
 pub mod create;
 pub mod error;
+pub mod history;
 pub mod known;
 mod mailbox;
 pub mod membership;
+mod outliers;
 mod people;
 mod place;
 pub mod plan;
@@ -14,6 +16,7 @@ pub mod read;
 mod redact;
 mod remote;
 pub mod send;
+pub mod serve;
 pub mod view;
 
 #[cfg(test)]
@@ -23,8 +26,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hearth_protocol::room_version::rules_for;
+use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::tables::{events, rooms as room_rows, state as state_rows};
-use hearth_storage::{Receipt, StorageError};
+use hearth_storage::{Receipt, Slot, StorageError};
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId};
 use quick_cache::sync::Cache;
 
@@ -33,8 +37,8 @@ use crate::rooms::error::RoomError;
 use crate::rooms::known::{Known, KnownEvents};
 use crate::rooms::mailbox::{Done, Mailbox, Work};
 pub use crate::rooms::people::{RoomMembership, UserRooms};
-use crate::rooms::plan::{ClientTxn, Effects};
-use crate::rooms::view::{Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
+use crate::rooms::plan::{ClientTxn, Effects, Received};
+use crate::rooms::view::{Arrival, Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
 use crate::state::snapshots::Snapshots;
 
 /// Rooms kept in memory.
@@ -132,6 +136,7 @@ impl Rooms {
         let recent = i64::try_from(TIMELINE_KEPT).unwrap_or(i64::MAX);
         let newest = events::live_events(reader.conn(), nid, 0, head, recent).await?;
         let members = state_rows::memberships_in(reader.conn(), nid).await?;
+        let changed_at = state_rows::state_changed_at(reader.conn(), nid).await?;
         drop(reader);
         let extremities = self.known.take_in(rules, ends)?;
         let current = self.snapshots.get(snapshot_nid).await?;
@@ -140,11 +145,7 @@ impl Rooms {
             current: current.clone(),
             extremities: extremities.clone(),
             local_members: self.ours(&members).await?,
-            position: members
-                .iter()
-                .map(|member| member.position)
-                .max()
-                .unwrap_or_default(),
+            position: changed_at,
         };
         for known in self.known.take_in(rules, newest)? {
             if let Some(position) = known.live_position {
@@ -153,6 +154,7 @@ impl Rooms {
                     position,
                     known,
                     json,
+                    arrival: None,
                 });
             }
         }
@@ -202,6 +204,54 @@ impl Rooms {
                 Err(not_taken) => work = not_taken,
             }
         }
+    }
+
+    /// Decides on a verified event and makes it part of the room. `outbound` events are handed on to
+    /// the other servers.
+    pub(crate) async fn receive(
+        &self,
+        room: &SharedRoom,
+        pdu: VerifiedPdu,
+        outbound: bool,
+    ) -> Result<Received, RoomError> {
+        self.received(room, Work::Receive(Box::new(pdu), outbound))
+            .await
+    }
+
+    /// Makes an event part of the room whose predecessors are not here, on the state before it.
+    pub(crate) async fn anchor(
+        &self,
+        room: &SharedRoom,
+        pdu: VerifiedPdu,
+        state: Vec<OwnedEventId>,
+    ) -> Result<Received, RoomError> {
+        self.received(room, Work::Anchor(Box::new(pdu), state))
+            .await
+    }
+
+    async fn received(&self, room: &SharedRoom, work: Work) -> Result<Received, RoomError> {
+        match self.ask(room, work, true).await? {
+            Done::Received(received) => Ok(received),
+            Done::Appended(_) | Done::TakenIn => Err(RoomError::Busy),
+        }
+    }
+
+    /// Takes verified events in that are nobody's timeline here.
+    pub(crate) async fn take_in_outliers(
+        &self,
+        room: &SharedRoom,
+        pdus: Vec<VerifiedPdu>,
+    ) -> Result<(), RoomError> {
+        self.ask(room, Work::Outliers(pdus), true).await.map(drop)
+    }
+
+    /// The committed view of a room, for what is planned only to be looked at.
+    pub(crate) async fn planning_view(&self, room: &SharedRoom) -> Result<View, RoomError> {
+        self.planning_view_of(room).await
+    }
+
+    pub(crate) async fn planning_view_of(&self, room: &Room) -> Result<View, RoomError> {
+        Ok(self.load(room.nid).await?.1)
     }
 
     async fn mailbox(&self, room: &SharedRoom) -> Result<Mailbox, RoomError> {
@@ -278,22 +328,39 @@ impl Rooms {
                     self.people.changed(room.nid, change, position);
                 }
             }
-            for (slot, known) in &effects.shown {
+            if let Some(last) = effects.slots.checked_sub(1).filter(|last| *last >= 0) {
+                live.position = live.position.max(receipt.at(Slot(last)));
+            }
+            for (slot, known, current) in &effects.shown {
                 let position = receipt.at(*slot);
                 let known = Known {
                     live_position: Some(position),
                     ..known.clone()
                 };
                 self.known.remember(known.clone());
-                let json = client_event::open(&known.event);
+                let sent = effects.sent.iter().find(|(.., sent)| sent.nid == known.nid);
                 live.show(Shown {
                     position,
+                    json: client_event::open(&known.event),
                     known,
-                    json,
+                    arrival: Some(Arrival {
+                        current: current.clone(),
+                        txn: sent.map(|(_, txn, _)| txn.clone()),
+                    }),
                 });
             }
             for known in &effects.redacted {
-                live.replace(known, &client_event::open(&known.event));
+                let shown = effects
+                    .shown
+                    .iter()
+                    .find(|(_, shown, _)| shown.nid == known.nid);
+                let known = Known {
+                    live_position: shown
+                        .map_or(known.live_position, |(slot, ..)| Some(receipt.at(*slot))),
+                    ..known.clone()
+                };
+                live.replace(&known, &client_event::open(&known.event));
+                self.known.remember(known);
             }
             if let Some(view) = &effects.leaves {
                 live.current = view.current.clone();

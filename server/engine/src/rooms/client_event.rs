@@ -45,7 +45,7 @@ pub struct Unsigned {
     pub transaction_id: Option<String>,
     /// The reader's membership at the event (MSC4115).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub membership: Option<String>,
+    pub membership: Option<&'static str>,
     /// The content that a state event replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_content: Option<Box<RawValue>>,

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::{CommitError, Receipt, Refusal};
+use hearth_types::ruma::OwnedEventId;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::rooms::Rooms;
@@ -42,6 +43,10 @@ pub(super) enum Work {
     Append(Draft, Option<ClientTxn>),
     /// A verified event: a remote one, or (`outbound`) one of ours that came back co-signed.
     Receive(Box<VerifiedPdu>, bool),
+    /// Verified events from outside the timeline.
+    Outliers(Vec<VerifiedPdu>),
+    /// A verified event whose predecessors are not here, with the state before it.
+    Anchor(Box<VerifiedPdu>, Vec<OwnedEventId>),
 }
 
 /// What came of it.
@@ -49,6 +54,7 @@ pub(super) enum Work {
 pub(super) enum Done {
     Appended(Known),
     Received(Received),
+    TakenIn,
 }
 
 #[derive(Debug)]
@@ -172,14 +178,7 @@ impl Worker {
         let mut plan = Plan::new(&self.rooms, &self.room, self.view.clone());
         let mut planned = Vec::with_capacity(jobs.len());
         for job in jobs {
-            let result = match &job.work {
-                Work::Append(draft, txn) => {
-                    plan.append(draft, txn.as_ref()).await.map(Done::Appended)
-                }
-                Work::Receive(pdu, outbound) => {
-                    plan.receive(pdu, *outbound).await.map(Done::Received)
-                }
-            };
+            let result = work(&mut plan, &job.work).await;
             match result {
                 Ok(done) => planned.push((job, done)),
                 Err(error) => drop(job.answer.send(Err(error))),
@@ -296,5 +295,17 @@ fn answer(jobs: Vec<(Job, Done)>) {
     for (job, done) in jobs {
         // A caller that no longer waits has still had its work done.
         drop(job.answer.send(Ok(done)));
+    }
+}
+
+async fn work(plan: &mut Plan<'_>, work: &Work) -> Result<Done, RoomError> {
+    match work {
+        Work::Append(draft, txn) => plan.append(draft, txn.as_ref()).await.map(Done::Appended),
+        Work::Receive(pdu, outbound) => plan.receive(pdu, *outbound).await.map(Done::Received),
+        Work::Outliers(pdus) => plan.add_outliers(pdus).await.map(|()| Done::TakenIn),
+        Work::Anchor(pdu, state) => {
+            let before = plan.state_of(state).await?;
+            plan.anchor(pdu, before, false).await.map(Done::Received)
+        }
     }
 }

@@ -7,7 +7,6 @@ use crate::rooms::Rooms;
 use crate::rooms::authorize::StateEvents;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
-use crate::rooms::mailbox::{Done, Work};
 use crate::rooms::plan::{Draft, Plan, Received};
 use crate::rooms::view::{SharedRoom, View};
 
@@ -40,7 +39,7 @@ impl SetMembership {
     }
 
     /// The member event. `profile` is what the person shows of themselves in it.
-    pub(super) fn draft(&self, profile: Map<String, Value>) -> Result<Draft, RoomError> {
+    pub(crate) fn draft(&self, profile: Map<String, Value>) -> Result<Draft, RoomError> {
         let mut content = profile;
         content.insert("membership".to_owned(), json!(self.membership));
         if let Some(reason) = &self.reason {
@@ -207,11 +206,8 @@ impl Rooms {
                 "the other server changed the invite".to_owned(),
             ));
         }
-        match self
-            .ask(room, Work::Receive(Box::new(signed), true), true)
-            .await?
-        {
-            Done::Received(Received::Rejected(rule) | Received::SoftFailed(rule)) => {
+        match self.receive(room, signed, true).await? {
+            Received::Rejected(rule) | Received::SoftFailed(rule) => {
                 Err(RoomError::Forbidden(rule))
             }
             _ => Ok(()),

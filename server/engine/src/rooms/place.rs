@@ -82,9 +82,10 @@ impl Plan<'_> {
         self.fresh
             .insert(known.event.event_id().to_owned(), known.clone());
         if let Some(slot) = live {
-            self.effects.shown.push((slot, known.clone()));
             self.extend_graph(&known, &placement.prev, after, slot)
                 .await?;
+            let current = self.view.current.map.clone();
+            self.effects.shown.push((slot, known.clone(), current));
             self.redact(&known, placement.outbound).await?;
         }
         self.effects.added.push(known.clone());
@@ -188,7 +189,11 @@ impl Plan<'_> {
         slot: Slot,
     ) -> Result<(), RoomError> {
         self.save(current.nid);
-        let changes = self.view.current.map.differences(&current.map);
+        let recorded = self
+            .recorded
+            .take()
+            .unwrap_or_else(|| self.view.current.clone());
+        let changes = recorded.map.differences(&current.map);
         self.view.current = current;
         let keys: Vec<i64> = changes.iter().map(|(key, ..)| *key).collect();
         let names = self.rooms.ctx.storage.state_keys(&keys).await?;

@@ -24,6 +24,7 @@ use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::place::Placement;
 use crate::rooms::view::{Room, View};
+use crate::state::StateMap;
 use crate::state::snapshots::Snapshot;
 
 /// An event that one of our people wants to send.
@@ -90,8 +91,10 @@ pub struct MembershipChange {
 /// What the room's readers will see once the commit is flushed.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Live events, in order.
-    pub shown: Vec<(Slot, Known)>,
+    /// Live events, in order, each with the current state after it.
+    pub shown: Vec<(Slot, Known, StateMap)>,
+    /// How many positions the commit takes.
+    pub slots: i64,
     /// Every event that the plan added or placed.
     pub added: Vec<Known>,
     /// Events whose content was redacted.
@@ -118,6 +121,8 @@ pub struct Plan<'a> {
     pub effects: Effects,
     /// Events that are planned but not committed, by id.
     pub(super) fresh: BTreeMap<OwnedEventId, Known>,
+    /// The current state as it is recorded, where that is not the one the plan builds on.
+    pub(super) recorded: Option<Snapshot>,
     /// Snapshots that exist only in this plan until an event or the room refers to them.
     pub(super) unsaved: BTreeMap<i64, (Snapshot, SnapshotRow)>,
 }
@@ -139,6 +144,7 @@ impl<'a> Plan<'a> {
             commit,
             effects: Effects::default(),
             fresh: BTreeMap::new(),
+            recorded: None,
             unsaved: BTreeMap::new(),
         }
     }
@@ -156,6 +162,7 @@ impl<'a> Plan<'a> {
         }
         self.view.revision += 1;
         self.effects.leaves = Some(self.view.clone());
+        self.effects.slots = self.commit.slots;
     }
 
     /// Drafts, signs and authorizes an event of one of our people at the current extremities.
@@ -344,7 +351,7 @@ impl<'a> Plan<'a> {
         Ok(verdict)
     }
 
-    async fn judge(
+    pub(super) async fn judge(
         &self,
         event: &Event,
         auth: &BTreeMap<OwnedEventId, Known>,
@@ -380,7 +387,10 @@ impl<'a> Plan<'a> {
     }
 
     /// An event's auth events, and the create event where the room id implies it.
-    async fn auth_of(&self, event: &Event) -> Result<BTreeMap<OwnedEventId, Known>, RoomError> {
+    pub(super) async fn auth_of(
+        &self,
+        event: &Event,
+    ) -> Result<BTreeMap<OwnedEventId, Known>, RoomError> {
         let mut ids = event.auth_events().to_vec();
         ids.extend(create_of_room_id(self.room.rules, event.room_id()));
         self.known(&ids).await
@@ -413,7 +423,7 @@ fn missing(
 }
 
 impl Received {
-    fn fate(&self) -> Fate {
+    pub(super) fn fate(&self) -> Fate {
         match self {
             Self::Rejected(_) => Fate::Rejected,
             Self::SoftFailed(_) => Fate::SoftFailed,

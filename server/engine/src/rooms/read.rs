@@ -1,15 +1,18 @@
 //! Reading a room: its state, its members, its history, each as far as the reader may see.
 
+use bytes::Bytes;
 use hearth_protocol::event::{AuthContent, Membership};
 use hearth_protocol::visibility::{Around, HistoryVisibility, may_see};
 use hearth_storage::tables::events as rows;
 use hearth_storage::tables::state as state_rows;
-use hearth_types::ruma::{EventId, RoomId, UserId};
+use hearth_types::ruma::{EventId, OwnedEventId, RoomId, UserId};
 
+use crate::rooms::RoomMembership;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::place::state_key_row;
+use crate::rooms::plan::Plan;
 use crate::rooms::view::{Room, SharedRoom};
 use crate::state::snapshots::Snapshot;
 
@@ -25,32 +28,38 @@ pub struct Viewpoint {
     pub membership: Membership,
     /// The last live position that they may see: none for those who are joined.
     pub until: Option<i64>,
-    user_key: i64,
+    /// Their last stay in the room.
+    pub stay: Stay,
+    /// The place of their member event in a state.
+    pub user_key: i64,
     visibility_key: i64,
 }
 
-/// A place in a room's history, with the horizon that separates it from what `/sync` delivers.
+/// Somebody's last stay in a room: what happened before its end, they joined after or during.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HistoryPlace {
-    /// Depth of the event that the page begins before.
-    pub depth: i64,
-    /// Its local id, which orders events of one depth.
-    pub event_nid: i64,
-    /// Events that became live here or later belong to `/sync`.
-    pub horizon: i64,
+pub enum Stay {
+    /// They are joined.
+    Now,
+    /// They left at this position.
+    Until(i64),
 }
 
-/// A page of history, newest first.
-#[derive(Debug, Clone)]
-pub struct HistoryPage {
-    /// The events that the reader may see.
-    pub events: Vec<Known>,
-    /// Where the next page begins; none at the beginning of the room.
-    pub next: Option<HistoryPlace>,
+impl Stay {
+    /// Whether it ended after an event, which then was followed by a join or fell into the stay.
+    fn ends_after(self, known: &Known) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Until(end) => known.live_position.is_none_or(|position| position <= end),
+        }
+    }
 }
 
-/// Events read at a time while looking for ones that the reader may see.
-const SCAN: i64 = 100;
+/// How many member events are followed back in search of a join.
+const MEMBERSHIPS_MAX: usize = 100;
+
+fn outside() -> RoomError {
+    RoomError::Forbidden("you are not in this room".to_owned())
+}
 
 impl Rooms {
     /// From where a person sees a room.
@@ -64,9 +73,21 @@ impl Rooms {
         user: &UserId,
     ) -> Result<Viewpoint, RoomError> {
         let room = self.room_for(room_id).await?;
-        let outside = || RoomError::Forbidden("you are not in this room".to_owned());
         let rooms = self.people.of(user_nid).await?;
         let known = rooms.get(&room.nid).ok_or_else(outside)?;
+        self.viewpoint_in(room, known, user).await
+    }
+
+    /// From where a person with this membership sees a room.
+    ///
+    /// # Errors
+    /// `Forbidden` for those who are not and were not in it.
+    pub async fn viewpoint_in(
+        &self,
+        room: SharedRoom,
+        known: &RoomMembership,
+        user: &UserId,
+    ) -> Result<Viewpoint, RoomError> {
         let membership = Membership::from_name(&known.membership);
         let keys = [
             state_key_row("m.room.member", user.as_str()),
@@ -76,15 +97,15 @@ impl Rooms {
         let [user_key, visibility_key] = keys.as_slice() else {
             return Err(outside());
         };
-        let (state, until) = match membership {
-            Membership::Join => (room.live().current.clone(), None),
+        let (state, until, stay) = match membership {
+            Membership::Join => (room.live().current.clone(), None, Stay::Now),
             Membership::Leave | Membership::Ban => {
                 let events = self.known.by_nid(room.rules, &[known.event_nid]).await?;
-                let left = events
-                    .get(&known.event_nid)
-                    .and_then(|event| event.snapshot_nid);
-                let left = left.ok_or_else(outside)?;
-                (self.snapshots.get(left).await?, Some(known.position))
+                let event = events.get(&known.event_nid).ok_or_else(outside)?;
+                let left = event.snapshot_nid.ok_or_else(outside)?;
+                let stay = self.stay_before(&room, event, known.position).await?;
+                let stay = stay.ok_or_else(outside)?;
+                (self.snapshots.get(left).await?, Some(known.position), stay)
             }
             _ => return Err(outside()),
         };
@@ -92,10 +113,41 @@ impl Rooms {
             state,
             membership,
             until,
+            stay,
             user_key: *user_key,
             visibility_key: *visibility_key,
             room,
         })
+    }
+
+    /// When the last stay ended of somebody whose newest member event is `event`; none for those who
+    /// never joined. Each member event names the one before it among its auth events.
+    async fn stay_before(
+        &self,
+        room: &Room,
+        event: &Known,
+        position: i64,
+    ) -> Result<Option<Stay>, RoomError> {
+        let (mut event, mut ended) = (event.clone(), position);
+        for _ in 0..MEMBERSHIPS_MAX {
+            let before = self
+                .known
+                .by_id(room.rules, event.event.auth_events())
+                .await?;
+            let before = before.into_values().find(|other| {
+                let same_person = other.event.state_key() == event.event.state_key();
+                other.event.kind() == "m.room.member" && same_person
+            });
+            let Some(before) = before else {
+                return Ok(None);
+            };
+            if is_joined(&before) {
+                return Ok(Some(Stay::Until(ended)));
+            }
+            ended = before.live_position.unwrap_or_default();
+            event = before;
+        }
+        Ok(None)
     }
 
     /// The whole state that a person sees.
@@ -170,61 +222,6 @@ impl Rooms {
         Ok(self.sees(viewpoint, &known).await?.then_some(known))
     }
 
-    /// The place before everything that is live now: where history begins for who has no token.
-    #[must_use]
-    pub fn history_now(&self) -> HistoryPlace {
-        let head = self.ctx.storage.writer().head().position();
-        HistoryPlace {
-            depth: i64::MAX,
-            event_nid: i64::MAX,
-            horizon: head + 1,
-        }
-    }
-
-    /// A page of history before a place, newest first: at most `limit` events that the reader may
-    /// see. It always progresses, whatever lies between that they may not.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn history(
-        &self,
-        viewpoint: &Viewpoint,
-        from: HistoryPlace,
-        limit: usize,
-    ) -> Result<HistoryPage, RoomError> {
-        let mut place = from;
-        let mut events = Vec::new();
-        loop {
-            let mut reader = self.ctx.storage.read().await?;
-            let stored = rows::history_before(
-                reader.conn(),
-                viewpoint.room.nid,
-                (place.depth, place.event_nid),
-                place.horizon,
-                SCAN,
-            )
-            .await?;
-            drop(reader);
-            let last = i64::try_from(stored.len()).unwrap_or(SCAN) < SCAN;
-            for known in self.known.take_in(viewpoint.room.rules, stored)? {
-                place.depth = known.depth;
-                place.event_nid = known.nid;
-                if self.sees(viewpoint, &known).await? {
-                    events.push(known);
-                }
-                if events.len() >= limit {
-                    return Ok(HistoryPage {
-                        events,
-                        next: Some(place),
-                    });
-                }
-            }
-            if last {
-                return Ok(HistoryPage { events, next: None });
-            }
-        }
-    }
-
     /// Whether a person may see an event of the room that they look at.
     ///
     /// # Errors
@@ -247,9 +244,8 @@ impl Rooms {
             return Ok(true);
         }
         let membership = self.membership_of(viewpoint, &after, known).await?;
-        // Who is joined now joined after every event at which they were not; who left was joined
-        // after those before they left.
-        Ok(may_see(visibility, membership, true))
+        let joined_later = viewpoint.stay.ends_after(known);
+        Ok(may_see(visibility, membership, joined_later))
     }
 
     async fn visibility_of(
@@ -315,29 +311,40 @@ impl Rooms {
         let Some(nid) = state.map.get(key) else {
             return Ok(None);
         };
-        Ok(self
-            .known
-            .by_nid(viewpoint.room.rules, &[nid])
-            .await?
-            .remove(&nid))
+        let found = self.known.by_nid(viewpoint.room.rules, &[nid]).await?;
+        Ok(found.into_values().next())
     }
 
-    /// What held a place before an event: the place in the state after its first prev event.
+    /// What held a place before an event.
     async fn before(
         &self,
         viewpoint: &Viewpoint,
         known: &Known,
         key: i64,
     ) -> Result<Option<Known>, RoomError> {
+        match self.state_before(&viewpoint.room, known).await? {
+            Some(before) => self.at(viewpoint, &before, key).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The state before an event: that after its first prev event.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn state_before(
+        &self,
+        room: &Room,
+        known: &Known,
+    ) -> Result<Option<Snapshot>, RoomError> {
         let Some(prev) = known.event.prev_events().first() else {
             return Ok(None);
         };
-        let prev = self.known.one(viewpoint.room.rules, prev).await?;
-        let Some(nid) = prev.and_then(|prev| prev.snapshot_nid) else {
-            return Ok(None);
-        };
-        let before = self.snapshots.get(nid).await?;
-        self.at(viewpoint, &before, key).await
+        let prev = self.known.one(room.rules, prev).await?;
+        match prev.and_then(|prev| prev.snapshot_nid) {
+            Some(nid) => Ok(Some(self.snapshots.get(nid).await?)),
+            None => Ok(None),
+        }
     }
 
     /// The member events of a room in the state that a person sees.
@@ -345,10 +352,22 @@ impl Rooms {
     /// # Errors
     /// When the database fails.
     pub async fn members(&self, viewpoint: &Viewpoint) -> Result<Vec<Known>, RoomError> {
-        let keys: Vec<(i64, i64)> = viewpoint.state.map.entries();
-        let names: Vec<i64> = keys.iter().map(|(key, _)| *key).collect();
-        let names = self.ctx.storage.state_keys(&names).await?;
-        let members: Vec<i64> = keys
+        self.member_events(&viewpoint.room, &viewpoint.state).await
+    }
+
+    /// The member events of a state.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn member_events(
+        &self,
+        room: &Room,
+        state: &Snapshot,
+    ) -> Result<Vec<Known>, RoomError> {
+        let entries = state.map.entries();
+        let keys: Vec<i64> = entries.iter().map(|(key, _)| *key).collect();
+        let names = self.ctx.storage.state_keys(&keys).await?;
+        let members: Vec<i64> = entries
             .into_iter()
             .zip(names)
             .filter(|(_, name)| name.kind == b"m.room.member")
@@ -356,9 +375,68 @@ impl Rooms {
             .collect();
         Ok(self
             .known
-            .by_nid(viewpoint.room.rules, &members)
+            .by_nid(room.rules, &members)
             .await?
             .into_values()
+            .collect())
+    }
+
+    /// The whole state before an event that has a place in the graph: its prev events' states,
+    /// resolved.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resolved_before(&self, room: &Room, known: &Known) -> Result<Snapshot, RoomError> {
+        let prev = self
+            .known
+            .by_id(room.rules, known.event.prev_events())
+            .await?;
+        let mut nids: Vec<i64> = prev.values().filter_map(|prev| prev.snapshot_nid).collect();
+        nids.sort_unstable();
+        nids.dedup();
+        let placed = prev.values().filter(|prev| prev.is_placed()).count();
+        if placed == known.event.prev_events().len() && !nids.is_empty() {
+            let view = self.planning_view_of(room).await?;
+            return Plan::new(self, room, view).resolved(&nids).await;
+        }
+        // Prev events that are not here: the state after the event, without what it changed, is as
+        // near as this server knows.
+        let after = known
+            .snapshot_nid
+            .ok_or(RoomError::NotFound("the event's state"))?;
+        let mut state = self.snapshots.get(after).await?;
+        if let Some(state_key) = known.event.state_key() {
+            let key = state_key_row(known.event.kind(), state_key);
+            for key in self.ctx.storage.state_keys_intern(&[key]).await? {
+                if state.map.get(key) == Some(known.nid) {
+                    state.map.set(key, None);
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    /// Events as they are federated, by local id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn jsons(&self, room: &Room, nids: &[i64]) -> Result<Vec<Bytes>, RoomError> {
+        let known = self.known.by_nid(room.rules, nids).await?;
+        Ok(known
+            .into_values()
+            .map(|known| known.event.json().clone())
+            .collect())
+    }
+
+    /// Event ids of local ids.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ids(&self, room: &Room, nids: &[i64]) -> Result<Vec<OwnedEventId>, RoomError> {
+        let known = self.known.by_nid(room.rules, nids).await?;
+        Ok(known
+            .into_values()
+            .map(|known| known.event.event_id().to_owned())
             .collect())
     }
 
@@ -384,18 +462,9 @@ impl Rooms {
         room: &Room,
         state: &Snapshot,
     ) -> Result<std::collections::BTreeSet<hearth_types::ruma::OwnedServerName>, RoomError> {
-        let entries = state.map.entries();
-        let keys: Vec<i64> = entries.iter().map(|(key, _)| *key).collect();
-        let names = self.ctx.storage.state_keys(&keys).await?;
-        let members: Vec<i64> = entries
-            .into_iter()
-            .zip(names)
-            .filter(|(_, name)| name.kind == b"m.room.member")
-            .map(|((_, nid), _)| nid)
-            .collect();
-        let joined = self.known.by_nid(room.rules, &members).await?;
+        let joined = self.member_events(room, state).await?;
         Ok(joined
-            .values()
+            .iter()
             .filter(|known| is_joined(known))
             .filter_map(|known| <&UserId>::try_from(known.event.state_key()?).ok())
             .map(|user| user.server_name().to_owned())

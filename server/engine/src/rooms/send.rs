@@ -98,7 +98,7 @@ impl Rooms {
     ) -> Result<OwnedEventId, RoomError> {
         match self.ask(room, Work::Append(draft, txn), false).await? {
             Done::Appended(known) => Ok(known.event.event_id().to_owned()),
-            Done::Received(_) => Err(RoomError::Busy),
+            Done::Received(_) | Done::TakenIn => Err(RoomError::Busy),
         }
     }
 }

@@ -56,7 +56,7 @@ async fn read(server: &TestServer, rooms: &Rooms, room_id: &OwnedRoomId, who: &s
         .unwrap();
     let viewpoint = rooms.viewpoint(room_id, nid, &user(who)).await.unwrap();
     let page = rooms
-        .history(&viewpoint, rooms.history_now(), 1_000)
+        .history(&viewpoint, rooms.history_now(), 1_000, &|_| true)
         .await
         .unwrap();
     let mut bodies: Vec<String> = page

@@ -8,6 +8,8 @@ use hearth_protocol::room_version::RoomVersionRules;
 use hearth_types::ruma::OwnedRoomId;
 
 use crate::rooms::known::Known;
+use crate::rooms::plan::ClientTxn;
+use crate::state::StateMap;
 use crate::state::snapshots::Snapshot;
 
 /// Live events that a room keeps in memory, already serialized.
@@ -33,6 +35,17 @@ pub struct Shown {
     pub known: Known,
     /// Its client form without `unsigned` and without the closing brace (see `client_event`).
     pub json: Bytes,
+    /// What is remembered of events that came live since the room was read.
+    pub arrival: Option<Arrival>,
+}
+
+/// How an event came live.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The current state after it.
+    pub current: StateMap,
+    /// The transaction id under which a device of ours sent it.
+    pub txn: Option<ClientTxn>,
 }
 
 /// What is visible of a room: exactly what is committed.
@@ -59,6 +72,8 @@ pub struct Room {
     pub id: OwnedRoomId,
     /// The rules of its version.
     pub rules: &'static RoomVersionRules,
+    /// The current state at the position at which the room was read.
+    read_at: (i64, StateMap),
     live: RwLock<Live>,
 }
 
@@ -70,6 +85,7 @@ impl Room {
             nid,
             id,
             rules,
+            read_at: (live.position, live.current.map.clone()),
             live: RwLock::new(live),
         }
     }
@@ -77,6 +93,24 @@ impl Room {
     /// What is visible of it. Hold the guard for as long as it takes to look, never across an await.
     pub fn live(&self) -> RwLockReadGuard<'_, Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The current state as it was at a position, if that is still in memory. A position of a room's
+    /// commit stands for the whole commit.
+    pub fn state_at(&self, live: &Live, position: i64) -> Option<StateMap> {
+        if position >= live.position {
+            return Some(live.current.map.clone());
+        }
+        let after = live
+            .timeline
+            .partition_point(|shown| shown.position <= position);
+        let last = after.checked_sub(1).and_then(|at| live.timeline.get(at));
+        match last.map(|shown| &shown.arrival) {
+            Some(Some(arrival)) => Some(arrival.current.clone()),
+            Some(None) if position < self.read_at.0 => None,
+            None if position < self.read_at.0 || live.timeline.len() >= TIMELINE_KEPT => None,
+            _ => Some(self.read_at.1.clone()),
+        }
     }
 
     pub(crate) fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {

@@ -1,0 +1,361 @@
+//! Other servers' people joining and leaving over this server, and invites to ours.
+
+use bytes::Bytes;
+use hearth_protocol::event::Membership;
+use hearth_protocol::room_version::RoomVersionRules;
+use hearth_protocol::verify::VerifiedPdu;
+use hearth_storage::Commit;
+use hearth_storage::tables::events::{self as rows, EventRow, Fate};
+use hearth_storage::tables::rooms::{self as room_rows, RoomRow};
+use hearth_storage::tables::state::StrippedStateRow;
+use hearth_types::ruma::{OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
+use serde_json::{Value, json};
+
+use crate::federation::Federation;
+use crate::peers::Template;
+use crate::rooms::client_event;
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::membership::SetMembership;
+use crate::rooms::plan::{Plan, Received};
+use crate::rooms::view::SharedRoom;
+
+/// Stripped state events kept of an invite, and their size in all.
+const STRIPPED_MAX: usize = 100;
+const STRIPPED_MAX_BYTES: usize = 128 * 1024;
+
+/// What a server that joins is given.
+#[derive(Debug)]
+pub struct JoinAnswer {
+    /// The join as it is part of the room.
+    pub event: Bytes,
+    /// The state before it.
+    pub state: Vec<Bytes>,
+    /// The auth chain of that state and of the join.
+    pub auth_chain: Vec<Bytes>,
+    /// The servers in the room.
+    pub servers_in_room: Vec<OwnedServerName>,
+}
+
+impl Federation {
+    /// The template of a join.
+    ///
+    /// # Errors
+    /// `UnsupportedVersion` when the other server does not know the room's version; `Forbidden` when
+    /// the join would not be allowed.
+    pub async fn make_join(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        user: &UserId,
+        versions: &[String],
+    ) -> Result<Template, RoomError> {
+        let room = self.admitting(origin, room_id).await?;
+        if !versions.iter().any(|version| version == room.rules.id) {
+            return Err(RoomError::UnsupportedVersion(room.rules.id.to_owned()));
+        }
+        self.template(origin, &room, user, "join").await
+    }
+
+    /// The template of a leave.
+    ///
+    /// # Errors
+    /// `Forbidden` when there is nothing to leave.
+    pub async fn make_leave(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        user: &UserId,
+    ) -> Result<Template, RoomError> {
+        let room = self.admitting(origin, room_id).await?;
+        self.template(origin, &room, user, "leave").await
+    }
+
+    async fn template(
+        &self,
+        origin: &ServerName,
+        room: &SharedRoom,
+        user: &UserId,
+        membership: &'static str,
+    ) -> Result<Template, RoomError> {
+        if user.server_name() != origin {
+            return Err(RoomError::Forbidden(
+                "the user is not of the asking server".to_owned(),
+            ));
+        }
+        let change = SetMembership::own(user.to_owned(), membership, None);
+        let view = self.rooms.planning_view(room).await?;
+        let plan = Plan::new(&self.rooms, room, view.clone());
+        // Signed only to be asked about; the signature is thrown away with it.
+        let event = plan
+            .draft(&change.draft(serde_json::Map::new())?)
+            .await?
+            .into_event();
+        plan.ask(&event, &view.current)
+            .await?
+            .map_err(RoomError::Forbidden)?;
+        Ok(Template {
+            room_version: room.rules.id.to_owned(),
+            event: json!({
+                "type": event.kind(),
+                "room_id": event.room_id(),
+                "sender": event.sender(),
+                "state_key": event.state_key(),
+                "content": { "membership": membership },
+                "prev_events": event.prev_events(),
+                "auth_events": event.auth_events(),
+                "depth": event.depth(),
+                "origin_server_ts": event.origin_server_ts(),
+            }),
+        })
+    }
+
+    /// Takes a join in and hands the room over.
+    ///
+    /// # Errors
+    /// `Forbidden` when the join is not allowed.
+    pub async fn send_join(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        join: VerifiedPdu,
+    ) -> Result<JoinAnswer, RoomError> {
+        let room = self.admitting(origin, room_id).await?;
+        own_membership(origin, room_id, &join, Membership::Join)?;
+        let id = join.event().event_id().to_owned();
+        self.take_in(&room, join).await?;
+        let known = self.rooms.known.one(room.rules, &id).await?;
+        let known = known.filter(|known| known.fate == Fate::Accepted);
+        let known = known.ok_or_else(|| RoomError::Forbidden("the join was refused".to_owned()))?;
+        let state = self.rooms.resolved_before(&room, &known).await?;
+        let nids: Vec<i64> = state
+            .map
+            .entries()
+            .into_iter()
+            .map(|(_, nid)| nid)
+            .collect();
+        let mut of_chain = nids.clone();
+        of_chain.push(known.nid);
+        let mut reader = self.ctx.storage.read().await?;
+        let chain = rows::auth_chain(reader.conn(), &of_chain).await?;
+        drop(reader);
+        Ok(JoinAnswer {
+            event: known.event.json().clone(),
+            state: self.rooms.jsons(&room, &nids).await?,
+            auth_chain: self.rooms.jsons(&room, &chain).await?,
+            servers_in_room: self
+                .rooms
+                .servers_in(&room, &state)
+                .await?
+                .into_iter()
+                .collect(),
+        })
+    }
+
+    /// Takes a leave in.
+    ///
+    /// # Errors
+    /// `Forbidden` when the leave is not allowed.
+    pub async fn send_leave(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        leave: VerifiedPdu,
+    ) -> Result<(), RoomError> {
+        let room = self.admitting(origin, room_id).await?;
+        own_membership(origin, room_id, &leave, Membership::Leave)?;
+        self.take_in(&room, leave).await
+    }
+
+    /// Membership events that come to this server alone are its to hand on.
+    async fn take_in(&self, room: &SharedRoom, pdu: VerifiedPdu) -> Result<(), RoomError> {
+        match self.rooms.receive(room, pdu, true).await? {
+            Received::Accepted | Received::Duplicate => Ok(()),
+            Received::SoftFailed(rule) | Received::Rejected(rule) => {
+                Err(RoomError::Forbidden(rule))
+            }
+            Received::Missing { .. } => Err(RoomError::Forbidden(
+                "the event names events that are not here".to_owned(),
+            )),
+        }
+    }
+
+    /// Takes an invite to one of our people in and signs it. Nothing is signed that is not exactly
+    /// that.
+    ///
+    /// # Errors
+    /// `Invalid` or `Forbidden` when it is not an invite by one of `origin`'s people to one of ours.
+    pub async fn receive_invite(
+        &self,
+        origin: &ServerName,
+        rules: &'static RoomVersionRules,
+        invite: &VerifiedPdu,
+        stripped: &[Value],
+    ) -> Result<Bytes, RoomError> {
+        let event = invite.event();
+        let invited = invited(origin, invite)?;
+        if !self.ctx.is_ours(invited.server_name().as_str()) {
+            return Err(RoomError::Forbidden(
+                "the invited person is not ours".to_owned(),
+            ));
+        }
+        let user_nid = self.ctx.storage.user_find(invited.as_str()).await?;
+        let user_nid = user_nid.ok_or(RoomError::NotFound("the invited person"))?;
+        let signed = event
+            .with_signature(rules, &self.ctx.server_name, &self.ctx.signing_key)
+            .map_err(|error| RoomError::Invalid {
+                field: "event",
+                rule: error.to_string(),
+            })?;
+        // A room that one of ours is in hears of the invite as of every other event.
+        if self.rooms.resident(event.room_id()).await?.is_none() {
+            let stripped = stripped_of(stripped, invite)?;
+            self.keep_invite(rules, &signed, user_nid, stripped).await?;
+        }
+        Ok(signed.json().clone())
+    }
+
+    /// Records an invite to a room whose state is not known here.
+    async fn keep_invite(
+        &self,
+        rules: &'static RoomVersionRules,
+        event: &hearth_protocol::event::Event,
+        user_nid: i64,
+        stripped: Vec<u8>,
+    ) -> Result<(), RoomError> {
+        let storage = &self.ctx.storage;
+        if let Some(known) = self.rooms.known.one(rules, event.event_id()).await? {
+            tracing::debug!(event = %known.event.event_id(), "the invite came a second time");
+            return Ok(());
+        }
+        let mut commit = Commit::default();
+        let mut reader = storage.read().await?;
+        let stored = room_rows::room_by_id(reader.conn(), event.room_id().as_str()).await?;
+        drop(reader);
+        let room_nid = match stored {
+            Some(room) => room.room_nid,
+            None => {
+                let room_nid = storage.room_nids().next().await?;
+                commit.rows.rooms.push(RoomRow {
+                    room_nid,
+                    room_id: event.room_id().to_string(),
+                    version: rules.id.to_owned(),
+                });
+                room_nid
+            }
+        };
+        let sender = event.sender();
+        let event_nid = storage.event_nids().next().await?;
+        commit.rows.events.push(EventRow {
+            event_nid,
+            event_id: event.event_id().to_string(),
+            room_nid,
+            sender_nid: storage
+                .user_intern(sender.as_str(), sender.server_name().as_str())
+                .await?,
+            state_key_nid: None,
+            depth: event.depth(),
+            origin_server_ts: event.origin_server_ts(),
+            live: None,
+            fate: Fate::Outlier,
+            outbound: false,
+            snapshot_nid: None,
+            json: event.json().clone(),
+        });
+        commit.rows.stripped_states.push(StrippedStateRow {
+            room_nid,
+            user_nid,
+            content: stripped,
+        });
+        self.rooms
+            .push_membership_here(&mut commit, room_nid, user_nid, "invite", event_nid);
+        self.rooms.commit_membership_here(commit).await?;
+        self.rooms.known.remember(Known {
+            nid: event_nid,
+            depth: event.depth(),
+            event: event.clone(),
+            fate: Fate::Outlier,
+            live_position: None,
+            snapshot_nid: None,
+            redacted_by: None,
+        });
+        Ok(())
+    }
+}
+
+/// Checks that an event is its sender's own membership, of the asking server and of the room.
+fn own_membership(
+    origin: &ServerName,
+    room_id: &RoomId,
+    pdu: &VerifiedPdu,
+    membership: Membership,
+) -> Result<(), RoomError> {
+    let event = pdu.event();
+    let own = event.kind() == "m.room.member"
+        && event.state_key() == Some(event.sender().as_str())
+        && event.member().and_then(|member| member.membership) == Some(membership);
+    let theirs = event.sender().server_name() == origin && event.room_id() == room_id;
+    if own && theirs && !pdu.was_redacted() {
+        return Ok(());
+    }
+    Err(RoomError::Invalid {
+        field: "event",
+        rule: "it must be the membership, in this room, of a user of the asking server".to_owned(),
+    })
+}
+
+/// The person whom an event of `origin` invites.
+fn invited(origin: &ServerName, pdu: &VerifiedPdu) -> Result<OwnedUserId, RoomError> {
+    let event = pdu.event();
+    let is_invite = event.kind() == "m.room.member"
+        && event.member().and_then(|member| member.membership) == Some(Membership::Invite)
+        && event.sender().server_name() == origin
+        && !pdu.was_redacted();
+    let invited = event
+        .state_key()
+        .and_then(|key| OwnedUserId::try_from(key).ok());
+    invited
+        .filter(|_| is_invite)
+        .ok_or_else(|| RoomError::Invalid {
+            field: "event",
+            rule: "it must be an invite by a user of the asking server".to_owned(),
+        })
+}
+
+/// What the invited person will be shown: the parts of stripped events, within bounds, and the
+/// invite itself.
+fn stripped_of(stripped: &[Value], invite: &VerifiedPdu) -> Result<Vec<u8>, RoomError> {
+    let invalid = |rule: &str| RoomError::Invalid {
+        field: "invite_room_state",
+        rule: rule.to_owned(),
+    };
+    if stripped.len() > STRIPPED_MAX {
+        return Err(invalid("it holds too many events"));
+    }
+    let mut shown: Vec<Value> = stripped
+        .iter()
+        .filter_map(|event| {
+            let text = |key: &str| event.get(key)?.as_str();
+            let content = event.get("content").filter(|content| content.is_object())?;
+            // The invite and its target's membership come from the verified event alone.
+            let own = text("type")? == "m.room.member"
+                && Some(text("state_key")?) == invite.event().state_key();
+            (!own).then(|| {
+                json!({
+                    "type": text("type"),
+                    "state_key": text("state_key"),
+                    "sender": text("sender"),
+                    "content": content,
+                })
+            })
+        })
+        .filter(|event| event["state_key"].is_string() && event["sender"].is_string())
+        .collect();
+    let own = client_event::stripped(invite.event());
+    shown.push(serde_json::from_str(own.get()).unwrap_or_default());
+    let content = serde_json::to_vec(&shown).unwrap_or_default();
+    if content.len() > STRIPPED_MAX_BYTES {
+        return Err(invalid("it is too large"));
+    }
+    Ok(content)
+}

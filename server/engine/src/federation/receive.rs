@@ -1,0 +1,308 @@
+//! Events that other servers send, and the staging lane for those that name events we lack.
+//!
+//! A sender is answered when its events are committed or staged. What is missing is fetched
+//! afterwards, outside the room's mailbox; local sends pass it by.
+
+use hearth_protocol::verify::VerifiedPdu;
+use hearth_storage::Commit;
+use hearth_storage::tables::intern;
+use hearth_storage::tables::staging::{self, Staged, StagedRow, Unstaged};
+use hearth_types::ruma::{OwnedEventId, OwnedServerName, ServerName};
+use std::sync::PoisonError;
+
+use crate::federation::Federation;
+use crate::peers::MissingEvents;
+use crate::rooms::error::RoomError;
+use crate::rooms::plan::Received;
+use crate::rooms::view::SharedRoom;
+
+/// Events of one origin that may wait.
+const STAGED_MAX: i64 = 1_000;
+/// Events looked at in one round of filling.
+const ROUND: i64 = 50;
+/// Rounds of filling before the rest waits for the next occasion.
+const ROUNDS_MAX: usize = 20;
+/// Events asked for to close a gap; beyond that the state is asked for.
+const GAP_MAX: u32 = 50;
+/// Missing auth events fetched one by one for one event.
+const AUTH_FETCH_MAX: usize = 100;
+
+impl Federation {
+    /// Takes events in, each for itself: one that is refused harms no other. The error of an event
+    /// says why it was refused.
+    pub async fn receive(
+        &self,
+        origin: &ServerName,
+        pdus: Vec<VerifiedPdu>,
+    ) -> Vec<(OwnedEventId, Result<(), String>)> {
+        let mut results = Vec::with_capacity(pdus.len());
+        for pdu in pdus {
+            let id = pdu.event().event_id().to_owned();
+            let result = self
+                .receive_one(origin, pdu)
+                .await
+                .map_err(|error| error.to_string());
+            results.push((id, result));
+        }
+        results
+    }
+
+    async fn receive_one(&self, origin: &ServerName, pdu: VerifiedPdu) -> Result<(), RoomError> {
+        let room = self.admitting(origin, pdu.event().room_id()).await?;
+        let sender = pdu.event().sender().server_name();
+        if sender != origin && self.is_denied(&room, sender).await? {
+            return Err(RoomError::Forbidden(
+                "the access list denies the sender".to_owned(),
+            ));
+        }
+        match self.rooms.receive(&room, pdu.clone(), false).await? {
+            Received::Accepted | Received::Duplicate | Received::SoftFailed(_) => Ok(()),
+            Received::Rejected(rule) => Err(RoomError::Forbidden(rule)),
+            Received::Missing { .. } => {
+                self.stage(origin, &room, &pdu).await?;
+                self.fill(room);
+                Ok(())
+            }
+        }
+    }
+
+    async fn stage(
+        &self,
+        origin: &ServerName,
+        room: &SharedRoom,
+        pdu: &VerifiedPdu,
+    ) -> Result<(), RoomError> {
+        let origin_nid = self.ctx.storage.server_intern(origin.as_str()).await?;
+        let waiting =
+            staging::staged_count(self.ctx.storage.read().await?.conn(), origin_nid).await?;
+        if waiting >= STAGED_MAX {
+            return Err(RoomError::Busy);
+        }
+        let mut commit = Commit::default();
+        commit.rows.staged.push(StagedRow {
+            room_nid: room.nid,
+            event_id: pdu.event().event_id().to_string(),
+            origin_nid,
+            json: pdu.event().json().clone(),
+            received_at_ms: self.ctx.clock.now_ms(),
+        });
+        self.ctx.storage.writer().commit(commit).await?;
+        Ok(())
+    }
+
+    /// Goes on with what was waiting when the process ended.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resume(&self) -> Result<(), RoomError> {
+        let rooms = staging::staged_rooms(self.ctx.storage.read().await?.conn()).await?;
+        for nid in rooms {
+            if let Ok(room) = self.rooms.room_by_nid(nid).await {
+                self.fill(room);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches what a room's waiting events need; one task per room.
+    fn fill(&self, room: SharedRoom) {
+        let lock = || self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        if !lock().insert(room.nid) {
+            return;
+        }
+        let federation = self.clone();
+        self.ctx.tasks.spawn(
+            "gap",
+            Box::pin(async move {
+                if let Err(error) = federation.fill_now(&room).await {
+                    tracing::info!(room = %room.id, %error, "the room still has gaps");
+                }
+                let lock = || {
+                    federation
+                        .filling
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                };
+                lock().remove(&room.nid);
+            }),
+        );
+    }
+
+    async fn fill_now(&self, room: &SharedRoom) -> Result<(), RoomError> {
+        for _ in 0..ROUNDS_MAX {
+            let mut reader = self.ctx.storage.read().await?;
+            let waiting = staging::staged_in(reader.conn(), room.nid, ROUND).await?;
+            let origins: Vec<i64> = waiting.iter().map(|staged| staged.origin_nid).collect();
+            let names = intern::server_names(reader.conn(), &origins).await?;
+            drop(reader);
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            let mut moved = false;
+            for staged in waiting {
+                let name = names.iter().find(|(nid, _)| *nid == staged.origin_nid);
+                let origin =
+                    name.and_then(|(_, name)| OwnedServerName::try_from(name.as_str()).ok());
+                moved |= match origin {
+                    Some(origin) => self.settle(room, &origin, staged).await?,
+                    None => self.unstage(room, staged.event_id).await?,
+                };
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries one waiting event again, fetching what it needs. Whether it waits no longer.
+    async fn settle(
+        &self,
+        room: &SharedRoom,
+        origin: &ServerName,
+        staged: Staged,
+    ) -> Result<bool, RoomError> {
+        let verified = self
+            .ctx
+            .peers
+            .verify(room.rules, vec![staged.json.into()])
+            .await;
+        let Some(pdu) = verified.into_iter().next() else {
+            return self.unstage(room, staged.event_id).await;
+        };
+        let mut received = self.rooms.receive(room, pdu.clone(), false).await?;
+        if let Received::Missing { prev, .. } = &received
+            && !prev.is_empty()
+        {
+            self.fetch_gap(room, origin, &pdu).await?;
+            received = self.rooms.receive(room, pdu.clone(), false).await?;
+        }
+        if let Received::Missing { auth, .. } = &received
+            && !auth.is_empty()
+        {
+            self.fetch_auth(room, origin, auth.clone()).await?;
+            received = self.rooms.receive(room, pdu.clone(), false).await?;
+        }
+        if matches!(received, Received::Missing { .. }) {
+            received = self.anchor(room, origin, &pdu).await?;
+        }
+        match received {
+            Received::Missing { .. } => Ok(false),
+            _ => self.unstage(room, staged.event_id).await,
+        }
+    }
+
+    /// Asks for the events between what we have and an event, and takes them in, oldest first.
+    async fn fetch_gap(
+        &self,
+        room: &SharedRoom,
+        origin: &ServerName,
+        pdu: &VerifiedPdu,
+    ) -> Result<(), RoomError> {
+        let earliest: Vec<OwnedEventId> = room
+            .live()
+            .extremities
+            .iter()
+            .map(|end| end.event.event_id().to_owned())
+            .collect();
+        let latest = [pdu.event().event_id().to_owned()];
+        let range = MissingEvents {
+            room_id: &room.id,
+            earliest: &earliest,
+            latest: &latest,
+            limit: GAP_MAX,
+        };
+        let mut between = self
+            .ctx
+            .peers
+            .missing_events(origin, room.rules, range)
+            .await?;
+        between.sort_by_key(|pdu| pdu.event().depth());
+        for (index, pdu) in between.into_iter().enumerate() {
+            let received = self.rooms.receive(room, pdu.clone(), false).await?;
+            let Received::Missing { prev, auth } = received else {
+                continue;
+            };
+            if !auth.is_empty() {
+                self.fetch_auth(room, origin, auth).await?;
+            }
+            // Only where the gap begins is the state asked for: the others follow from it.
+            if index == 0 && !prev.is_empty() {
+                self.anchor(room, origin, &pdu).await?;
+            } else {
+                self.rooms.receive(room, pdu, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches missing auth events, and theirs, until all are here or the bound is reached.
+    async fn fetch_auth(
+        &self,
+        room: &SharedRoom,
+        origin: &ServerName,
+        missing: Vec<OwnedEventId>,
+    ) -> Result<(), RoomError> {
+        let mut wanted = missing;
+        let mut fetched: Vec<VerifiedPdu> = Vec::new();
+        while let Some(id) = wanted.pop() {
+            let seen = fetched.iter().any(|pdu| pdu.event().event_id() == id);
+            if seen || self.rooms.known.one(room.rules, &id).await?.is_some() {
+                continue;
+            }
+            if fetched.len() >= AUTH_FETCH_MAX {
+                return Err(RoomError::Busy);
+            }
+            let pdu = self.ctx.peers.event(origin, room.rules, &id).await?;
+            if pdu.event().event_id() != id || pdu.event().room_id() != room.id {
+                return Err(RoomError::Forbidden(
+                    "another event was handed over".to_owned(),
+                ));
+            }
+            wanted.extend(pdu.event().auth_events().iter().cloned());
+            fetched.push(pdu);
+        }
+        self.rooms.take_in_outliers(room, fetched).await
+    }
+
+    /// Asks for the state before an event whose predecessors cannot be had, and places it there.
+    async fn anchor(
+        &self,
+        room: &SharedRoom,
+        origin: &ServerName,
+        pdu: &VerifiedPdu,
+    ) -> Result<Received, RoomError> {
+        let event_id = pdu.event().event_id();
+        let ids = self.ctx.peers.state_ids(origin, &room.id, event_id).await?;
+        let mut all = ids.state.clone();
+        all.extend(ids.auth_chain);
+        let here = self.rooms.known.by_id(room.rules, &all).await?;
+        let lacking: Vec<OwnedEventId> = all
+            .into_iter()
+            .filter(|id| !here.contains_key(id))
+            .collect();
+        if lacking.len() > AUTH_FETCH_MAX {
+            let whole = self
+                .ctx
+                .peers
+                .state(origin, room.rules, &room.id, event_id)
+                .await?;
+            let mut events = whole.auth_chain;
+            events.extend(whole.state);
+            self.rooms.take_in_outliers(room, events).await?;
+        } else {
+            self.fetch_auth(room, origin, lacking).await?;
+        }
+        self.rooms.anchor(room, pdu.clone(), ids.state).await
+    }
+
+    async fn unstage(&self, room: &SharedRoom, event_id: String) -> Result<bool, RoomError> {
+        let mut commit = Commit::default();
+        commit.rows.unstaged.push(Unstaged {
+            room_nid: room.nid,
+            event_id,
+        });
+        self.ctx.storage.writer().commit(commit).await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,165 @@
+//! A room's history in pages, backwards and forwards, each as far as the reader may see.
+//!
+//! Two orders meet here. History order, `(depth, event_nid)`, holds for what lies before a place's
+//! horizon; what became live at the horizon or later follows in live order, as `/sync` delivers it.
+
+use hearth_storage::tables::events as rows;
+
+use crate::rooms::Rooms;
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::read::Viewpoint;
+
+/// A place between two events of a room's history, with the horizon that separates history from
+/// what `/sync` delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryPlace {
+    /// Depth of the event after the place; `i64::MAX` at the horizon itself.
+    pub depth: i64,
+    /// Its local id, which orders events of one depth.
+    pub event_nid: i64,
+    /// Events that became live here or later belong to `/sync`.
+    pub horizon: i64,
+}
+
+impl HistoryPlace {
+    /// The place between history and the first event that `/sync` delivers from a position on.
+    #[must_use]
+    pub fn at_horizon(horizon: i64) -> Self {
+        Self {
+            depth: i64::MAX,
+            event_nid: i64::MAX,
+            horizon,
+        }
+    }
+
+    fn is_at_horizon(self) -> bool {
+        self.depth == i64::MAX
+    }
+}
+
+/// A page of history.
+#[derive(Debug, Clone)]
+pub struct HistoryPage {
+    /// The events that the reader may see, in the order of reading.
+    pub events: Vec<Known>,
+    /// Where the next page begins; none where the room's history ends.
+    pub next: Option<HistoryPlace>,
+}
+
+/// Events read at a time while looking for ones that the reader may see.
+const SCAN: i64 = 100;
+
+/// Events looked at for one page: with few that match, a page ends early and names the next.
+const SCANNED_MAX: usize = 2_000;
+
+impl Rooms {
+    /// The place before everything that is live now: where history begins for who has no token.
+    #[must_use]
+    pub fn history_now(&self) -> HistoryPlace {
+        let head = self.ctx.storage.writer().head().position();
+        HistoryPlace::at_horizon(head + 1)
+    }
+
+    /// A page of history before a place, newest first: at most `limit` events that the reader may
+    /// see and that are `wanted`. It always progresses, whatever lies between.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn history(
+        &self,
+        viewpoint: &Viewpoint,
+        from: HistoryPlace,
+        limit: usize,
+        wanted: &(dyn Fn(&Known) -> bool + Sync),
+    ) -> Result<HistoryPage, RoomError> {
+        let (mut place, mut scanned) = (from, 0);
+        let mut events = Vec::new();
+        let room = &viewpoint.room;
+        loop {
+            let mut reader = self.ctx.storage.read().await?;
+            let before = (place.depth, place.event_nid);
+            let stored =
+                rows::history_before(reader.conn(), room.nid, before, place.horizon, SCAN).await?;
+            drop(reader);
+            let last = stored.len() < SCAN_LEN;
+            for known in self.known.take_in(room.rules, stored)? {
+                if events.len() >= limit || scanned >= SCANNED_MAX {
+                    let next = Some(place);
+                    return Ok(HistoryPage { events, next });
+                }
+                place.depth = known.depth;
+                place.event_nid = known.nid;
+                scanned += 1;
+                if wanted(&known) && self.sees(viewpoint, &known).await? {
+                    events.push(known);
+                }
+            }
+            if last {
+                return Ok(HistoryPage { events, next: None });
+            }
+        }
+    }
+
+    /// A page of a room's events from a place on, oldest first, up to what is live now. `next` is
+    /// none where nothing more has happened yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn history_onwards(
+        &self,
+        viewpoint: &Viewpoint,
+        from: HistoryPlace,
+        limit: usize,
+        wanted: &(dyn Fn(&Known) -> bool + Sync),
+    ) -> Result<HistoryPage, RoomError> {
+        let (mut place, mut scanned) = (from, 0);
+        let mut events = Vec::new();
+        let room = &viewpoint.room;
+        let head = self.ctx.storage.writer().head().position();
+        loop {
+            let mut reader = self.ctx.storage.read().await?;
+            let conn = reader.conn();
+            let stored = if place.is_at_horizon() {
+                rows::live_events_from(conn, room.nid, place.horizon, head, SCAN).await?
+            } else {
+                let at = (place.depth, place.event_nid);
+                rows::history_from(conn, room.nid, at, place.horizon, SCAN).await?
+            };
+            drop(reader);
+            let last = stored.len() < SCAN_LEN;
+            for known in self.known.take_in(room.rules, stored)? {
+                if events.len() >= limit || scanned >= SCANNED_MAX {
+                    let next = Some(place);
+                    return Ok(HistoryPage { events, next });
+                }
+                place = after(place, &known);
+                scanned += 1;
+                if wanted(&known) && self.sees(viewpoint, &known).await? {
+                    events.push(known);
+                }
+            }
+            match (last, place.is_at_horizon()) {
+                (true, true) => return Ok(HistoryPage { events, next: None }),
+                (true, false) => place = HistoryPlace::at_horizon(place.horizon),
+                (false, _) => {}
+            }
+        }
+    }
+}
+
+/// [`SCAN`] as the length of a list.
+const SCAN_LEN: usize = 100;
+
+/// The place after an event that was read forwards.
+fn after(place: HistoryPlace, known: &Known) -> HistoryPlace {
+    if place.is_at_horizon() {
+        let position = known.live_position.unwrap_or(place.horizon);
+        return HistoryPlace::at_horizon(position + 1);
+    }
+    HistoryPlace {
+        depth: known.depth,
+        event_nid: known.nid + 1,
+        ..place
+    }
+}

@@ -1,0 +1,255 @@
+//! Events from outside the timeline: state and auth events that another server handed over, and
+//! events whose predecessors nobody gave us.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_protocol::verify::VerifiedPdu;
+use hearth_storage::tables::events::{EdgeRow, EventRow, Fate, GapRow};
+use hearth_types::ruma::OwnedEventId;
+
+use crate::rooms::authorize::{self, StateEvents};
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::place::{Placement, state_key_row};
+use crate::rooms::plan::{Plan, Received};
+use crate::state::StateMap;
+use crate::state::snapshots::{Snapshot, root_rows};
+
+impl Plan<'_> {
+    /// Takes in events as outliers, each after its auth events: allowed by those, or rejected. One
+    /// whose auth events are not all here is left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn add_outliers(&mut self, pdus: &[VerifiedPdu]) -> Result<(), RoomError> {
+        let ids: Vec<OwnedEventId> = pdus
+            .iter()
+            .map(|pdu| pdu.event().event_id().to_owned())
+            .collect();
+        let here: BTreeSet<OwnedEventId> = self.known(&ids).await?.into_keys().collect();
+        for pdu in after_their_auth_events(pdus) {
+            let event = pdu.event();
+            if here.contains(event.event_id()) || event.room_id() != self.room.id {
+                continue;
+            }
+            let auth = self.auth_of(event).await?;
+            if event.auth_events().iter().all(|id| auth.contains_key(id)) {
+                self.add_outlier(pdu, &auth).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_outlier(
+        &mut self,
+        pdu: &VerifiedPdu,
+        auth: &BTreeMap<OwnedEventId, Known>,
+    ) -> Result<(), RoomError> {
+        let event = pdu.event().clone();
+        let by_auth_events: StateEvents = auth.values().cloned().collect();
+        let allowed = authorize::independent(self.room.rules, &event, auth)
+            .and_then(|()| authorize::dependent(self.room.rules, &event, &by_auth_events));
+        let storage = &self.rooms.ctx.storage;
+        let nid = storage.event_nids().next().await?;
+        let state_key_nid = match event.state_key() {
+            Some(state_key) => {
+                let key = state_key_row(event.kind(), state_key);
+                storage.state_keys_intern(&[key]).await?.first().copied()
+            }
+            None => None,
+        };
+        let sender_nid = self.user_nid(event.sender()).await?;
+        let fate = if allowed.is_ok() {
+            Fate::Outlier
+        } else {
+            Fate::Rejected
+        };
+        let rows = &mut self.commit.rows;
+        rows.events.push(EventRow {
+            event_nid: nid,
+            event_id: event.event_id().to_string(),
+            room_nid: self.room.nid,
+            sender_nid,
+            state_key_nid,
+            depth: event.depth(),
+            origin_server_ts: event.origin_server_ts(),
+            live: None,
+            fate,
+            outbound: false,
+            snapshot_nid: None,
+            json: event.json().clone(),
+        });
+        rows.auth.extend(
+            event
+                .auth_events()
+                .iter()
+                .filter_map(|id| auth.get(id))
+                .map(|auth| EdgeRow {
+                    event_nid: nid,
+                    other_nid: auth.nid,
+                }),
+        );
+        let known = Known {
+            nid,
+            depth: event.depth(),
+            event,
+            fate,
+            live_position: None,
+            snapshot_nid: None,
+            redacted_by: None,
+        };
+        self.fresh
+            .insert(known.event.event_id().to_owned(), known.clone());
+        self.effects.added.push(known);
+        Ok(())
+    }
+
+    /// A whole state of events that are here, as another server listed it. Rejected ones have no
+    /// place in it.
+    ///
+    /// # Errors
+    /// When the database fails, or an event of the list is not here.
+    pub async fn state_of(&mut self, ids: &[OwnedEventId]) -> Result<Snapshot, RoomError> {
+        let known = self.known(ids).await?;
+        if let Some(lacking) = ids.iter().find(|id| !known.contains_key(*id)) {
+            return Err(RoomError::Invalid {
+                field: "state",
+                rule: format!("{lacking} is listed, but was not handed over"),
+            });
+        }
+        let accepted = known.values().filter(|known| known.fate != Fate::Rejected);
+        let (mut keys, mut nids) = (Vec::new(), Vec::new());
+        for known in accepted {
+            if let Some(state_key) = known.event.state_key() {
+                keys.push(state_key_row(known.event.kind(), state_key));
+                nids.push(known.nid);
+            }
+        }
+        let storage = &self.rooms.ctx.storage;
+        let map: StateMap = storage
+            .state_keys_intern(&keys)
+            .await?
+            .into_iter()
+            .zip(nids)
+            .collect();
+        let ids = storage.snapshot_nids().take(root_rows(map.len())).await?;
+        let (snapshot, rows) = Snapshot::root(ids, self.room.nid, map);
+        self.commit.rows.snapshots.extend(rows);
+        self.effects.snapshots.push(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// Decides on an event whose prev events are not here, given the state before it, and leaves
+    /// gaps where they would be.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn anchor(
+        &mut self,
+        pdu: &VerifiedPdu,
+        before: Snapshot,
+        outbound: bool,
+    ) -> Result<Received, RoomError> {
+        let event = pdu.event().clone();
+        let here = self
+            .known(&[event.event_id().to_owned()])
+            .await?
+            .into_values()
+            .next();
+        if here.as_ref().is_some_and(Known::is_placed) {
+            return Ok(Received::Duplicate);
+        }
+        let auth = self.auth_of(&event).await?;
+        let lacking: Vec<OwnedEventId> = event
+            .auth_events()
+            .iter()
+            .filter(|id| !auth.contains_key(*id))
+            .cloned()
+            .collect();
+        if !lacking.is_empty() {
+            return Ok(Received::Missing {
+                prev: Vec::new(),
+                auth: lacking,
+            });
+        }
+        let verdict = self.judge(&event, &auth, &before).await?;
+        let prev = self.known(event.prev_events()).await?;
+        let gaps: Vec<OwnedEventId> = event
+            .prev_events()
+            .iter()
+            .filter(|id| !prev.get(*id).is_some_and(Known::is_placed))
+            .cloned()
+            .collect();
+        let known = self
+            .place(Placement {
+                depth: event.depth(),
+                prev: prev
+                    .values()
+                    .filter(|known| known.is_placed())
+                    .map(|k| k.nid)
+                    .collect(),
+                auth: event
+                    .auth_events()
+                    .iter()
+                    .filter_map(|id| auth.get(id))
+                    .map(|k| k.nid)
+                    .collect(),
+                event,
+                outlier: here.map(|known| known.nid),
+                before,
+                fate: verdict.fate(),
+                outbound,
+            })
+            .await?;
+        self.commit
+            .rows
+            .gaps
+            .extend(gaps.into_iter().map(|id| GapRow {
+                room_nid: self.room.nid,
+                event_id: id.to_string(),
+                child_nid: known.nid,
+            }));
+        Ok(verdict)
+    }
+}
+
+/// Sorts events so that each comes after those of its auth events that are among them. What names
+/// itself in a circle is left out: no verified event can.
+fn after_their_auth_events(pdus: &[VerifiedPdu]) -> Vec<&VerifiedPdu> {
+    let mut by_id: BTreeMap<OwnedEventId, &VerifiedPdu> = BTreeMap::new();
+    for pdu in pdus {
+        by_id.insert(pdu.event().event_id().to_owned(), pdu);
+    }
+    let mut waits_for: BTreeMap<&OwnedEventId, usize> = BTreeMap::new();
+    let mut waiting: BTreeMap<&OwnedEventId, Vec<&OwnedEventId>> = BTreeMap::new();
+    for (id, pdu) in &by_id {
+        let auth: BTreeSet<&OwnedEventId> = pdu
+            .event()
+            .auth_events()
+            .iter()
+            .filter(|auth| by_id.contains_key(*auth))
+            .collect();
+        waits_for.insert(id, auth.len());
+        for auth in auth {
+            waiting.entry(auth).or_default().push(id);
+        }
+    }
+    let mut ready: Vec<&OwnedEventId> = waits_for
+        .iter()
+        .filter(|(_, count)| **count == 0)
+        .map(|(id, _)| *id)
+        .collect();
+    let mut sorted = Vec::with_capacity(by_id.len());
+    while let Some(id) = ready.pop() {
+        sorted.extend(by_id.get(id).copied());
+        for next in waiting.remove(id).unwrap_or_default() {
+            if let Some(count) = waits_for.get_mut(next) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.push(next);
+                }
+            }
+        }
+    }
+    sorted
+}

@@ -1,0 +1,161 @@
+//! Events as one reader is served them: each with the reader's own `unsigned`.
+
+use std::collections::BTreeMap;
+
+use hearth_protocol::event::Membership;
+use hearth_storage::tables::events as rows;
+use hearth_types::ruma::{DeviceId, UserId};
+use serde_json::value::RawValue;
+
+use crate::rooms::Rooms;
+use crate::rooms::client_event::{self, Unsigned};
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::place::{membership_name, state_key_row};
+use crate::rooms::read::Viewpoint;
+use crate::rooms::view::Room;
+
+/// Who is served, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    /// Their local id.
+    pub user_nid: i64,
+    /// Who they are.
+    pub user_id: &'a UserId,
+    /// The device that asks.
+    pub device_id: Option<&'a DeviceId>,
+    /// The time.
+    pub now_ms: i64,
+}
+
+/// The device's own transaction ids, by event id.
+pub type TxnIds = BTreeMap<String, String>;
+
+impl Rooms {
+    /// Events in client form for a reader, in the order given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn serve(
+        &self,
+        reader: &Reader<'_>,
+        viewpoint: &Viewpoint,
+        events: &[Known],
+    ) -> Result<Vec<Box<RawValue>>, RoomError> {
+        let txn_ids = self.txn_ids(reader, events.iter()).await?;
+        let mut served = Vec::with_capacity(events.len());
+        for known in events {
+            let mut unsigned = self.unsigned(reader, &viewpoint.room, known).await?;
+            unsigned.transaction_id = txn_ids.get(known.event.event_id().as_str()).cloned();
+            unsigned.membership = self.membership_at(viewpoint, known).await?;
+            served.push(client_event::whole(&known.event, &unsigned));
+        }
+        Ok(served)
+    }
+
+    /// What every reader is told of an event: its age, what it replaced, what redacted it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unsigned(
+        &self,
+        reader: &Reader<'_>,
+        room: &Room,
+        known: &Known,
+    ) -> Result<Unsigned, RoomError> {
+        let mut unsigned = Unsigned {
+            age: Some((reader.now_ms - known.event.origin_server_ts()).max(0)),
+            ..Unsigned::default()
+        };
+        if known.event.is_state()
+            && let Some(before) = self.replaced(room, known).await?
+        {
+            unsigned.prev_content = Some(client_event::content(&before.event).to_owned());
+        }
+        if let Some(by) = &known.redacted_by
+            && let Ok(by) = <&hearth_types::ruma::EventId>::try_from(&**by)
+            && let Some(redaction) = self.known.one(room.rules, by).await?
+        {
+            let whole = client_event::whole(&redaction.event, &Unsigned::default());
+            unsigned.redacted_because = Some(whole);
+        }
+        Ok(unsigned)
+    }
+
+    /// The state event whose place another took.
+    async fn replaced(&self, room: &Room, known: &Known) -> Result<Option<Known>, RoomError> {
+        let Some(before) = self.state_before(room, known).await? else {
+            return Ok(None);
+        };
+        let state_key = known.event.state_key().unwrap_or_default();
+        self.state_event_in(room, &before, known.event.kind(), state_key)
+            .await
+    }
+
+    /// The reader's membership in the state after an event.
+    ///
+    /// spec: client-server v1.19 §Room event format (`unsigned.membership`).
+    async fn membership_at(
+        &self,
+        viewpoint: &Viewpoint,
+        known: &Known,
+    ) -> Result<Option<&'static str>, RoomError> {
+        let Some(nid) = known.snapshot_nid else {
+            return Ok(None);
+        };
+        let after = self.snapshots.get(nid).await?;
+        let member = match after.map.get(viewpoint.user_key) {
+            Some(nid) => self.known.by_nid(viewpoint.room.rules, &[nid]).await?,
+            None => BTreeMap::new(),
+        };
+        let membership = member.into_values().next();
+        let membership = membership.and_then(|member| member.event.member()?.membership);
+        Ok(Some(membership_name(
+            membership.unwrap_or(Membership::Leave),
+        )))
+    }
+
+    /// The transaction ids under which the reader's device sent events.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn txn_ids(
+        &self,
+        reader: &Reader<'_>,
+        events: impl Iterator<Item = &Known>,
+    ) -> Result<TxnIds, RoomError> {
+        let Some(device_id) = reader.device_id else {
+            return Ok(TxnIds::new());
+        };
+        let own: Vec<String> = events
+            .filter(|known| known.event.sender() == reader.user_id)
+            .map(|known| known.event.event_id().to_string())
+            .collect();
+        if own.is_empty() {
+            return Ok(TxnIds::new());
+        }
+        let mut conn = self.ctx.storage.read().await?;
+        let (user_nid, device_id) = (reader.user_nid, device_id.as_str());
+        let found = rows::client_transactions_of(conn.conn(), user_nid, device_id, &own).await?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// The member events of people in a state.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn members_of<'u>(
+        &self,
+        viewpoint: &Viewpoint,
+        people: impl Iterator<Item = &'u UserId>,
+    ) -> Result<Vec<Known>, RoomError> {
+        let keys: Vec<_> = people
+            .map(|user| state_key_row("m.room.member", user.as_str()))
+            .collect();
+        let keys = self.ctx.storage.state_keys_intern(&keys).await?;
+        let state = &viewpoint.state.map;
+        let nids: Vec<i64> = keys.into_iter().filter_map(|key| state.get(key)).collect();
+        let members = self.known.by_nid(viewpoint.room.rules, &nids).await?;
+        Ok(members.into_values().collect())
+    }
+}
