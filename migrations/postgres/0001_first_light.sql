@@ -273,6 +273,7 @@ CREATE TABLE outbox (
     edu BYTEA,
     PRIMARY KEY (server_nid, position)
 );
+CREATE INDEX outbox_by_position ON outbox (position);
 CREATE TABLE destinations (
     server_nid BIGINT PRIMARY KEY,
     txn_last BIGINT NOT NULL,
@@ -284,7 +285,5 @@ CREATE TABLE server_keys (
     key_id TEXT COLLATE "C" NOT NULL,
     public_key BYTEA NOT NULL,
     valid_until_ms BIGINT NOT NULL,
-    expired_at_ms BIGINT,
-    fetched_at_ms BIGINT NOT NULL,
     PRIMARY KEY (server_name, key_id)
 );

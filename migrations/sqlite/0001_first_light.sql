@@ -273,6 +273,7 @@ CREATE TABLE outbox (
     edu BLOB,
     PRIMARY KEY (server_nid, position)
 );
+CREATE INDEX outbox_by_position ON outbox (position);
 CREATE TABLE destinations (
     server_nid INTEGER PRIMARY KEY,
     txn_last INTEGER NOT NULL,
@@ -284,7 +285,5 @@ CREATE TABLE server_keys (
     key_id TEXT NOT NULL,
     public_key BLOB NOT NULL,
     valid_until_ms INTEGER NOT NULL,
-    expired_at_ms INTEGER,
-    fetched_at_ms INTEGER NOT NULL,
     PRIMARY KEY (server_name, key_id)
 );

@@ -11,7 +11,8 @@ use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::tables::{
     account_data, accounts, cross_signing, device_keys, device_lists, devices, events, filters,
-    intern, log, one_time_keys, outbox, profiles, rooms, staging, state, to_device, tokens,
+    intern, log, one_time_keys, outbox, profiles, rooms, server_keys, staging, state, to_device,
+    tokens,
 };
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
@@ -252,6 +253,8 @@ rows_of_a_commit! {
     delivered: outbox::OutboxDelivered => outbox::outbox_delivered,
     /// What is remembered of destinations.
     destinations: outbox::DestinationRow => outbox::destination_upsert,
+    /// Keys of other servers.
+    server_keys: server_keys::ServerKeysRow => server_keys::server_keys_replace,
     /// Changed profile fields.
     profiles: profiles::ProfileRow => profiles::profile_upsert,
     /// Changed account data.

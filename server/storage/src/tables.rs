@@ -14,6 +14,7 @@ pub mod one_time_keys;
 pub mod outbox;
 pub mod profiles;
 pub mod rooms;
+pub mod server_keys;
 pub mod sharing;
 pub mod staging;
 pub mod state;

@@ -134,18 +134,21 @@ pub async fn outbox_queued(
     )
 }
 
-/// The destinations that something waits for, with what is remembered of them.
+/// The destinations that something was queued for at positions in `(after, up_to]`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn outbox_destinations(conn: Conn<'_>) -> Result<Vec<DestinationRow>, StorageError> {
+pub async fn outbox_destinations_between(
+    conn: Conn<'_>,
+    after: i64,
+    up_to: i64,
+) -> Result<Vec<i64>, StorageError> {
     sql!(
         conn,
-        all::<DestinationRow>,
-        "SELECT o.server_nid, COALESCE(d.txn_last, 0) AS txn_last,
-                COALESCE(d.failures, 0) AS failures, COALESCE(d.retry_at_ms, 0) AS retry_at_ms
-         FROM (SELECT DISTINCT server_nid FROM outbox) o
-         LEFT JOIN destinations d ON d.server_nid = o.server_nid"
+        scalars::<i64>,
+        "SELECT DISTINCT server_nid FROM outbox WHERE position > $1 AND position <= $2",
+        after,
+        up_to
     )
 }
 
