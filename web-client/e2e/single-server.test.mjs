@@ -26,6 +26,30 @@ test("a message in an encrypted room is still there after a reload", async () =>
   assertClean();
 });
 
+test("the keyboard is enough: new room, two messages, walking through them", async () => {
+  const { page, assertClean } = await newPage(browser, ONE);
+  await signUp(page, freshName("kim"));
+  await page.getByRole("navigation", { name: "Rooms" }).getByRole("button", { name: "New room" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.type("Typing pool");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Typing pool" }).waitFor();
+  await page.keyboard.type("first line");
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("second line");
+  await page.keyboard.press("Enter");
+  await sentMessage(page, "second line").waitFor();
+  await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("ArrowUp");
+  await page.locator("article:focus", { hasText: "second line" }).waitFor();
+  await page.keyboard.press("ArrowUp");
+  await page.locator("article:focus", { hasText: "first line" }).waitFor();
+  await page.keyboard.press("End");
+  await page.locator("article:focus", { hasText: "second line" }).waitFor();
+  assertClean();
+});
+
 test("keys reach the account: device keys and a cross-signing identity", async () => {
   const { page, assertClean } = await newPage(browser, ONE);
   const { userId, deviceId } = await signUp(page, freshName("keys"));
@@ -121,10 +145,11 @@ test("a message that cannot be sent says so, and can be sent again or deleted", 
 });
 
 test("earlier messages come as one scrolls up, and the place is kept", async () => {
-  const { page, assertClean } = await newPage(browser, ONE);
-  await signUp(page, freshName("eve"));
-  const roomId = await createRoom(page, "Long story");
-  await page.evaluate(async (id) => {
+  const writer = await newPage(browser, ONE);
+  const name = freshName("eve");
+  await signUp(writer.page, name);
+  const roomId = await createRoom(writer.page, "Long story");
+  await writer.page.evaluate(async (id) => {
     const { accessToken } = JSON.parse(localStorage.getItem("hearth.session"));
     for (let n = 1; n <= 120; n += 1) {
       await fetch(`/_matrix/client/v3/rooms/${encodeURIComponent(id)}/send/m.room.message/t${n}`, {
@@ -134,13 +159,17 @@ test("earlier messages come as one scrolls up, and the place is kept", async () 
       });
     }
   }, roomId);
-  await message(page, "Chapter 120").waitFor();
-  // A reload starts from what the server sends first.
-  await page.evaluate(() => indexedDB.deleteDatabase("matrix-js-sdk:hearth-sync"));
-  await page.reload();
+
+  const { page, assertClean } = await newPage(browser, ONE);
+  await signIn(page, name);
+  await page.getByRole("link", { name: /Long story/ }).click();
   await message(page, "Chapter 120").waitFor();
   assert.equal(await message(page, "Chapter 1").count(), 0);
   const scroller = page.getByRole("group", { name: /^Messages in/ });
+  const drift = await scroller.evaluate(driftWhileLoading);
+  assert.ok(drift.grewBy > 0, "an earlier page was loaded");
+  assert.ok(drift.movedBy <= 3, `the message one looks at moved by ${drift.movedBy} px`);
+
   await scroller.hover();
   for (let turn = 0; turn < 60 && (await message(page, "Chapter 1").count()) === 0; turn += 1) {
     await page.mouse.wheel(0, -700);
@@ -150,5 +179,27 @@ test("earlier messages come as one scrolls up, and the place is kept", async () 
   await page.getByText("This is the beginning of Long story.").waitFor();
   await page.getByRole("button", { name: "Jump to the latest message" }).click();
   await message(page, "Chapter 120").waitFor();
+  writer.assertClean();
   assertClean();
 });
+
+/** Scrolls close to the top, waits until more is loaded, and measures how far a visible message moved. */
+async function driftWhileLoading(scroller) {
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  scroller.scrollTop = 400;
+  await frame();
+  await frame();
+  const seen = [...scroller.querySelectorAll("article")].find(
+    (row) => row.getBoundingClientRect().top > scroller.getBoundingClientRect().top + 100,
+  );
+  const label = seen.getAttribute("aria-label");
+  const top = () => scroller.querySelector(`article[aria-label="${label}"]`)?.getBoundingClientRect().top;
+  const [start, height] = [top(), scroller.scrollHeight];
+  let movedBy = 0;
+  const end = performance.now() + 3000;
+  while (performance.now() < end) {
+    await frame();
+    movedBy = Math.max(movedBy, Math.abs((top() ?? Number.POSITIVE_INFINITY) - start));
+  }
+  return { movedBy, grewBy: scroller.scrollHeight - height };
+}

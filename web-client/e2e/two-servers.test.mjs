@@ -51,6 +51,30 @@ test("two people on two servers talk, and their servers see ciphertext only", as
   bob.assertClean();
 });
 
+test("a room one is not looking at counts its unread messages until it is opened", async () => {
+  const alice = await newPage(browser, ONE);
+  const bob = await newPage(browser, TWO);
+  await signUp(alice.page, freshName("alice"));
+  const { userId: bobId } = await signUp(bob.page, freshName("bob"));
+  await createRoom(alice.page, "Notice board");
+  await invite(alice.page, bobId);
+  await bob.page.getByRole("button", { name: "Accept" }).click();
+  await bob.page.getByRole("heading", { level: 1, name: "Notice board" }).waitFor();
+  await bob.page.goto("/");
+  await bob.page.getByRole("link", { name: /Notice board/ }).waitFor();
+
+  await send(alice.page, "one");
+  await send(alice.page, "two");
+  await bob.page.getByRole("link", { name: /2 unread messages/ }).click();
+  await message(bob.page, "two").waitFor();
+  await bob.page.getByRole("link", { name: /unread messages/ }).waitFor({ state: "detached" });
+  await bob.page.reload();
+  await message(bob.page, "two").waitFor();
+  assert.equal(await bob.page.getByRole("link", { name: /unread messages/ }).count(), 0);
+  alice.assertClean();
+  bob.assertClean();
+});
+
 test("an invitation from another server can be declined", async () => {
   const alice = await newPage(browser, ONE);
   const bob = await newPage(browser, TWO);

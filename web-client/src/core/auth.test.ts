@@ -86,8 +86,8 @@ test("the terms say whether a token is needed", async () => {
   await expect(registrationTerms()).resolves.toEqual({ needsToken: false });
 });
 
-test("the server's name is what it signs with, or else the host of the page", async () => {
+test("the server's name is what it signs with, where it tells", async () => {
   server([200, { server_name: "one.test" }], [404, { errcode: "M_UNRECOGNIZED" }]);
   await expect(serverName()).resolves.toBe("one.test");
-  await expect(serverName()).resolves.toBe(location.host);
+  await expect(serverName()).resolves.toBeUndefined();
 });

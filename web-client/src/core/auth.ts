@@ -142,8 +142,8 @@ export async function signUp(account: NewAccount): Promise<Credentials> {
   throw registrationProblem(answer);
 }
 
-/** The name of this homeserver, as other servers know it; the host of the page where the server does not tell. */
-export async function serverName(): Promise<string> {
+/** The name of this homeserver, as other servers know it, where it tells on the address of the page. */
+export async function serverName(): Promise<string | undefined> {
   const answer = await request("GET", "/_matrix/key/v2/server").catch(() => undefined);
-  return (answer && text(answer.body, "server_name")) ?? location.host;
+  return answer && text(answer.body, "server_name");
 }

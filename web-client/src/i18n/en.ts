@@ -151,7 +151,6 @@ export const en = {
     signUpTitle: "Create your account",
     signUpOn: (server: string) => `A new home on ${server}`,
     username: "Username",
-    usernameHint: (server: string) => `You will be @name:${server}`,
     yourId: (name: string, server: string) => `You will be @${name}:${server}`,
     password: "Password",
     passwordHint: "At least 8 characters. A few unrelated words work best.",

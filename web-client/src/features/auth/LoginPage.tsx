@@ -44,7 +44,11 @@ export function LoginPage(): ReactNode {
   }
 
   return (
-    <AuthLayout name={t.auth.signIn} title={t.auth.signInTitle} subtitle={t.auth.signInTo(server)}>
+    <AuthLayout
+      name={t.auth.signIn}
+      title={t.auth.signInTitle}
+      subtitle={t.auth.signInTo(server ?? location.host)}
+    >
       <form className="flex flex-col gap-4" noValidate onSubmit={(event) => void submit(event)}>
         {isEnded && mistakes.form === undefined && (
           <p className="rounded-sm bg-warn-soft px-3 py-2.5 text-sm">{t.auth.ended}</p>

@@ -87,12 +87,16 @@ export function RegisterPage(): ReactNode {
   }
 
   return (
-    <AuthLayout name={t.auth.signUp} title={t.auth.signUpTitle} subtitle={t.auth.signUpOn(server)}>
+    <AuthLayout
+      name={t.auth.signUp}
+      title={t.auth.signUpTitle}
+      subtitle={t.auth.signUpOn(server ?? location.host)}
+    >
       <form className="flex flex-col gap-4" noValidate onSubmit={(event) => void submit(event)}>
         <Field
           name="username"
           label={t.auth.username}
-          hint={name === "" ? t.auth.usernameHint(server) : t.auth.yourId(name, server)}
+          hint={server === undefined ? undefined : t.auth.yourId(name === "" ? "name" : name, server)}
           error={mistakes.username}
           value={name}
           onChange={(event) => setName(event.target.value.trim().toLowerCase())}
