@@ -35,6 +35,7 @@ pub use register::{Registered, Registration};
 pub use sessions::Session;
 
 use crate::context::Context;
+use crate::device_lists;
 use interactive::Interactive;
 use password::Passwords;
 use sessions::Sessions;
@@ -64,7 +65,8 @@ impl Accounts {
         accounts::account_by_id(reader.conn(), user_id.as_str()).await
     }
 
-    /// Commits, forgets the tokens that the commit revoked, and wakes the person's long-polls.
+    /// Commits, forgets the tokens that the commit revoked, and wakes the long-polls of the person
+    /// and, where devices changed, of those who have to know.
     /// What a refusal means is the caller's to say.
     async fn commit(
         &self,
@@ -72,6 +74,7 @@ impl Accounts {
         commit: Commit,
         refused: impl FnOnce(&Refusal) -> AccountError,
     ) -> Result<(), AccountError> {
+        let devices_change = !commit.rows.device_list_changes.is_empty();
         let receipt = self.context.storage.writer().commit(commit).await;
         let receipt: Receipt = receipt.map_err(|error| match error {
             CommitError::Refused(refusal) => refused(&refusal),
@@ -84,7 +87,11 @@ impl Accounts {
         }
         // Visible before anybody is woken to look for it.
         drop(receipt);
-        self.context.notifier.wake([user_nid]);
+        if devices_change {
+            device_lists::announce(&self.context, user_nid).await?;
+        } else {
+            self.context.notifier.wake([user_nid]);
+        }
         Ok(())
     }
 }
