@@ -39,7 +39,7 @@ use hearth_types::{
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::Semaphore,
 };
@@ -80,6 +80,7 @@ impl Default for Setting {
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) tasks: Tasks,
+    pub(crate) accounts: Arc<Accounts>,
     _scratch: Scratch,
 }
 
@@ -89,9 +90,10 @@ pub(crate) async fn listen(setting: Setting) -> Listener {
     let config = Config::from_layers(Some(("test.toml".as_ref(), text)), &[], &[]).unwrap();
     let scratch = Scratch::new(On::Sqlite).await;
     let TestServer { context, .. } = TestServer::new(&scratch).await;
+    let accounts = Arc::new(Accounts::new(Arc::clone(&context)));
     let app = Arc::new(App {
         config: Arc::new(config),
-        accounts: Arc::new(Accounts::new(Arc::clone(&context))),
+        accounts: Arc::clone(&accounts),
         context,
         started_at_ms: 0,
         rate_limiter: setting.rate_limiter,
@@ -130,6 +132,7 @@ pub(crate) async fn listen(setting: Setting) -> Listener {
     Listener {
         address,
         tasks,
+        accounts,
         _scratch: scratch,
     }
 }
@@ -310,14 +313,7 @@ impl Reply {
 impl Listener {
     /// Sends these bytes and reads until the server closes.
     pub(crate) async fn exchange(&self, bytes: &[u8]) -> Reply {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(bytes).await.unwrap();
-        let mut answer = Vec::new();
-        tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer))
-            .await
-            .expect("an answer in time")
-            .unwrap();
-        Reply::parse(&answer)
+        exchange(TcpStream::connect(self.address).await.unwrap(), bytes).await
     }
 
     /// Sends one request and closes.
@@ -328,15 +324,34 @@ impl Listener {
         headers: &[&str],
         body: &str,
     ) -> Reply {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
-        for header in headers {
-            text.push_str(&format!("{header}\r\n"));
-        }
-        text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
-        self.exchange(text.as_bytes()).await
+        self.exchange(&request(method, path, headers, body)).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send("GET", path, &[], "").await
     }
+}
+
+/// The bytes of one request.
+pub(crate) fn request(method: &str, path: &str, headers: &[&str], body: &str) -> Vec<u8> {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+    for header in headers {
+        text.push_str(&format!("{header}\r\n"));
+    }
+    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    text.into_bytes()
+}
+
+/// Sends bytes over a connection and reads until the other side closes.
+pub(crate) async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    bytes: &[u8],
+) -> Reply {
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer))
+        .await
+        .expect("an answer in time")
+        .unwrap();
+    Reply::parse(&answer)
 }

@@ -1,9 +1,13 @@
 //! The process over real sockets.
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod people;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

@@ -440,7 +440,7 @@ async fn the_server_publishes_keys_that_it_signed_with() {
                 .keys()
                 .map(|id| id.as_str())
                 .collect::<Vec<_>>(),
-            ["ed25519:a_1"]
+            ["ed25519:test"]
         );
     }
 }

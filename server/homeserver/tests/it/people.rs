@@ -1,0 +1,154 @@
+//! A whole server, and people who talk to it over its sockets.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use hearth::{
+    ambient::{SystemClock, SystemEntropy},
+    homeserver::{Homeserver, Surroundings},
+};
+use hearth_config::Config;
+use serde_json::{Value, json};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::harness::{Reply, exchange, request};
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// A server named `one.test` with open registration.
+pub(crate) struct Town {
+    address: SocketAddr,
+    admin_socket: PathBuf,
+    _homeserver: Homeserver,
+    _folder: tempfile::TempDir,
+}
+
+/// Somebody with an account and a token.
+pub(crate) struct Person<'t> {
+    town: &'t Town,
+    pub(crate) user_id: String,
+    pub(crate) device_id: String,
+    pub(crate) token: String,
+}
+
+/// The settings of a server for tests.
+pub(crate) fn settings(data_dir: &std::path::Path) -> String {
+    format!(
+        "[server]\nname = \"one.test\"\ndata_dir = {data_dir:?}\n\
+         [[listener]]\nbind = \"127.0.0.1:0\"\n\
+         [registration]\nenabled = true\n\
+         [password]\nargon2_memory_kib = 64\nargon2_passes = 1\n\
+         [rate_limit]\nenabled = false\n"
+    )
+}
+
+impl Town {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = settings(folder.path());
+        let config = Config::from_layers(Some(("test.toml".as_ref(), &text)), &[], &[]).unwrap();
+        let admin_socket = config.admin_socket();
+        let surroundings = Surroundings {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        };
+        let homeserver = Homeserver::start(config, surroundings).await.unwrap();
+        Self {
+            address: homeserver.addresses()[0],
+            admin_socket,
+            _homeserver: homeserver,
+            _folder: folder,
+        }
+    }
+
+    /// Sends a request to `/_matrix/client/v3` without a token.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
+        self.send(method, path, None, &text_of(body)).await
+    }
+
+    /// Sends a request to the admin API.
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let stream = UnixStream::connect(&self.admin_socket).await.unwrap();
+        let path = format!("/_hearth/admin/v1{path}");
+        exchange(stream, &request(method, &path, &[], &text_of(body))).await
+    }
+
+    async fn send(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Reply {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let path = format!("/_matrix/client/v3{path}");
+        let bearer = token.map(|token| format!("authorization: Bearer {token}"));
+        let headers: Vec<&str> = bearer.iter().map(String::as_str).collect();
+        exchange(stream, &request(method, &path, &headers, body)).await
+    }
+
+    /// Registers somebody.
+    pub(crate) async fn register(&self, username: &str) -> Person<'_> {
+        let body = json!({
+            "username": username,
+            "password": PASSWORD,
+            "auth": { "type": "m.login.dummy" },
+        });
+        self.person(&self.call("POST", "/register", &body).await)
+    }
+
+    /// Signs somebody in.
+    pub(crate) async fn login(&self, user: &str, password: &str) -> Reply {
+        let body = json!({
+            "type": "m.login.password",
+            "identifier": { "type": "m.id.user", "user": user },
+            "password": password,
+        });
+        self.call("POST", "/login", &body).await
+    }
+
+    /// Whom an answer to a registration or a login makes.
+    pub(crate) fn person(&self, reply: &Reply) -> Person<'_> {
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let body = reply.json();
+        let text = |field: &str| body[field].as_str().unwrap().to_owned();
+        Person {
+            town: self,
+            user_id: text("user_id"),
+            device_id: text("device_id"),
+            token: text("access_token"),
+        }
+    }
+}
+
+impl Person<'_> {
+    /// Sends a request to `/_matrix/client/v3` with the person's token.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
+        self.send(method, path, &text_of(body)).await
+    }
+
+    /// As [`Person::call`], with any text as the body.
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &str) -> Reply {
+        self.town.send(method, path, Some(&self.token), body).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.call("GET", path, &Value::Null).await
+    }
+
+    /// Whether the token is good.
+    pub(crate) async fn is_signed_in(&self) -> bool {
+        let reply = self.get("/account/whoami").await;
+        if reply.status == 200 {
+            assert_eq!(reply.json()["user_id"], self.user_id);
+            return true;
+        }
+        assert_eq!(says(&reply), (401, "M_UNKNOWN_TOKEN".to_owned()));
+        false
+    }
+}
+
+/// Status and `errcode` of a refusal.
+pub(crate) fn says(reply: &Reply) -> (u16, String) {
+    (reply.status, reply.errcode())
+}
+
+fn text_of(body: &Value) -> String {
+    match body {
+        Value::Null => String::new(),
+        body => body.to_string(),
+    }
+}
