@@ -20,6 +20,8 @@ mod upload;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -35,6 +35,17 @@ impl CrossSigningPlan {
     pub fn needs_authorization(&self) -> bool {
         self.replaces_any
     }
+
+    /// What the authorization is for: one that was given for some keys does not serve for others.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let public = self
+            .person
+            .cross_signing
+            .keys()
+            .filter_map(|usage| self.person.public_key(*usage));
+        public.collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl Keys {
