@@ -144,6 +144,27 @@ test("a message that cannot be sent says so, and can be sent again or deleted", 
   assertClean();
 });
 
+test("without an answer from the server, what is known from last time is shown", async () => {
+  const { page, context, assertClean } = await newPage(browser, ONE);
+  await signUp(page, freshName("otto"));
+  await createRoom(page, "Lighthouse");
+  await send(page, "still burning");
+  await sentMessage(page, "still burning").waitFor();
+  await page.reload();
+  await message(page, "still burning").waitFor();
+
+  await context.route("**/_matrix/**", (route) => route.abort("connectionrefused"));
+  await page.reload();
+  await page.getByText("Connection lost").waitFor();
+  await message(page, "still burning").waitFor();
+  await context.unroute("**/_matrix/**");
+  await page.getByRole("button", { name: "Try now" }).click();
+  await page.getByText("Connected again").waitFor();
+  await send(page, "and burning");
+  await sentMessage(page, "and burning").waitFor();
+  assertClean();
+});
+
 test("earlier messages come as one scrolls up, and the place is kept", async () => {
   const writer = await newPage(browser, ONE);
   const name = freshName("eve");

@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import type { Problem } from "../core/errors";
 import { t } from "../i18n";
-import { takeOverSession } from "../store/session";
+import { abandonSession, takeOverSession } from "../store/session";
 import { Button } from "../ui/Button";
 import { EmptyState } from "../ui/EmptyState";
 import { PageTitle } from "../ui/PageTitle";
@@ -39,9 +39,12 @@ export function FailedPage({ problem }: { readonly problem: Problem }): ReactNod
   return (
     <main className="h-full">
       <EmptyState picture={<Logo className="size-14" />} title={t.app.startFailed} body={t.problem(problem)}>
-        <Button tone="primary" onClick={() => location.reload()}>
-          {t.app.tryAgain}
-        </Button>
+        <div className="flex gap-2">
+          <Button tone="primary" onClick={() => location.reload()}>
+            {t.app.tryAgain}
+          </Button>
+          <Button onClick={() => void abandonSession()}>{t.profile.signOut}</Button>
+        </div>
       </EmptyState>
     </main>
   );

@@ -96,6 +96,15 @@ export function beginSession(session: Credentials, password: string): void {
   holdAndRun(session, password, true);
 }
 
+/** Gives up a session that cannot be started. */
+export async function abandonSession(): Promise<void> {
+  const session = loadCredentials();
+  clearCredentials();
+  // What stays behind is removed by the next sign-in.
+  if (session !== undefined) await forgetSession(session).catch(() => undefined);
+  set({ status: "signedOut", isEnded: false });
+}
+
 export async function signOut(core: Core): Promise<void> {
   // Forgotten first: whatever happens next, a reload must not bring the session back.
   clearCredentials();
