@@ -10,6 +10,9 @@ use crate::canonical_json::{Object, Value};
 use crate::event::{AuthContent, Event};
 use crate::room_version::{AuthorizationRules, CreatorPower};
 
+#[cfg(test)]
+mod tests;
+
 /// A user's power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Power {

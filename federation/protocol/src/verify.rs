@@ -180,6 +180,10 @@ impl fmt::Debug for UnverifiedPdu {
     }
 }
 
+/// So many signatures of one server are looked at. Servers sign with one key, or two while they change
+/// it; each more would cost us a verification.
+const MAX_SIGNATURES_PER_SERVER: usize = 10;
+
 impl ServerSignatures {
     /// Key ids that cannot be Ed25519 keys of a server are passed over.
     ///
@@ -196,6 +200,7 @@ impl ServerSignatures {
                 let key_id = OwnedServerSigningKeyId::try_from(key_id).ok()?;
                 Some((key_id, signature.as_str()?.into()))
             })
+            .take(MAX_SIGNATURES_PER_SERVER)
             .collect();
         Self { server, signatures }
     }

@@ -229,6 +229,17 @@ fn a_redeemed_third_party_invite_needs_no_signature_of_the_senders_server() {
 }
 
 #[test]
+fn only_so_many_signatures_of_a_server_are_looked_at() {
+    let mut event = message();
+    for seed in 2..50 {
+        event = event.with_signature(v11(), one(), &key(seed)).unwrap();
+    }
+    let unverified = parse(event.json());
+    let (_, key_ids) = unverified.required_signatures().next().unwrap();
+    assert_eq!(key_ids.count(), super::MAX_SIGNATURES_PER_SERVER);
+}
+
+#[test]
 fn unsigned_is_dropped() {
     let event = message();
     let json = String::from_utf8(event.json().to_vec()).unwrap();
