@@ -1,4 +1,4 @@
-import { EventType, JoinRule, KnownMembership, NotificationCountType, type Room } from "matrix-js-sdk";
+import { EventType, KnownMembership, NotificationCountType, type Room } from "matrix-js-sdk";
 import { messageBody, person, timelineItem } from "./timeline-items";
 import type { Member, MessagePreview, Person, RoomSummary } from "./types";
 
@@ -35,10 +35,7 @@ export function roomSummary(room: Room): RoomSummary | undefined {
     membership: isInvite ? "invite" : "join",
     inviter: isInvite ? inviterOf(room) : undefined,
     isEncrypted: room.hasEncryptionStateEvent(),
-    isPublic: room.getJoinRule() === JoinRule.Public,
-    memberCount: room.getJoinedMemberCount(),
     unreadCount: isInvite ? 0 : room.getUnreadNotificationCount(NotificationCountType.Total),
-    highlightCount: isInvite ? 0 : room.getUnreadNotificationCount(NotificationCountType.Highlight),
     canInvite: !isInvite && room.canInvite(room.myUserId),
     canSend: !isInvite && state.maySendMessage(room.myUserId),
     lastMessage: isInvite ? undefined : lastMessage(room),

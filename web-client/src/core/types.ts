@@ -50,10 +50,7 @@ export interface RoomSummary {
   readonly membership: "join" | "invite";
   readonly inviter: Person | undefined;
   readonly isEncrypted: boolean;
-  readonly isPublic: boolean;
-  readonly memberCount: number;
   readonly unreadCount: number;
-  readonly highlightCount: number;
   readonly canInvite: boolean;
   readonly canSend: boolean;
   readonly lastMessage: MessagePreview | undefined;

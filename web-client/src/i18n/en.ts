@@ -141,7 +141,6 @@ export const en = {
     close: "Close",
     cancel: "Cancel",
     back: "Back to the rooms",
-    notifications: "Notices",
     dismiss: "Dismiss",
   },
   problem,
@@ -208,7 +207,6 @@ export const en = {
     inviteBody: (name: string, id: string) => `${name} (${id}) invited you.`,
     isEncrypted: "End-to-end encrypted",
     isNotEncrypted: "Not encrypted",
-    members: (n: number) => count(n, "person", "people"),
     showMembers: "Show people",
     hideMembers: "Hide people",
     actions: "Room menu",
@@ -240,8 +238,6 @@ export const en = {
     start: (room: string) => `This is the beginning of ${room}.`,
     loading: "Loading earlier messages",
     loadFailed: "Earlier messages could not be loaded.",
-    today: "Today",
-    yesterday: "Yesterday",
     day: (ms: number, todayMs: number) => {
       const days = daysBetween(ms, todayMs);
       if (days === 0) return "Today";
