@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod peers;
 pub mod rooms;
 pub mod state;
+pub mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod to_device;

@@ -10,7 +10,7 @@ mod mailbox;
 pub mod membership;
 mod outliers;
 mod people;
-mod place;
+pub(crate) mod place;
 pub mod plan;
 pub mod read;
 mod redact;
@@ -23,6 +23,7 @@ pub mod view;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hearth_protocol::room_version::rules_for;
@@ -65,6 +66,8 @@ pub struct Inner {
     /// Transaction ids used of late, by room: those on their way are not stored yet.
     sent: Cache<(i64, ClientTxn), OwnedEventId>,
     mailboxes: Mutex<HashMap<i64, Mailbox>>,
+    /// The time that the newest room was given.
+    created_at_ms: AtomicI64,
 }
 
 impl std::ops::Deref for Rooms {
@@ -87,6 +90,7 @@ impl Rooms {
             active: Cache::new(ROOMS_KEPT),
             sent: Cache::new(SENT_KEPT),
             mailboxes: Mutex::new(HashMap::new()),
+            created_at_ms: AtomicI64::new(0),
             ctx,
         }))
     }

@@ -43,6 +43,13 @@ impl Head {
         *self.visible.borrow()
     }
 
+    /// The last position committed; it is visible soon, when the receipts up to it are dropped.
+    #[must_use]
+    pub fn committed(&self) -> i64 {
+        let frontier = self.frontier.lock().unwrap_or_else(PoisonError::into_inner);
+        frontier.committed
+    }
+
     /// A receiver that wakes when the head moves.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<i64> {

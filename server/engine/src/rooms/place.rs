@@ -428,7 +428,7 @@ fn is_after(base: &Snapshot, changes: &[DeltaEntry], other: &Snapshot) -> bool {
 }
 
 /// The stored form of a `(type, state_key)`.
-pub(super) fn state_key_row(kind: &str, state_key: &str) -> StateKeyRow {
+pub(crate) fn state_key_row(kind: &str, state_key: &str) -> StateKeyRow {
     StateKeyRow {
         kind: kind.as_bytes().to_vec(),
         state_key: state_key.as_bytes().to_vec(),
@@ -437,7 +437,7 @@ pub(super) fn state_key_row(kind: &str, state_key: &str) -> StateKeyRow {
 
 /// A membership as the database spells it. What is no membership of the specification counts as
 /// having left.
-pub(super) fn membership_name(membership: Membership) -> &'static str {
+pub(crate) fn membership_name(membership: Membership) -> &'static str {
     match membership {
         Membership::Ban => "ban",
         Membership::Invite => "invite",

@@ -95,7 +95,10 @@ impl Rooms {
     /// The reader's membership in the state after an event.
     ///
     /// spec: client-server v1.19 §Room event format (`unsigned.membership`).
-    async fn membership_at(
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn membership_at(
         &self,
         viewpoint: &Viewpoint,
         known: &Known,

@@ -229,3 +229,15 @@ both_engines! {
         assert_eq!(viewpoint.membership, Membership::Leave);
     }
 }
+
+both_engines! {
+    async fn equal_rooms_of_one_moment_are_two_rooms(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        for version in ["11", "12"] {
+            let create = || rooms.create(new_room("alice", Preset::PublicChat, version));
+            let (one, two) = tokio::join!(create(), create());
+            assert_ne!(one.unwrap(), two.unwrap());
+        }
+    }
+}

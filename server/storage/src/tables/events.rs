@@ -602,6 +602,61 @@ pub async fn history_before(
     )?)
 }
 
+/// The oldest `limit` live events of a room with positions in `[from, up_to]`, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn live_events_from(
+    conn: Conn<'_>,
+    room_nid: i64,
+    from: i64,
+    up_to: i64,
+    limit: i64,
+) -> Result<Vec<StoredEvent>, StorageError> {
+    stored(sql!(
+        conn,
+        all::<Raw>,
+        "SELECT e.event_nid, e.event_id, e.room_nid, e.depth, e.live_position, e.fate,
+                e.snapshot_nid, e.redacted_by, j.json
+         FROM events e JOIN event_json j ON j.event_nid = e.event_nid
+         WHERE e.room_nid = $1 AND e.live_position >= $2 AND e.live_position <= $3
+         ORDER BY e.live_position LIMIT $4",
+        room_nid,
+        from,
+        up_to,
+        limit
+    )?)
+}
+
+/// A page of a room's history, in history order, forwards from an inclusive place. Events that
+/// became live at `horizon` or later follow in live order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn history_from(
+    conn: Conn<'_>,
+    room_nid: i64,
+    place: (i64, i64),
+    horizon: i64,
+    limit: i64,
+) -> Result<Vec<StoredEvent>, StorageError> {
+    stored(sql!(
+        conn,
+        all::<Raw>,
+        "SELECT e.event_nid, e.event_id, e.room_nid, e.depth, e.live_position, e.fate,
+                e.snapshot_nid, e.redacted_by, j.json
+         FROM events e JOIN event_json j ON j.event_nid = e.event_nid
+         WHERE e.room_nid = $1 AND e.fate = 0 AND (e.depth, e.event_nid) >= ($2, $3)
+           AND (e.live_position IS NULL OR e.live_position < $4)
+         ORDER BY e.depth, e.event_nid LIMIT $5",
+        room_nid,
+        place.0,
+        place.1,
+        horizon,
+        limit
+    )?)
+}
+
 /// The auth chains of events: everything reachable over auth edges, without the events themselves
 /// unless one is reachable from another. Sorted. Each event is read once, a level at a time.
 ///

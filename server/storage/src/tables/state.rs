@@ -225,6 +225,43 @@ pub async fn state_changes(
     )
 }
 
+/// When a room's current state last changed; 0 where it never did.
+///
+/// # Errors
+/// When the database fails.
+pub async fn state_changed_at(conn: Conn<'_>, room_nid: i64) -> Result<i64, StorageError> {
+    let position = sql!(
+        conn,
+        scalar::<i64>,
+        "SELECT position FROM state_changes WHERE room_nid = $1 ORDER BY position DESC LIMIT 1",
+        room_nid
+    )?;
+    Ok(position.unwrap_or_default())
+}
+
+/// The event that held a place of a room's current state at a position, if any.
+///
+/// # Errors
+/// When the database fails.
+pub async fn state_event_at(
+    conn: Conn<'_>,
+    room_nid: i64,
+    state_key_nid: i64,
+    position: i64,
+) -> Result<Option<i64>, StorageError> {
+    let found = sql!(
+        conn,
+        scalar::<Option<i64>>,
+        "SELECT event_nid FROM state_changes
+         WHERE room_nid = $1 AND state_key_nid = $2 AND position <= $3
+         ORDER BY position DESC LIMIT 1",
+        room_nid,
+        state_key_nid,
+        position
+    )?;
+    Ok(found.flatten())
+}
+
 /// One person's memberships.
 ///
 /// # Errors

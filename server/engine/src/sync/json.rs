@@ -1,0 +1,100 @@
+//! Writing an answer piece by piece: most of it is JSON already, and is only copied.
+
+use serde::Serialize;
+
+/// JSON in the making. The caller opens and closes; commas come by themselves.
+#[derive(Debug, Default)]
+pub(super) struct Json(Vec<u8>);
+
+impl Json {
+    /// Opens an object as the next value.
+    pub(super) fn open(&mut self) {
+        self.comma();
+        self.0.push(b'{');
+    }
+
+    /// Closes an object.
+    pub(super) fn close(&mut self) {
+        self.0.push(b'}');
+    }
+
+    /// Writes the key of the next value.
+    pub(super) fn key(&mut self, key: &str) {
+        self.value(&key);
+        self.0.push(b':');
+    }
+
+    /// Opens an object under a key.
+    pub(super) fn open_at(&mut self, key: &str) {
+        self.key(key);
+        self.open();
+    }
+
+    /// Writes a value.
+    pub(super) fn value(&mut self, value: &impl Serialize) {
+        self.comma();
+        // What is written are numbers, strings and maps of strings, which cannot fail.
+        drop(serde_json::to_writer(&mut self.0, value));
+    }
+
+    /// Writes a field.
+    pub(super) fn field(&mut self, key: &str, value: &impl Serialize) {
+        self.key(key);
+        self.value(value);
+    }
+
+    /// Writes a value that is JSON already.
+    pub(super) fn raw(&mut self, json: &[u8]) {
+        self.comma();
+        self.0.extend_from_slice(json);
+    }
+
+    /// Writes values that are JSON already as `{"events": […]}` under a key.
+    pub(super) fn events_at<'j>(&mut self, key: &str, events: impl Iterator<Item = &'j [u8]>) {
+        self.open_at(key);
+        self.list_at("events", events);
+        self.close();
+    }
+
+    /// Writes values that are JSON already as a list under a key.
+    pub(super) fn list_at<'j>(&mut self, key: &str, items: impl Iterator<Item = &'j [u8]>) {
+        self.key(key);
+        self.comma();
+        self.0.push(b'[');
+        for item in items {
+            self.raw(item);
+        }
+        self.0.push(b']');
+    }
+
+    /// What was written.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// A value follows another one unless it is the first of its kind.
+    fn comma(&mut self) {
+        if !matches!(self.0.last(), None | Some(b'{' | b'[' | b':')) {
+            self.0.push(b',');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_stand_between_values_and_nowhere_else() {
+        let mut json = Json::default();
+        json.open();
+        json.field("a", &1);
+        json.open_at("b");
+        json.close();
+        json.events_at("c", [&b"{}"[..], b"[1]"].into_iter());
+        json.list_at("d", std::iter::empty());
+        json.close();
+        let text = String::from_utf8(json.into_bytes()).unwrap();
+        assert_eq!(text, r#"{"a":1,"b":{},"c":{"events":[{},[1]]},"d":[]}"#);
+    }
+}

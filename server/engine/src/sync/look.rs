@@ -1,0 +1,280 @@
+//! One look at what is new for a device, bounded by the head of the log as it was when the look
+//! began.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hearth_types::ruma::UserId;
+
+use super::json::Json;
+use super::token::SyncToken;
+use super::{ClientSync, SyncError, SyncRequest};
+use crate::accounts::AccountData;
+use crate::device_lists::Changes;
+use crate::rooms::plan::ClientTxn;
+use crate::rooms::serve::Reader;
+use crate::to_device::Batch;
+
+/// A look that is being taken.
+pub(super) struct Look<'a> {
+    pub(super) sync: &'a ClientSync,
+    pub(super) request: &'a SyncRequest,
+    /// What the client has; none where it begins, or where its token is of no use here.
+    pub(super) token: Option<SyncToken>,
+    /// Whether the client has something that this server cannot connect to.
+    pub(super) gap: bool,
+    /// The head of the log.
+    pub(super) until: i64,
+    committed: i64,
+    /// The time.
+    pub(super) now_ms: i64,
+    data: BTreeMap<Option<i64>, Vec<AccountData>>,
+}
+
+/// What a look found.
+pub(super) struct Seen {
+    /// The answer.
+    pub(super) json: Bytes,
+    /// Whether there is nothing new in it.
+    pub(super) is_empty: bool,
+    /// The head of the log that bounds it.
+    pub(super) until: i64,
+    /// What was committed when the look began, visible or not.
+    pub(super) committed: i64,
+}
+
+impl<'a> Look<'a> {
+    /// Begins a look.
+    pub(super) async fn begin(
+        sync: &'a ClientSync,
+        request: &'a SyncRequest,
+        (token, gap): (Option<SyncToken>, bool),
+        (until, committed): (i64, i64),
+    ) -> Result<Self, SyncError> {
+        let since = token.map_or(0, |token| token.position);
+        let changed = sync
+            .accounts
+            .account_data_since(&request.session, since, until)
+            .await?;
+        let mut data: BTreeMap<Option<i64>, Vec<AccountData>> = BTreeMap::new();
+        for changed in changed {
+            data.entry(changed.room_nid).or_default().push(changed);
+        }
+        Ok(Self {
+            sync,
+            request,
+            token,
+            gap,
+            until,
+            committed,
+            now_ms: sync.ctx.clock.now_ms(),
+            data,
+        })
+    }
+
+    /// Writes the answer.
+    pub(super) async fn answer(&self) -> Result<Option<Seen>, SyncError> {
+        let session = &self.request.session;
+        let Some(rooms) = self.rooms().await? else {
+            return Ok(None);
+        };
+        let since = self.token.map_or(0, |token| token.to_device);
+        let device = (session.user_nid, &*session.device_id);
+        let messages = self
+            .sync
+            .to_device
+            .waiting(device.0, device.1, since, self.until)
+            .await?;
+        let lists = self.lists().await?;
+        let filter = &self.request.filter.account_data;
+        let global = self.data.get(&None).map(Vec::as_slice).unwrap_or_default();
+        let global: Vec<&AccountData> = global
+            .iter()
+            .filter(|data| filter.wants_type(&data.kind))
+            .collect();
+        let is_empty = rooms.is_empty()
+            && messages.events.is_empty()
+            && lists == Changes::default()
+            && global.is_empty();
+        let mut json = Json::default();
+        json.open();
+        json.open_at("account_data");
+        write_data(&mut json, global.into_iter());
+        json.close();
+        json.field("device_lists", &lists);
+        let keys = &self.sync.keys;
+        let counts = keys
+            .one_time_key_counts(device.0, device.1.as_str())
+            .await?;
+        json.field("device_one_time_keys_count", &counts);
+        let fallback = keys
+            .unused_fallback_types(device.0, device.1.as_str())
+            .await?;
+        json.field("device_unused_fallback_key_types", &fallback);
+        json.field(
+            "org.matrix.msc2732.device_unused_fallback_key_types",
+            &fallback,
+        );
+        json.field("next_batch", &self.next_batch(&messages));
+        json.events_at("presence", std::iter::empty());
+        rooms.write(&mut json);
+        json.events_at("to_device", messages.events.iter().map(AsRef::as_ref));
+        json.close();
+        let json = json.into_bytes().into();
+        Ok(Some(Seen {
+            json,
+            is_empty,
+            until: self.until,
+            committed: self.committed,
+        }))
+    }
+
+    /// The rooms; none where a change of memberships is seen that lies behind the head, so that the
+    /// look has to begin anew.
+    async fn rooms(&self) -> Result<Option<Rooms>, SyncError> {
+        let memberships = self
+            .sync
+            .rooms
+            .people
+            .of(self.request.session.user_nid)
+            .await?;
+        if memberships
+            .values()
+            .any(|member| member.position > self.until)
+        {
+            return Ok(None);
+        }
+        let mut rooms = Rooms::default();
+        let wants_left = self.request.filter.room.include_leave;
+        for (nid, member) in &memberships {
+            let is_new = self.since().is_none_or(|since| member.position > since);
+            let is_asked = is_new || self.request.full_state;
+            match member.membership.as_str() {
+                "join" => rooms.join.extend(self.joined(*nid, member).await?),
+                "invite" if is_asked => {
+                    rooms.invite.extend(self.shown(*nid, "invite_state").await?)
+                }
+                "knock" if is_asked => rooms.knock.extend(self.shown(*nid, "knock_state").await?),
+                "leave" | "ban" if is_new && (self.since().is_some() || wants_left) => {
+                    rooms.leave.extend(self.left(*nid, member).await?);
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(rooms))
+    }
+
+    /// Whose devices changed. A client that begins asks for everybody anyway.
+    async fn lists(&self) -> Result<Changes, SyncError> {
+        let user_nid = self.request.session.user_nid;
+        let since = match self.since() {
+            Some(since) => since,
+            None if self.gap => 0,
+            None => return Ok(Changes::default()),
+        };
+        let mut changes = self.sync.lists.changes(user_nid, since, self.until).await?;
+        if self.gap {
+            changes.left.clear();
+        }
+        Ok(changes)
+    }
+
+    fn next_batch(&self, messages: &Batch) -> String {
+        let token = SyncToken {
+            generation: self.sync.generation,
+            position: self.until,
+            to_device: messages.up_to,
+            issued_ms: self.now_ms,
+            epoch: self.sync.epoch,
+        };
+        token.encode()
+    }
+
+    /// Up to where the client has everything.
+    pub(super) fn since(&self) -> Option<i64> {
+        self.token.map(|token| token.position)
+    }
+
+    /// Who asks.
+    pub(super) fn user_id(&self) -> &UserId {
+        &self.request.session.user_id
+    }
+
+    /// Who asks, and when.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        let session = &self.request.session;
+        Reader {
+            user_nid: session.user_nid,
+            user_id: &session.user_id,
+            device_id: Some(&session.device_id),
+            now_ms: self.now_ms,
+        }
+    }
+
+    /// Whether a transaction id is of the device that asks.
+    pub(super) fn is_own(&self, txn: &ClientTxn) -> bool {
+        let session = &self.request.session;
+        txn.user_nid == session.user_nid && txn.device_id == session.device_id.as_str()
+    }
+
+    /// The reader's account data in a room that changed.
+    pub(super) fn room_data(&self, room_nid: i64) -> &[AccountData] {
+        self.data
+            .get(&Some(room_nid))
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    }
+}
+
+/// The rooms of an answer.
+#[derive(Default)]
+struct Rooms {
+    join: Vec<(hearth_types::ruma::OwnedRoomId, Vec<u8>)>,
+    invite: Vec<(hearth_types::ruma::OwnedRoomId, Vec<u8>)>,
+    knock: Vec<(hearth_types::ruma::OwnedRoomId, Vec<u8>)>,
+    leave: Vec<(hearth_types::ruma::OwnedRoomId, Vec<u8>)>,
+}
+
+impl Rooms {
+    fn is_empty(&self) -> bool {
+        [&self.join, &self.invite, &self.knock, &self.leave]
+            .into_iter()
+            .all(Vec::is_empty)
+    }
+
+    fn write(&self, json: &mut Json) {
+        json.open_at("rooms");
+        let groups = [
+            ("invite", &self.invite),
+            ("join", &self.join),
+            ("knock", &self.knock),
+            ("leave", &self.leave),
+        ];
+        for (name, rooms) in groups {
+            json.open_at(name);
+            for (room_id, room) in rooms {
+                json.key(room_id.as_str());
+                json.raw(room);
+            }
+            json.close();
+        }
+        json.close();
+    }
+}
+
+/// Writes account data as `"events": […]`.
+pub(super) fn write_data<'d>(json: &mut Json, data: impl Iterator<Item = &'d AccountData>) {
+    #[derive(serde::Serialize)]
+    struct Event<'a> {
+        content: &'a serde_json::value::RawValue,
+        #[serde(rename = "type")]
+        kind: &'a str,
+    }
+    let events: Vec<Event<'_>> = data
+        .map(|data| Event {
+            content: &data.content,
+            kind: &data.kind,
+        })
+        .collect();
+    json.field("events", &events);
+}

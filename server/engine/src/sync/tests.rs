@@ -1,0 +1,4 @@
+//! `/sync` over whole rooms, on both engines.
+
+mod answers;
+mod people;

@@ -1,0 +1,184 @@
+//! People with a device each, and what their clients know after each answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_storage::testing::Scratch;
+use hearth_types::client::uiaa::AuthData;
+use hearth_types::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value, json};
+
+use crate::accounts::{Accounts, Registration, Session};
+use crate::device_lists::DeviceLists;
+use crate::keys::Keys;
+use crate::rooms::Rooms;
+use crate::rooms::create::{CreateRoom, Preset};
+use crate::rooms::membership::SetMembership;
+use crate::rooms::plan::ClientTxn;
+use crate::rooms::send::Send;
+use crate::sync::filter::Filter;
+use crate::sync::{ClientSync, Sources, StateAt, SyncError, SyncRequest};
+use crate::testing::TestServer;
+use crate::to_device::ToDevice;
+
+/// A server with everything that `/sync` is made of.
+pub(super) struct House {
+    pub(super) server: TestServer,
+    pub(super) rooms: Rooms,
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) to_device: Arc<ToDevice>,
+    pub(super) sync: ClientSync,
+}
+
+pub(super) fn user(name: &str) -> OwnedUserId {
+    UserId::parse(format!("@{name}:one.test")).unwrap()
+}
+
+impl House {
+    pub(super) async fn new(scratch: &Scratch) -> Self {
+        let server = TestServer::new(scratch).await;
+        Self::over(server)
+    }
+
+    /// The same server after a restart: nothing in memory.
+    pub(super) fn restarted(self) -> Self {
+        Self::over(self.server)
+    }
+
+    fn over(server: TestServer) -> Self {
+        let ctx = &server.context;
+        let rooms = Rooms::new(Arc::clone(ctx));
+        let accounts = Arc::new(Accounts::new(Arc::clone(ctx)));
+        let lists = Arc::new(DeviceLists::new(Arc::clone(ctx)));
+        let to_device = Arc::new(ToDevice::new(Arc::clone(ctx)));
+        let sources = Sources {
+            rooms: rooms.clone(),
+            accounts: Arc::clone(&accounts),
+            keys: Arc::new(Keys::new(Arc::clone(ctx), Arc::clone(&lists))),
+            lists,
+            to_device: Arc::clone(&to_device),
+        };
+        let sync = ClientSync::new(Arc::clone(ctx), sources);
+        Self {
+            server,
+            rooms,
+            accounts,
+            to_device,
+            sync,
+        }
+    }
+
+    pub(super) async fn person(&self, name: &str) -> Arc<Session> {
+        let registration = Registration {
+            username: Some(name.to_owned()),
+            password: Some("correct horse".to_owned()),
+            ..Registration::default()
+        };
+        let dummy: AuthData = serde_json::from_value(json!({ "type": "m.login.dummy" })).unwrap();
+        let made = self
+            .accounts
+            .register(registration, Some(&dummy))
+            .await
+            .unwrap();
+        let (_, token) = made.session.unwrap();
+        self.accounts.authenticate(&token).await.unwrap()
+    }
+
+    pub(super) async fn create(&self, creator: &str, preset: Preset) -> OwnedRoomId {
+        self.rooms
+            .create(CreateRoom {
+                creator: user(creator),
+                version: None,
+                preset,
+                creation_content: Map::new(),
+                name: Some("Hearth".to_owned()),
+                topic: None,
+                power_levels: Map::new(),
+                initial_state: Vec::new(),
+                invite: Vec::new(),
+                is_direct: false,
+            })
+            .await
+            .unwrap()
+    }
+
+    pub(super) async fn say(&self, room_id: &OwnedRoomId, name: &str, body: &str) -> OwnedEventId {
+        let send = message(name, body, None);
+        self.rooms.send(room_id, send).await.unwrap()
+    }
+
+    pub(super) async fn change(
+        &self,
+        room_id: &OwnedRoomId,
+        (sender, target): (&str, &str),
+        membership: &'static str,
+    ) {
+        let change = SetMembership {
+            sender: user(sender),
+            target: user(target),
+            membership,
+            reason: None,
+            is_direct: false,
+        };
+        self.rooms.change(room_id, change).await.unwrap();
+    }
+
+    pub(super) async fn ask(&self, request: &SyncRequest) -> Result<Value, SyncError> {
+        let json = self.sync.sync(request, std::future::pending()).await?;
+        Ok(serde_json::from_slice(&json).unwrap())
+    }
+
+    /// A sync that does not wait.
+    pub(super) async fn sync(&self, session: &Arc<Session>, since: Option<&str>) -> Value {
+        self.ask(&request(session, since)).await.unwrap()
+    }
+}
+
+pub(super) fn message(name: &str, body: &str, txn: Option<ClientTxn>) -> Send {
+    Send {
+        sender: user(name),
+        kind: "m.room.message".to_owned(),
+        state_key: None,
+        content: to_raw_value(&json!({ "msgtype": "m.text", "body": body })).unwrap(),
+        txn,
+    }
+}
+
+pub(super) fn request(session: &Arc<Session>, since: Option<&str>) -> SyncRequest {
+    SyncRequest {
+        session: Arc::clone(session),
+        since: since.map(str::to_owned),
+        filter: Filter::default(),
+        full_state: false,
+        state_at: StateAt::Start,
+        timeout: Duration::ZERO,
+    }
+}
+
+pub(super) fn filter(value: &Value) -> Filter {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+/// The token to go on from.
+pub(super) fn next(answer: &Value) -> &str {
+    answer["next_batch"].as_str().unwrap()
+}
+
+/// The bodies of the messages in a list of events, in order.
+pub(super) fn bodies(events: &Value) -> Vec<&str> {
+    let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
+    events
+        .iter()
+        .filter_map(|event| event["content"]["body"].as_str())
+        .collect()
+}
+
+/// The types of a list of events, in order.
+pub(super) fn types(events: &Value) -> Vec<&str> {
+    let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
+    events
+        .iter()
+        .filter_map(|event| event["type"].as_str())
+        .collect()
+}

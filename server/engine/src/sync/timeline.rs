@@ -1,0 +1,126 @@
+//! The newest events of a room that an answer shows, from memory as far as it reaches.
+
+use hearth_storage::tables::events as rows;
+
+use super::filter::EventFilter;
+use crate::rooms::Rooms;
+use crate::rooms::client_event;
+use crate::rooms::error::RoomError;
+use crate::rooms::read::Viewpoint;
+use crate::rooms::view::{Shown, TIMELINE_KEPT};
+
+/// Events read from the database at a time.
+const PAGE: i64 = 200;
+
+/// Pages read for one timeline. What lies further back is left to `/messages`.
+const PAGES_MAX: usize = 10;
+
+/// The part of a room's live order that an answer is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// The client has everything up to here; 0 is the beginning.
+    pub(super) after: i64,
+    /// The answer is bounded by this.
+    pub(super) until: i64,
+    /// Whether each event must be asked whether the reader may see it: not for who was joined all
+    /// the time.
+    pub(super) check: bool,
+}
+
+/// The events that an answer shows of a room.
+#[derive(Debug)]
+pub(super) struct Timeline {
+    /// Oldest first.
+    pub(super) events: Vec<Shown>,
+    /// Whether there is more between what the client has and these.
+    pub(super) limited: bool,
+    /// History before the timeline begins at this horizon.
+    pub(super) horizon: i64,
+}
+
+/// Reads the timeline of a span.
+pub(super) async fn read(
+    rooms: &Rooms,
+    viewpoint: &Viewpoint,
+    span: Span,
+    filter: &EventFilter,
+) -> Result<Timeline, RoomError> {
+    let mut timeline = Timeline {
+        events: Vec::new(),
+        limited: false,
+        horizon: span.until + 1,
+    };
+    if !filter.wants_room(&viewpoint.room.id) {
+        return Ok(timeline);
+    }
+    let (mut candidates, mut complete) = in_memory(viewpoint, span);
+    let (limit, mut below, mut at_creation) = (filter.limit(), span.until + 1, false);
+    for _ in 0..PAGES_MAX {
+        for shown in std::mem::take(&mut candidates) {
+            if timeline.events.len() >= limit {
+                timeline.limited = true;
+                break;
+            }
+            below = shown.position;
+            at_creation = shown.known.event.is_state_of("m.room.create", "");
+            if filter.wants(&shown.known)
+                && (!span.check || rooms.sees(viewpoint, &shown.known).await?)
+            {
+                timeline.events.push(shown);
+            }
+        }
+        if complete || timeline.limited {
+            break;
+        }
+        candidates = stored(rooms, viewpoint, span.after, below - 1).await?;
+        complete = candidates.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
+    }
+    // What was not looked at, and history from before this server was in the room.
+    timeline.limited |= !complete || !candidates.is_empty() || (span.after == 0 && !at_creation);
+    timeline.events.reverse();
+    if let Some(first) = timeline.events.first() {
+        timeline.horizon = first.position;
+    }
+    Ok(timeline)
+}
+
+/// The events of a span that are in memory, newest first, and whether these are all.
+fn in_memory(viewpoint: &Viewpoint, span: Span) -> (Vec<Shown>, bool) {
+    let live = viewpoint.room.live();
+    let oldest = live.timeline.front().map(|shown| shown.position);
+    let reaches = oldest.is_some_and(|oldest| oldest <= span.after);
+    let complete = reaches || live.timeline.len() < TIMELINE_KEPT;
+    let found = live
+        .timeline
+        .iter()
+        .rev()
+        .skip_while(|shown| shown.position > span.until)
+        .take_while(|shown| shown.position > span.after)
+        .cloned()
+        .collect();
+    (found, complete)
+}
+
+async fn stored(
+    rooms: &Rooms,
+    viewpoint: &Viewpoint,
+    after: i64,
+    up_to: i64,
+) -> Result<Vec<Shown>, RoomError> {
+    let room = &viewpoint.room;
+    let mut reader = rooms.ctx.storage.read().await?;
+    let stored = rows::live_events(reader.conn(), room.nid, after, up_to, PAGE).await?;
+    drop(reader);
+    let known = rooms.known.take_in(room.rules, stored)?;
+    Ok(known
+        .into_iter()
+        .filter_map(|known| {
+            Some(Shown {
+                position: known.live_position?,
+                json: client_event::open(&known.event),
+                known,
+                arrival: None,
+            })
+        })
+        .collect())
+}

@@ -1,0 +1,144 @@
+//! The tokens of `/sync` and `/messages`: opaque to clients, versioned, and without anything to
+//! look up.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::rooms::history::HistoryPlace;
+
+/// The form of a token, so that later forms can be told apart.
+const VERSION: u8 = 1;
+
+/// Up to where a client has received everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncToken {
+    /// The database that the positions belong to (see [`generation_mark`]).
+    pub generation: [u8; 8],
+    /// The position up to which everything was sent.
+    pub position: i64,
+    /// The position up to which the messages to the device were sent: earlier when more wait.
+    pub to_device: i64,
+    /// When it was issued.
+    pub issued_ms: i64,
+    /// The run of the process whose in-memory counters (typing, presence) it may name.
+    pub epoch: i64,
+}
+
+/// What a database's generation looks like in a token.
+#[must_use]
+pub fn generation_mark(generation: &str) -> [u8; 8] {
+    use sha2::{Digest, Sha256};
+    let mut mark = [0; 8];
+    for (mark, byte) in mark.iter_mut().zip(Sha256::digest(generation)) {
+        *mark = byte;
+    }
+    mark
+}
+
+impl SyncToken {
+    /// The token as text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let numbers = [self.position, self.to_device, self.issued_ms, self.epoch];
+        encode('s', self.generation, &numbers)
+    }
+
+    /// Reads a token; none where it is malformed.
+    #[must_use]
+    pub fn decode(text: &str) -> Option<Self> {
+        let (generation, [position, to_device, issued_ms, epoch]) = decode('s', text)?;
+        Some(Self {
+            generation,
+            position,
+            to_device,
+            issued_ms,
+            epoch,
+        })
+    }
+}
+
+/// A place in a room's history as text.
+#[must_use]
+pub fn encode_place(generation: [u8; 8], place: HistoryPlace) -> String {
+    let numbers = [place.depth, place.event_nid, place.horizon];
+    encode('h', generation, &numbers)
+}
+
+/// Reads a place in a room's history, from a token of `/messages` or of `/sync`; none where it is
+/// malformed or of another database.
+#[must_use]
+pub fn decode_place(generation: [u8; 8], text: &str) -> Option<HistoryPlace> {
+    if let Some(token) = SyncToken::decode(text) {
+        let place = HistoryPlace::at_horizon(token.position.checked_add(1)?);
+        return (token.generation == generation).then_some(place);
+    }
+    let (of, [depth, event_nid, horizon]) = decode('h', text)?;
+    let place = HistoryPlace {
+        depth,
+        event_nid,
+        horizon,
+    };
+    (of == generation).then_some(place)
+}
+
+fn encode(kind: char, generation: [u8; 8], numbers: &[i64]) -> String {
+    let mut bytes = vec![VERSION];
+    bytes.extend_from_slice(&generation);
+    for number in numbers {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    let mut text = String::from(kind);
+    URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
+    text
+}
+
+fn decode<const N: usize>(kind: char, text: &str) -> Option<([u8; 8], [i64; N])> {
+    let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(kind)?).ok()?;
+    let (&version, rest) = bytes.split_first()?;
+    let (generation, rest) = rest.split_first_chunk::<8>()?;
+    if version != VERSION || rest.len() != N * 8 {
+        return None;
+    }
+    let mut numbers = [0; N];
+    for (number, chunk) in numbers.iter_mut().zip(rest.chunks_exact(8)) {
+        *number = i64::from_be_bytes(chunk.try_into().ok()?);
+    }
+    Some((*generation, numbers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_survives_the_way_to_a_client_and_back() {
+        let token = SyncToken {
+            generation: generation_mark("g"),
+            position: 7,
+            to_device: 5,
+            issued_ms: 1_800_000_000_000,
+            epoch: -3,
+        };
+        assert_eq!(SyncToken::decode(&token.encode()), Some(token));
+        let place = HistoryPlace {
+            depth: 4,
+            event_nid: 9,
+            horizon: 12,
+        };
+        let text = encode_place(token.generation, place);
+        assert_eq!(decode_place(token.generation, &text), Some(place));
+        assert_eq!(decode_place(generation_mark("other"), &text), None);
+        let at_sync = decode_place(token.generation, &token.encode());
+        assert_eq!(at_sync, Some(HistoryPlace::at_horizon(8)));
+    }
+
+    #[test]
+    fn what_is_no_token_is_none() {
+        let token = encode('s', [0; 8], &[1, 2, 3, 4]);
+        let cut = token.get(..token.len() - 2).unwrap();
+        let other = encode('s', [0; 8], &[1, 2, 3]);
+        for text in ["", "s", "s72594_4483_1934", "h", "sÄ", cut, &other] {
+            assert_eq!(SyncToken::decode(text), None, "{text}");
+        }
+    }
+}
