@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use hearth_config::Config;
-use hearth_engine::{accounts::Accounts, context::Context};
+use hearth_engine::{
+    accounts::Accounts, context::Context, device_lists::DeviceLists, keys::Keys,
+    to_device::ToDevice,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{http::auth::Authority, rate_limit::RateLimiter};
@@ -16,6 +19,12 @@ pub struct App {
     pub context: Arc<Context>,
     /// What is done for and about our own people.
     pub accounts: Arc<Accounts>,
+    /// Who learns of changed devices, and copies of remote people's keys.
+    pub device_lists: Arc<DeviceLists>,
+    /// Keys for end-to-end encryption.
+    pub keys: Arc<Keys>,
+    /// Messages from device to device.
+    pub to_device: Arc<ToDevice>,
     /// When the process started.
     pub started_at_ms: i64,
     /// How often who may ask for what.

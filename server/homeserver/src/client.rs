@@ -6,10 +6,12 @@ mod capabilities;
 mod devices;
 mod discovery;
 mod filters;
+mod keys;
 mod login;
 mod profile;
 mod push_rules;
 mod register;
+mod to_device;
 
 use hearth_types::client::{
     config::{
@@ -17,12 +19,14 @@ use hearth_types::client::{
         set_room_account_data,
     },
     filter::{create_filter, get_filter},
+    keys::{claim_keys, get_keys, upload_keys, upload_signatures, upload_signing_keys},
     profile::{get_profile, get_profile_field, set_profile_field},
     push::{
         get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
         get_pushrules_global_scope,
     },
     session::login as login_endpoint,
+    to_device::send_event_to_device,
 };
 
 use crate::routes::{RateClass, Row, prebuilt, raw_of, route};
@@ -30,7 +34,13 @@ use crate::routes::{RateClass, Row, prebuilt, raw_of, route};
 /// The rows of this API.
 #[must_use]
 pub fn rows() -> Vec<Row> {
-    let groups = [server_rows(), account_rows(), device_rows(), stored_rows()];
+    let groups = [
+        server_rows(),
+        account_rows(),
+        device_rows(),
+        stored_rows(),
+        key_rows(),
+    ];
     groups.into_iter().flatten().collect()
 }
 
@@ -65,6 +75,19 @@ fn device_rows() -> Vec<Row> {
         route(RateClass::Write, devices::update_device),
         route(RateClass::Login, devices::delete_device),
         route(RateClass::Login, devices::delete_devices),
+    ]
+}
+
+/// What end-to-end encryption needs.
+fn key_rows() -> Vec<Row> {
+    let keys = RateClass::Keys;
+    vec![
+        raw_of::<upload_keys::v3::Request, _, _>(keys, keys::upload_keys),
+        raw_of::<get_keys::v3::Request, _, _>(keys, keys::get_keys),
+        raw_of::<claim_keys::v3::Request, _, _>(keys, keys::claim_keys),
+        raw_of::<upload_signing_keys::v3::Request, _, _>(keys, keys::upload_signing_keys),
+        raw_of::<upload_signatures::v3::Request, _, _>(keys, keys::upload_signatures),
+        raw_of::<send_event_to_device::v3::Request, _, _>(keys, to_device::send_event_to_device),
     ]
 }
 

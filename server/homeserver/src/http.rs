@@ -12,4 +12,5 @@ pub mod cors;
 pub mod dispatch;
 pub mod error;
 pub mod json;
+mod key_error;
 pub mod tls;

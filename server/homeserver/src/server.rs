@@ -1,10 +1,15 @@
 //! The server-server API, one file per group of endpoints.
 
+mod devices;
 mod discovery;
+pub mod edus;
 mod keys;
 mod profile;
 
-use hearth_types::federation::discovery::get_server_keys;
+use hearth_types::federation::{
+    discovery::get_server_keys,
+    keys::{claim_keys, get_keys},
+};
 
 use crate::routes::{RateClass, Row, prebuilt, raw_of, route};
 
@@ -19,5 +24,8 @@ pub fn rows() -> Vec<Row> {
             .also("/_matrix/key/v2/server/")
             .also("/_matrix/key/v2/server/{key_id}"),
         prebuilt(RateClass::Federation, profile::query_profile),
+        prebuilt(RateClass::Federation, devices::get_devices),
+        raw_of::<get_keys::v1::Request, _, _>(RateClass::Federation, devices::get_keys),
+        raw_of::<claim_keys::v1::Request, _, _>(RateClass::Federation, devices::claim_keys),
     ]
 }

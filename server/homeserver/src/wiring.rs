@@ -9,8 +9,11 @@ use hearth_config::{Config, DatabaseUrl};
 use hearth_engine::{
     accounts::Accounts,
     context::{Context, Settings},
+    device_lists::DeviceLists,
+    keys::Keys,
     notifier::Notifier,
     peers::Isolated,
+    to_device::ToDevice,
 };
 use hearth_protocol::{
     ambient::Entropy, room_version::ROOM_VERSIONS, rules_for, signing::SigningKey,
@@ -53,6 +56,9 @@ pub enum WiringError {
 pub(crate) struct Wired {
     pub(crate) context: Arc<Context>,
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) device_lists: Arc<DeviceLists>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) to_device: Arc<ToDevice>,
     pub(crate) authority: Arc<dyn Authority>,
 }
 
@@ -83,10 +89,14 @@ pub(crate) async fn wire(
         notifier: Notifier::default(),
     });
     let accounts = Arc::new(Accounts::new(Arc::clone(&context)));
+    let device_lists = Arc::new(DeviceLists::new(Arc::clone(&context)));
     Ok(Wired {
         authority: Arc::new(Gate {
             accounts: Arc::clone(&accounts),
         }),
+        keys: Arc::new(Keys::new(Arc::clone(&context), Arc::clone(&device_lists))),
+        to_device: Arc::new(ToDevice::new(Arc::clone(&context))),
+        device_lists,
         context,
         accounts,
     })

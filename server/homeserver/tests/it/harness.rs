@@ -25,7 +25,10 @@ use hearth::{
 use hearth_config::Config;
 use hearth_engine::{
     accounts::{Accounts, Session},
+    device_lists::DeviceLists,
+    keys::Keys,
     testing::TestServer,
+    to_device::ToDevice,
 };
 use hearth_storage::testing::{On, Scratch};
 use hearth_types::{
@@ -91,9 +94,13 @@ pub(crate) async fn listen(setting: Setting) -> Listener {
     let scratch = Scratch::new(On::Sqlite).await;
     let TestServer { context, .. } = TestServer::new(&scratch).await;
     let accounts = Arc::new(Accounts::new(Arc::clone(&context)));
+    let device_lists = Arc::new(DeviceLists::new(Arc::clone(&context)));
     let app = Arc::new(App {
         config: Arc::new(config),
         accounts: Arc::clone(&accounts),
+        keys: Keys::new(Arc::clone(&context), Arc::clone(&device_lists)).into(),
+        to_device: ToDevice::new(Arc::clone(&context)).into(),
+        device_lists,
         context,
         started_at_ms: 0,
         rate_limiter: setting.rate_limiter,

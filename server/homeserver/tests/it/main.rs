@@ -7,6 +7,8 @@ mod connections;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod process;

@@ -1,0 +1,91 @@
+//! Keys for end-to-end encryption.
+//!
+//! The engine reads the bodies itself: what it stores has to be exactly what was signed.
+
+use hearth_types::client::uiaa::AuthData;
+use http::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    http::{
+        auth::User,
+        body::Body,
+        error::{RouteError, json_response},
+        json::json_refusal,
+    },
+    routes::Call,
+};
+
+/// `POST /_matrix/client/v3/keys/upload`
+pub(super) async fn upload_keys(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let session = &user.session;
+    let keys = &call.app.keys;
+    let counts = keys
+        .upload(&session.user_id, &session.device_id, call.request.body())
+        .await?;
+    let body = json!({ "one_time_key_counts": counts });
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+/// `POST /_matrix/client/v3/keys/query`
+pub(super) async fn get_keys(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let answer = call
+        .app
+        .keys
+        .query(&user.session.user_id, call.request.body())
+        .await?;
+    Ok(json_response(StatusCode::OK, &answer))
+}
+
+/// `POST /_matrix/client/v3/keys/claim`
+pub(super) async fn claim_keys(_user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let answer = call.app.keys.claim(call.request.body()).await?;
+    Ok(json_response(StatusCode::OK, &answer))
+}
+
+/// The proof that comes with new cross-signing keys.
+#[derive(Deserialize)]
+struct Proof {
+    auth: Option<AuthData>,
+}
+
+/// `POST /_matrix/client/v3/keys/device_signing/upload`
+pub(super) async fn upload_signing_keys(
+    user: User,
+    call: Call,
+) -> Result<Response<Body>, RouteError> {
+    let (app, body) = (&call.app, call.request.body());
+    let plan = app
+        .keys
+        .cross_signing_plan(&user.session.user_id, body)
+        .await?;
+    if plan.needs_authorization() {
+        let proof: Proof =
+            serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))?;
+        let subject = plan.subject();
+        app.accounts
+            .confirm(
+                &user.session,
+                "upload_signing_keys",
+                &subject,
+                proof.auth.as_ref(),
+            )
+            .await?;
+    }
+    app.keys.cross_signing_upload(plan).await?;
+    Ok(json_response(StatusCode::OK, &json!({})))
+}
+
+/// `POST /_matrix/client/v3/keys/signatures/upload`
+pub(super) async fn upload_signatures(
+    user: User,
+    call: Call,
+) -> Result<Response<Body>, RouteError> {
+    let answer = call
+        .app
+        .keys
+        .signatures(&user.session.user_id, call.request.body())
+        .await?;
+    Ok(json_response(StatusCode::OK, &answer))
+}

@@ -1,0 +1,37 @@
+//! What is answered when something about keys or messages between devices is not done: one table.
+
+use hearth_engine::keys::KeyError;
+use hearth_protocol::canonical_json::JsonRule;
+use http::StatusCode;
+
+use super::error::{Code, RouteError};
+
+impl From<KeyError> for RouteError {
+    fn from(error: KeyError) -> Self {
+        use KeyError as E;
+        let code = match &error {
+            E::Storage(_) => return Self::fault(error),
+            E::Peer(_) => {
+                let message = "Another server did not give an answer";
+                return Self::refuse(Code::UNKNOWN, message).status(StatusCode::BAD_GATEWAY);
+            }
+            E::Json(parse) => match parse.rule {
+                JsonRule::Float
+                | JsonRule::NegativeZero
+                | JsonRule::IntegerRange
+                | JsonRule::DuplicateKey
+                | JsonRule::LoneSurrogate
+                | JsonRule::NotAnObject => Code::BAD_JSON,
+                _ => Code::NOT_JSON,
+            },
+            E::Field(_) => Code::BAD_JSON,
+            E::Invalid { .. } | E::KeyExists => Code::INVALID_PARAM,
+            E::TooLarge { .. } => Code::TOO_LARGE,
+            E::Signature(_) => Code::INVALID_SIGNATURE,
+            E::NoMasterKey => Code::MISSING_PARAM,
+            E::KeyIdInUse(_) | E::Changed => Code::FORBIDDEN,
+            E::UnknownDevice | E::NotFound(_) => Code::NOT_FOUND,
+        };
+        Self::refuse(code, error.to_string())
+    }
+}
