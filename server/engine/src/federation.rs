@@ -6,6 +6,8 @@
 mod history;
 mod membership;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

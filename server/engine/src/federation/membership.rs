@@ -87,10 +87,7 @@ impl Federation {
         let view = self.rooms.planning_view(room).await?;
         let plan = Plan::new(&self.rooms, room, view.clone());
         // Signed only to be asked about; the signature is thrown away with it.
-        let event = plan
-            .draft(&change.draft(serde_json::Map::new())?)
-            .await?
-            .into_event();
+        let event = plan.propose(&change.draft(serde_json::Map::new())?).await?;
         plan.ask(&event, &view.current)
             .await?
             .map_err(RoomError::Forbidden)?;

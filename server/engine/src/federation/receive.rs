@@ -29,20 +29,16 @@ const AUTH_FETCH_MAX: usize = 100;
 
 impl Federation {
     /// Takes events in, each for itself: one that is refused harms no other. The error of an event
-    /// says why it was refused.
+    /// says why it was refused, or that the database failed.
     pub async fn receive(
         &self,
         origin: &ServerName,
         pdus: Vec<VerifiedPdu>,
-    ) -> Vec<(OwnedEventId, Result<(), String>)> {
+    ) -> Vec<(OwnedEventId, Result<(), RoomError>)> {
         let mut results = Vec::with_capacity(pdus.len());
         for pdu in pdus {
             let id = pdu.event().event_id().to_owned();
-            let result = self
-                .receive_one(origin, pdu)
-                .await
-                .map_err(|error| error.to_string());
-            results.push((id, result));
+            results.push((id, self.receive_one(origin, pdu).await));
         }
         results
     }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hearth_protocol::event::create_of_room_id;
+use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::tables::events::{EdgeRow, EventRow, Fate, GapRow};
 use hearth_types::ruma::OwnedEventId;
@@ -27,7 +29,7 @@ impl Plan<'_> {
             .map(|pdu| pdu.event().event_id().to_owned())
             .collect();
         let here: BTreeSet<OwnedEventId> = self.known(&ids).await?.into_keys().collect();
-        for pdu in after_their_auth_events(pdus) {
+        for pdu in after_their_auth_events(self.room.rules, pdus) {
             let event = pdu.event();
             if here.contains(event.event_id()) || event.room_id() != self.room.id {
                 continue;
@@ -213,9 +215,13 @@ impl Plan<'_> {
     }
 }
 
-/// Sorts events so that each comes after those of its auth events that are among them. What names
-/// itself in a circle is left out: no verified event can.
-fn after_their_auth_events(pdus: &[VerifiedPdu]) -> Vec<&VerifiedPdu> {
+/// Sorts events so that each comes after those of its auth events that are among them, and after the
+/// create event that its room id implies. What names itself in a circle is left out: no verified
+/// event can.
+fn after_their_auth_events<'p>(
+    rules: &RoomVersionRules,
+    pdus: &'p [VerifiedPdu],
+) -> Vec<&'p VerifiedPdu> {
     let mut by_id: BTreeMap<OwnedEventId, &VerifiedPdu> = BTreeMap::new();
     for pdu in pdus {
         by_id.insert(pdu.event().event_id().to_owned(), pdu);
@@ -223,11 +229,15 @@ fn after_their_auth_events(pdus: &[VerifiedPdu]) -> Vec<&VerifiedPdu> {
     let mut waits_for: BTreeMap<&OwnedEventId, usize> = BTreeMap::new();
     let mut waiting: BTreeMap<&OwnedEventId, Vec<&OwnedEventId>> = BTreeMap::new();
     for (id, pdu) in &by_id {
-        let auth: BTreeSet<&OwnedEventId> = pdu
-            .event()
+        let event = pdu.event();
+        let create = create_of_room_id(rules, event.room_id());
+        let create = create.filter(|create| create != event.event_id());
+        let auth: BTreeSet<&OwnedEventId> = event
             .auth_events()
             .iter()
-            .filter(|auth| by_id.contains_key(*auth))
+            .chain(&create)
+            .filter_map(|auth| by_id.get_key_value(auth))
+            .map(|(auth, _)| auth)
             .collect();
         waits_for.insert(id, auth.len());
         for auth in auth {

@@ -246,11 +246,32 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Makes and signs an event without planning it: for what needs a foreign signature first.
+    /// Makes and signs an event of ours without planning it: for what needs a foreign signature first.
     ///
     /// # Errors
     /// When the content is no JSON object or the event is too large.
     pub async fn draft(&self, draft: &Draft) -> Result<VerifiedPdu, RoomError> {
+        let ctx = &self.rooms.ctx;
+        self.unsigned(draft)
+            .await?
+            .sign_verified(self.room.rules, &ctx.server_name, &ctx.signing_key)
+            .map_err(|error| authorize::draft_error(&error))
+    }
+
+    /// Makes the event that somebody of another server would send: to be asked about and described,
+    /// never to be kept.
+    ///
+    /// # Errors
+    /// As [`Plan::draft`].
+    pub async fn propose(&self, draft: &Draft) -> Result<Event, RoomError> {
+        let ctx = &self.rooms.ctx;
+        self.unsigned(draft)
+            .await?
+            .sign(self.room.rules, &ctx.server_name, &ctx.signing_key)
+            .map_err(|error| authorize::draft_error(&error))
+    }
+
+    async fn unsigned(&self, draft: &Draft) -> Result<PduDraft, RoomError> {
         let prev: Vec<&Known> = self.view.extremities.iter().take(MAX_PREV_EVENTS).collect();
         let depth = prev
             .iter()
@@ -284,9 +305,7 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|known| known.event.event_id().to_owned())
             .collect();
-        let ctx = &self.rooms.ctx;
-        pdu.sign_verified(self.room.rules, &ctx.server_name, &ctx.signing_key)
-            .map_err(|error| authorize::draft_error(&error))
+        Ok(pdu)
     }
 
     /// A create event of a version whose room ids are its hash states no room.
@@ -318,6 +337,10 @@ impl<'a> Plan<'a> {
             .is_some_and(|known| known.is_placed() || known.fate == Fate::Rejected)
         {
             return Ok(Received::Duplicate);
+        }
+        if event.prev_events().is_empty() {
+            // Only a room's create event follows nothing, and this room has one.
+            return Ok(Received::Rejected("a room is created once".to_owned()));
         }
         let prev = self.known(event.prev_events()).await?;
         let auth = self.auth_of(&event).await?;

@@ -233,8 +233,13 @@ impl Rooms {
                 version: rules.id.to_owned(),
             });
         }
-        plan.add_outliers(&joined.auth_chain).await?;
-        plan.add_outliers(&joined.state).await?;
+        let handed_over: Vec<VerifiedPdu> = joined
+            .auth_chain
+            .iter()
+            .chain(&joined.state)
+            .cloned()
+            .collect();
+        plan.add_outliers(&handed_over).await?;
         let state: Vec<OwnedEventId> = joined
             .state
             .iter()
