@@ -1,0 +1,218 @@
+//! Sending to other servers: a follower of the log fills one durable queue per destination, and one
+//! sender per destination empties it.
+//!
+//! A queue holds events and EDUs in the order of their positions. A transaction is cut off at a
+//! last position, which is stored *before* it is sent, so that its id always carries the same
+//! content, also after a crash in between. A destination that does not answer pauses alone.
+
+mod destinations;
+mod pause;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hearth_storage::tables::events as event_rows;
+use hearth_storage::tables::log::{self, FollowerRow};
+use hearth_storage::tables::outbox::{self as rows, OutboxRow};
+use hearth_storage::{Commit, StorageError};
+use hearth_types::ruma::ServerName;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::context::Context;
+use crate::outbox::destinations::Destinations;
+use crate::rooms::Rooms;
+use crate::rooms::error::RoomError;
+
+/// The follower's name.
+const FOLLOWER: &str = "federation";
+/// Events that the follower reads at a time.
+const EVENTS_MAX: i64 = 200;
+/// Rows of the queues that it writes in one commit, before it looks for the next event.
+const ROWS_MAX: usize = 2_000;
+/// Transactions under way to servers in good standing.
+const SENDING_MAX: usize = 128;
+/// Transactions under way to servers that failed: apart, so that they delay nobody else.
+const RETRYING_MAX: usize = 32;
+/// How long the follower and the senders wait after the database failed.
+const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What waits for other servers. Cheap to clone.
+#[derive(Clone)]
+pub struct Outbox(Arc<Inner>);
+
+struct Inner {
+    ctx: Arc<Context>,
+    destinations: Destinations,
+    senders: Mutex<HashMap<i64, Arc<Line>>>,
+    sending: Semaphore,
+    retrying: Semaphore,
+}
+
+/// What a running sender is told.
+#[derive(Debug, Default)]
+struct Line {
+    /// Something was queued since it last looked.
+    more: AtomicBool,
+    /// The destination gave a sign of life.
+    heard: Notify,
+}
+
+impl Outbox {
+    /// An outbox that sends nothing before it [runs](Self::run).
+    #[must_use]
+    pub fn new(ctx: Arc<Context>, rooms: Rooms) -> Self {
+        Self(Arc::new(Inner {
+            destinations: Destinations::new(rooms),
+            senders: Mutex::new(HashMap::new()),
+            sending: Semaphore::new(SENDING_MAX),
+            retrying: Semaphore::new(RETRYING_MAX),
+            ctx,
+        }))
+    }
+
+    /// Follows the log for as long as the server runs. What was queued before is sent first, also to
+    /// servers that were pausing.
+    pub async fn run(self) {
+        let mut heads = self.0.ctx.storage.writer().head().subscribe();
+        let mut woken = 0;
+        let mut followed = None;
+        loop {
+            let head = *heads.borrow_and_update();
+            match self.follow(followed, woken, head).await {
+                Ok(position) => {
+                    followed = Some(position);
+                    woken = head;
+                    if heads.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Err(RoomError::Storage(StorageError::Stopped)) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the federation follower could not go on");
+                    // What it had written is not known any more: it reads where it stands.
+                    followed = None;
+                    tokio::time::sleep(STORAGE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Notes a sign of life of a server: what waits for it is sent now.
+    pub async fn heard_from(&self, server: &ServerName) {
+        if self.senders().is_empty() {
+            return;
+        }
+        match self.0.ctx.storage.server_intern(server.as_str()).await {
+            Ok(nid) => {
+                if let Some(line) = self.senders().get(&nid) {
+                    line.heard.notify_one();
+                }
+            }
+            Err(error) => tracing::warn!(%server, %error, "a sign of life was not noted"),
+        }
+    }
+
+    /// Queues the events up to `head` and wakes the senders of what was queued after `woken`.
+    /// Returns where the follower stands.
+    async fn follow(&self, followed: Option<i64>, woken: i64, head: i64) -> Result<i64, RoomError> {
+        let storage = &self.0.ctx.storage;
+        let mut position = match followed {
+            Some(position) => position,
+            None => log::follower_position(storage.read().await?.conn(), FOLLOWER)
+                .await?
+                .unwrap_or_default(),
+        };
+        while let Some(next) = self.queue_events(position, head).await? {
+            position = next;
+        }
+        let queued =
+            rows::outbox_destinations_between(storage.read().await?.conn(), woken, head).await?;
+        for server_nid in queued {
+            self.wake(server_nid);
+        }
+        Ok(position)
+    }
+
+    /// Queues the next events after `position`; the rows and the follower's step are one commit.
+    async fn queue_events(&self, position: i64, head: i64) -> Result<Option<i64>, RoomError> {
+        let storage = &self.0.ctx.storage;
+        let mut reader = storage.read().await?;
+        let events = event_rows::outbound_after(reader.conn(), position, head, EVENTS_MAX).await?;
+        drop(reader);
+        let mut commit = Commit::default();
+        let mut next = None;
+        for event in events {
+            let (event_nid, live_position) = (event.event_nid, event.live_position);
+            let destinations = match self.0.destinations.of(event).await {
+                Err(error) if is_lasting(&error) => {
+                    tracing::error!(event_nid, %error, "an event cannot be sent to other servers");
+                    BTreeSet::new()
+                }
+                found => found?,
+            };
+            next = live_position;
+            if !destinations.is_empty() {
+                let slot = commit.slot();
+                let row = |&server_nid: &i64| OutboxRow {
+                    server_nid,
+                    slot,
+                    event_nid: Some(event_nid),
+                    edu: None,
+                };
+                commit.rows.outbox.extend(destinations.iter().map(row));
+            }
+            if commit.rows.outbox.len() >= ROWS_MAX {
+                break;
+            }
+        }
+        let Some(position) = next else {
+            return Ok(None);
+        };
+        commit.rows.followers.push(FollowerRow {
+            name: FOLLOWER,
+            position,
+        });
+        storage.writer().commit(commit).await?;
+        Ok(Some(position))
+    }
+
+    fn senders(&self) -> MutexGuard<'_, HashMap<i64, Arc<Line>>> {
+        let senders = self.0.senders.lock();
+        senders.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a destination's queue looked at; starts its sender when none runs.
+    fn wake(&self, server_nid: i64) {
+        let mut senders = self.senders();
+        if let Some(line) = senders.get(&server_nid) {
+            line.more.store(true, Ordering::Relaxed);
+            return;
+        }
+        let line = Arc::new(Line::default());
+        senders.insert(server_nid, Arc::clone(&line));
+        let sender = sender::run(self.clone(), server_nid, line);
+        let tasks = &self.0.ctx.tasks;
+        tasks.spawn("federation sender", Box::pin(sender));
+    }
+
+    /// Lets a sender end whose queue is empty, unless something was queued since it looked.
+    fn retire(&self, server_nid: i64, line: &Line) -> bool {
+        // Under the lock that `wake` takes, so that no wake-up falls in between.
+        let mut senders = self.senders();
+        let ends = !line.more.swap(false, Ordering::Relaxed);
+        if ends {
+            senders.remove(&server_nid);
+        }
+        ends
+    }
+}
+
+/// Whether trying again cannot help: such an event must not hold up those after it.
+fn is_lasting(error: &RoomError) -> bool {
+    !matches!(error, RoomError::Storage(error) if !matches!(error, StorageError::Corrupt { .. }))
+}
