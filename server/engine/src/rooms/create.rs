@@ -11,7 +11,7 @@ use hearth_protocol::PduDraft;
 use hearth_protocol::event::Event;
 use hearth_protocol::room_version::{CreatorPower, RoomIdFormat, RoomVersionRules, rules_for};
 use hearth_storage::tables::events::Fate;
-use hearth_storage::tables::rooms::{RoomRow, room_by_id};
+use hearth_storage::tables::rooms::RoomRow;
 use hearth_types::ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
@@ -102,7 +102,7 @@ impl Rooms {
             .unwrap_or_else(|| self.ctx.settings.default_room_version.clone());
         let rules =
             rules_for(&version).ok_or_else(|| RoomError::UnsupportedVersion(version.clone()))?;
-        let event = self.new_create_event(rules, &create).await?;
+        let event = self.create_event(rules, &create)?;
         let room_nid = self.ctx.storage.room_nids().next().await?;
         let root = self.ctx.storage.snapshot_nids().take(1).await?;
         let (empty, root_rows) = Snapshot::root(root, room_nid, StateMap::default());
@@ -156,33 +156,11 @@ impl Rooms {
         Ok(room.id.clone())
     }
 
-    /// A create event of a room that does not exist yet. Where room ids are its hash, the same person
-    /// creating the same room twice in a millisecond would name one room: the second is dated later.
-    async fn new_create_event(
-        &self,
-        rules: &'static RoomVersionRules,
-        create: &CreateRoom,
-    ) -> Result<Event, RoomError> {
-        let mut at_ms = self.ctx.clock.now_ms();
-        loop {
-            let event = self.create_event(rules, create, at_ms)?;
-            let mut reader = self.ctx.storage.read().await?;
-            if room_by_id(reader.conn(), event.room_id().as_str())
-                .await?
-                .is_none()
-            {
-                return Ok(event);
-            }
-            at_ms += 1;
-        }
-    }
-
     /// The create event. Where room ids are its hash, it is signed before the room has a name.
     fn create_event(
         &self,
         rules: &'static RoomVersionRules,
         create: &CreateRoom,
-        at_ms: i64,
     ) -> Result<Event, RoomError> {
         let mut content = create.creation_content.clone();
         content.insert("room_version".to_owned(), json!(rules.id));
