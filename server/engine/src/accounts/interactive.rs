@@ -175,3 +175,33 @@ impl Accounts {
         Err(AccountError::Interactive(Box::new(challenge)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hearth_storage::testing::{On, Scratch};
+
+    use super::*;
+    use crate::testing::TestServer;
+
+    #[tokio::test]
+    async fn open_challenges_are_bounded_and_the_oldest_gives_way() {
+        let server = TestServer::new(&Scratch::new(On::Sqlite).await).await;
+        let interactive = Interactive::default();
+        let operation = Operation {
+            name: "x",
+            user_nid: 1,
+            detail: String::new(),
+        };
+        let open = || interactive.session_for(&server.context, None, operation.clone());
+        let first = open();
+        assert!(interactive.knows(&server.context, &first, &operation));
+        let mut last = first.clone();
+        for _ in 0..SESSIONS_MAX {
+            last = open();
+        }
+        assert!(!interactive.knows(&server.context, &first, &operation));
+        assert!(interactive.knows(&server.context, &last, &operation));
+        let held = interactive.0.lock().unwrap();
+        assert!(held.operations.len() <= SESSIONS_MAX && held.expiring.len() <= SESSIONS_MAX);
+    }
+}

@@ -116,3 +116,85 @@ fn check(password: &str) -> Result<(), AccountError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+    use hearth_storage::testing::{On, Scratch};
+
+    use super::*;
+    use crate::testing::{TestServer, settings};
+
+    fn passwords(memory_kib: u32, parallel: usize) -> Passwords {
+        Passwords::new(&Settings {
+            argon2_memory_kib: memory_kib,
+            argon2_parallel: parallel,
+            ..settings()
+        })
+    }
+
+    #[tokio::test]
+    async fn a_hash_stays_valid_when_the_cost_changes() {
+        let server = TestServer::new(&Scratch::new(On::Sqlite).await).await;
+        let cheap = passwords(64, 1);
+        let hash = cheap.hash(&server.context, "secret").await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
+        let again = cheap.hash(&server.context, "secret").await.unwrap();
+        assert_ne!(hash, again, "each has its own salt");
+        let dear = passwords(128, 1);
+        assert!(dear.verify("secret", Some(hash.clone())).await.unwrap());
+        assert!(!dear.verify("Secret", Some(hash)).await.unwrap());
+        assert!(
+            !dear
+                .verify("secret", Some("scribble".to_owned()))
+                .await
+                .unwrap()
+        );
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_when_all_places_are_taken_is_told_to_come_back() {
+        let passwords = passwords(64, 1);
+        let held = Arc::clone(&passwords.running)
+            .acquire_owned()
+            .await
+            .unwrap();
+        let mut waiting: FuturesUnordered<_> = (0..=WAITING_MAX)
+            .map(|_| passwords.verify("x", None))
+            .collect();
+        assert!(
+            waiting.next().now_or_never().is_none(),
+            "they wait for their turn"
+        );
+        let late = passwords.verify("x", None).await;
+        assert!(matches!(late, Err(AccountError::Busy)));
+        drop(held);
+        while let Some(checked) = waiting.next().await {
+            assert!(!checked.unwrap());
+        }
+        assert!(!passwords.verify("x", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the test is about time")]
+    async fn nobody_costs_as_much_as_a_wrong_password() {
+        let server = TestServer::new(&Scratch::new(On::Sqlite).await).await;
+        let passwords = passwords(4_096, 1);
+        let hash = passwords.hash(&server.context, "secret").await.unwrap();
+        let mut least = [Duration::MAX; 2];
+        for _ in 0..8 {
+            for (least, hash) in least.iter_mut().zip([Some(hash.clone()), None]) {
+                let start = Instant::now();
+                passwords.verify("wrong", hash).await.unwrap();
+                *least = start.elapsed().min(*least);
+            }
+        }
+        let [somebody, nobody] = least;
+        assert!(
+            nobody > somebody / 2 && somebody > nobody / 2,
+            "{somebody:?} and {nobody:?}"
+        );
+    }
+}

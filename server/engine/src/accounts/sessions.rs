@@ -85,3 +85,26 @@ fn session(owner: TokenOwner) -> Result<Session, AccountError> {
         admin: owner.admin,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_revoked_while_it_is_looked_up_is_not_kept() {
+        let sessions = Sessions::default();
+        let hash = hash_token("token");
+        let Err(vacant) = sessions.0.get_value_or_guard_async(&hash).await else {
+            panic!("nothing is cached yet");
+        };
+        sessions.forget(&[hash.to_vec()]);
+        let session = Session {
+            user_nid: 1,
+            user_id: "@a:one.test".try_into().unwrap(),
+            device_id: "A".into(),
+            admin: false,
+        };
+        drop(vacant.insert(Arc::new(session)));
+        assert!(sessions.0.get(&hash).is_none());
+    }
+}
