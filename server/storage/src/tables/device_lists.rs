@@ -172,6 +172,9 @@ pub async fn device_list_stream_id(conn: Conn<'_>, user_nid: i64) -> Result<i64,
     Ok(found.unwrap_or_default())
 }
 
+/// Devices of one remote person of which copies are kept.
+pub const REMOTE_DEVICES_MAX: usize = 1_000;
+
 /// A device of a remote person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteDevice {
@@ -272,7 +275,7 @@ pub enum ListUpdate {
     Applied,
     /// There is no copy that could be kept up to date.
     Untracked,
-    /// Links before it are missing: the copy is marked as stale.
+    /// Links before it are missing, or there are too many devices: the copy is marked as stale.
     Gap,
 }
 
@@ -293,12 +296,24 @@ impl RemoteListUpdate {
         // A link older than what we know means that their server lost its place: ask afresh.
         let known = |prev: &i64| *prev <= stored;
         let follows = self.stream_id > stored && !self.prev_ids.is_empty();
-        if !follows || !self.prev_ids.iter().all(known) {
+        if !follows || !self.prev_ids.iter().all(known) || self.overflows(conn.again()).await? {
             mark_stale(conn, &[self.user_nid]).await?;
             return Ok(Outcome::List(ListUpdate::Gap));
         }
         self.apply(conn).await?;
         Ok(Outcome::List(ListUpdate::Applied))
+    }
+
+    async fn overflows(&self, conn: Conn<'_>) -> Result<bool, StorageError> {
+        let devices = sql!(
+            conn,
+            scalar::<i64>,
+            "SELECT COUNT(*) FROM device_keys WHERE user_nid = $1 AND device_id <> $2",
+            self.user_nid,
+            &self.device_id
+        )?;
+        let devices = usize::try_from(devices.unwrap_or_default()).unwrap_or(usize::MAX);
+        Ok(self.device.is_some() && devices >= REMOTE_DEVICES_MAX)
     }
 
     async fn apply(&self, mut conn: Conn<'_>) -> Result<(), StorageError> {

@@ -105,7 +105,7 @@ pub async fn server_may_see_keys(
          LEFT JOIN events e ON e.event_nid = mine.event_nid
          LEFT JOIN users inviter ON inviter.user_nid = e.sender_nid
          WHERE mine.user_nid = $2 AND mine.membership IN ('join', 'invite', 'knock')
-         AND (inviter.server_nid = $1 OR EXISTS (
+         AND ((mine.membership = 'invite' AND inviter.server_nid = $1) OR EXISTS (
              SELECT 1 FROM memberships theirs JOIN users them ON them.user_nid = theirs.user_nid
              WHERE theirs.room_nid = mine.room_nid AND them.server_nid = $1
              AND theirs.membership IN ('join', 'invite', 'knock')

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use hearth_storage::tables::device_keys::{self, DeviceForgotten, DeviceKeysUpload};
 use hearth_storage::tables::device_lists::{
-    self, DeviceListChange, ListEdu, ListUpdate, RemoteDevice, RemoteListFill, RemoteListUpdate,
+    self, DeviceListChange, ListEdu, ListUpdate, REMOTE_DEVICES_MAX, RemoteDevice, RemoteListFill,
+    RemoteListUpdate,
 };
 use hearth_storage::tables::one_time_keys::{
     self, KeyWanted, KeysClaim, ONE_TIME_KEYS_MAX, OneTimeKeysUpload, UploadedKey,
@@ -430,6 +431,42 @@ both_engines! {
 }
 
 both_engines! {
+    async fn a_remote_person_has_a_bounded_number_of_devices(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let bob = user(&storage, "@bob:two.test").await;
+        let device = |n: usize| RemoteDevice {
+            device_id: n.to_string(),
+            content: b"{}".to_vec(),
+            display_name: None,
+        };
+        let fill = RemoteListFill {
+            user_nid: bob,
+            last_change: 0,
+            asked_at: 0,
+            stream_id: 1,
+            devices: (1..REMOTE_DEVICES_MAX).map(device).collect(),
+            cross_signing: Vec::new(),
+        };
+        guard(&storage, Guard::RemoteListFill(fill)).await.unwrap();
+        for (stream_id, n, expected) in [
+            (2, REMOTE_DEVICES_MAX, ListUpdate::Applied),
+            (3, REMOTE_DEVICES_MAX, ListUpdate::Applied),
+            (4, REMOTE_DEVICES_MAX + 1, ListUpdate::Gap),
+        ] {
+            let update = Guard::RemoteListUpdate(RemoteListUpdate {
+                user_nid: bob,
+                stream_id,
+                prev_ids: vec![stream_id - 1],
+                device_id: n.to_string(),
+                device: Some(device(n)),
+            });
+            let outcome = guard(&storage, update).await.unwrap();
+            assert_eq!(outcome, Outcome::List(expected), "{n}");
+        }
+    }
+}
+
+both_engines! {
     async fn readers_learn_whom_to_track_and_whom_no_longer(scratch: Scratch) {
         let storage = scratch.open().await;
         let nid = alice(&storage).await;
@@ -483,6 +520,17 @@ both_engines! {
             assert_eq!(watchers.contains(&nid), shares);
             (sees, shares)
         };
+        // An invite that came before the room is known.
+        hearth_storage::testing::execute(
+            &scratch,
+            "INSERT INTO events (event_nid, event_id, room_nid, sender_nid, depth,
+                                 origin_server_ts, fate, outbound)
+             SELECT 1, '$1', 1, user_nid, 1, 1, 0, FALSE FROM users
+             WHERE user_id = '@bob:two.test'",
+        )
+        .await;
+        member(&storage, 1, nid, "invite").await;
+        assert_eq!(allowed().await, (true, false));
         for (ours, theirs, expected) in [
             ("leave", "join", (false, false)),
             ("invite", "join", (true, false)),
