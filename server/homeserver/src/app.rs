@@ -4,7 +4,14 @@ use std::sync::Arc;
 
 use hearth_config::Config;
 use hearth_engine::{
-    accounts::Accounts, context::Context, device_lists::DeviceLists, keys::Keys,
+    accounts::Accounts,
+    context::Context,
+    device_lists::DeviceLists,
+    federation::Federation,
+    keys::Keys,
+    outbox::Outbox,
+    rooms::Rooms,
+    sync::{ClientSync, Sources},
     to_device::ToDevice,
 };
 use tokio_util::sync::CancellationToken;
@@ -13,18 +20,10 @@ use crate::{http::auth::Authority, rate_limit::RateLimiter};
 
 /// The process, as handlers see it.
 pub struct App {
+    /// What the server does.
+    pub parts: Parts,
     /// Every setting.
     pub config: Arc<Config>,
-    /// What the engine works with: database, identity, time.
-    pub context: Arc<Context>,
-    /// What is done for and about our own people.
-    pub accounts: Arc<Accounts>,
-    /// Who learns of changed devices, and copies of remote people's keys.
-    pub device_lists: Arc<DeviceLists>,
-    /// Keys for end-to-end encryption.
-    pub keys: Arc<Keys>,
-    /// Messages from device to device.
-    pub to_device: Arc<ToDevice>,
     /// When the process started.
     pub started_at_ms: i64,
     /// How often who may ask for what.
@@ -35,8 +34,69 @@ pub struct App {
     pub stopping: CancellationToken,
 }
 
+/// Handlers say `app.rooms`, not `app.parts.rooms`.
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+/// The parts of the engine.
+pub struct Parts {
+    /// What all of them work with: database, identity, time.
+    pub context: Arc<Context>,
+    /// What is done for and about our own people.
+    pub accounts: Arc<Accounts>,
+    /// Rooms.
+    pub rooms: Rooms,
+    /// What clients are told.
+    pub sync: ClientSync,
+    /// Who learns of changed devices, and copies of remote people's keys.
+    pub device_lists: Arc<DeviceLists>,
+    /// Keys for end-to-end encryption.
+    pub keys: Arc<Keys>,
+    /// Messages from device to device.
+    pub to_device: Arc<ToDevice>,
+    /// Rooms as other servers see them.
+    pub federation: Federation,
+    /// What waits for other servers.
+    pub outbox: Outbox,
+}
+
+impl Parts {
+    /// Makes every part and joins them.
+    #[must_use]
+    pub fn new(context: Arc<Context>) -> Self {
+        let accounts = Arc::new(Accounts::new(Arc::clone(&context)));
+        let rooms = Rooms::new(Arc::clone(&context));
+        let device_lists = Arc::new(DeviceLists::new(Arc::clone(&context)));
+        let keys = Arc::new(Keys::new(Arc::clone(&context), Arc::clone(&device_lists)));
+        let to_device = Arc::new(ToDevice::new(Arc::clone(&context)));
+        let sources = Sources {
+            rooms: rooms.clone(),
+            accounts: Arc::clone(&accounts),
+            keys: Arc::clone(&keys),
+            lists: Arc::clone(&device_lists),
+            to_device: Arc::clone(&to_device),
+        };
+        Self {
+            sync: ClientSync::new(Arc::clone(&context), sources),
+            federation: Federation::new(Arc::clone(&context), rooms.clone()),
+            outbox: Outbox::new(Arc::clone(&context), rooms.clone()),
+            accounts,
+            rooms,
+            device_lists,
+            keys,
+            to_device,
+            context,
+        }
     }
 }

@@ -94,11 +94,7 @@ impl Homeserver {
         };
         let app = App {
             config: Arc::clone(&config),
-            context: wired.context,
-            accounts: wired.accounts,
-            device_lists: wired.device_lists,
-            keys: wired.keys,
-            to_device: wired.to_device,
+            parts: wired.parts,
             started_at_ms: surroundings.clock.now_ms(),
             rate_limiter,
             authority: wired.authority,

@@ -13,4 +13,5 @@ pub mod dispatch;
 pub mod error;
 pub mod json;
 mod key_error;
+mod room_error;
 pub mod tls;

@@ -5,6 +5,7 @@ pub mod ambient;
 pub mod app;
 pub mod client;
 pub mod data_dir;
+mod federation;
 pub mod health;
 pub mod homeserver;
 pub mod http;

@@ -9,22 +9,24 @@ use hearth_config::{Config, DatabaseUrl};
 use hearth_engine::{
     accounts::Accounts,
     context::{Context, Settings},
-    device_lists::DeviceLists,
-    keys::Keys,
     notifier::Notifier,
-    peers::Isolated,
-    to_device::ToDevice,
+    outbox::Outbox,
+    peers::{Isolated, Peers},
+    rooms::error::RoomError,
 };
+use hearth_federation::inbound::{InboundError, InboundRequest, authenticate};
 use hearth_protocol::{
     ambient::Entropy, room_version::ROOM_VERSIONS, rules_for, signing::SigningKey,
 };
 use hearth_storage::{Options, Storage, StorageError, tables::log::Identity};
 use hearth_types::ruma::{IdParseError, OwnedServerName, ServerName};
-use http::{Request, StatusCode, request::Parts};
+use http::{Request, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    app::Parts,
     data_dir::DataDir,
+    federation::{self, FederationError, Network},
     homeserver::Surroundings,
     http::{
         auth::{Authority, User},
@@ -46,6 +48,12 @@ pub enum WiringError {
     /// The server's name.
     #[error("`server.name` is no name that other servers take: {0}")]
     ServerName(#[from] IdParseError),
+    /// Other servers.
+    #[error(transparent)]
+    Federation(#[from] FederationError),
+    /// What waits for other servers.
+    #[error("cannot go on with what was left: {0}")]
+    Rooms(#[from] RoomError),
     /// The default of new rooms.
     #[error("`rooms.default_version` is {0}, but this server knows the room versions {known}",
         known = ROOM_VERSIONS.iter().map(|rules| rules.id).collect::<Vec<_>>().join(", "))]
@@ -54,11 +62,7 @@ pub enum WiringError {
 
 /// What the routes stand on.
 pub(crate) struct Wired {
-    pub(crate) context: Arc<Context>,
-    pub(crate) accounts: Arc<Accounts>,
-    pub(crate) device_lists: Arc<DeviceLists>,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) to_device: Arc<ToDevice>,
+    pub(crate) parts: Parts,
     pub(crate) authority: Arc<dyn Authority>,
 }
 
@@ -77,28 +81,41 @@ pub(crate) async fn wire(
     let server_name = ServerName::parse(config.server.name.as_str())?;
     let (signing_key, storage) =
         open(config, &data_dir.file("signing.key"), surroundings, tasks).await?;
-    let context = Arc::new(Context {
+    let network = if config.federation.enabled {
+        let identity = (&server_name, &signing_key);
+        let network = federation::network(config, &storage, &surroundings.clock, identity)?;
+        Some(Arc::new(network))
+    } else {
+        None
+    };
+    let peers: Arc<dyn Peers> = match &network {
+        Some(network) => Arc::clone(network) as _,
+        None => Arc::new(Isolated),
+    };
+    let parts = Parts::new(Arc::new(Context {
         storage,
         server_name,
         signing_key,
         clock: Arc::clone(&surroundings.clock),
         entropy: Arc::clone(&surroundings.entropy),
         tasks: Arc::new(tasks.clone()),
-        peers: Arc::new(Isolated),
+        peers,
         settings: settings(config),
         notifier: Notifier::default(),
-    });
-    let accounts = Arc::new(Accounts::new(Arc::clone(&context)));
-    let device_lists = Arc::new(DeviceLists::new(Arc::clone(&context)));
+    }));
+    if network.is_some() {
+        parts.federation.resume().await?;
+        tasks.spawn_background("federation follower", parts.outbox.clone().run());
+    }
+    let gate = Gate {
+        accounts: Arc::clone(&parts.accounts),
+        server_name: parts.context.server_name.clone(),
+        outbox: parts.outbox.clone(),
+        network,
+    };
     Ok(Wired {
-        authority: Arc::new(Gate {
-            accounts: Arc::clone(&accounts),
-        }),
-        keys: Arc::new(Keys::new(Arc::clone(&context), Arc::clone(&device_lists))),
-        to_device: Arc::new(ToDevice::new(Arc::clone(&context))),
-        device_lists,
-        context,
-        accounts,
+        parts,
+        authority: Arc::new(gate),
     })
 }
 
@@ -171,16 +188,52 @@ fn generation(entropy: &dyn Entropy) -> String {
     STANDARD_NO_PAD.encode(bytes)
 }
 
-/// Who may call: the people whose accounts are here.
+/// Who may call: the people whose accounts are here, and other servers.
 struct Gate {
     accounts: Arc<Accounts>,
+    server_name: OwnedServerName,
+    outbox: Outbox,
+    network: Option<Arc<Network>>,
+}
+
+impl Gate {
+    async fn server_of(&self, request: &Request<Bytes>) -> Result<OwnedServerName, RouteError> {
+        let Some(network) = &self.network else {
+            let message = "This server talks to no other servers";
+            return Err(
+                RouteError::refuse(Code::FORBIDDEN, message).status(StatusCode::UNAUTHORIZED)
+            );
+        };
+        let signed = InboundRequest {
+            method: request.method().as_str(),
+            uri: request
+                .uri()
+                .path_and_query()
+                .map_or("/", |uri| uri.as_str()),
+            headers: request.headers(),
+            body: request.body(),
+        };
+        let origin = authenticate(&network.keys, &self.server_name, signed).await;
+        let origin = origin.map_err(|error| unsigned(&error))?;
+        network.backoff.heard_from(&origin).await;
+        self.outbox.heard_from(&origin).await;
+        Ok(origin)
+    }
+}
+
+fn unsigned(error: &InboundError) -> RouteError {
+    let code = match error {
+        InboundError::Body(error) => Code::of_json(error),
+        _ => Code::UNAUTHORIZED,
+    };
+    RouteError::refuse(code, error.to_string())
 }
 
 impl Authority for Gate {
     fn user<'a>(
         &'a self,
         token: &'a str,
-        _parts: &'a Parts,
+        _parts: &'a http::request::Parts,
         address: IpAddr,
     ) -> BoxFuture<'a, Result<User, RouteError>> {
         async move {
@@ -192,9 +245,8 @@ impl Authority for Gate {
 
     fn server<'a>(
         &'a self,
-        _request: &'a Request<Bytes>,
+        request: &'a Request<Bytes>,
     ) -> BoxFuture<'a, Result<OwnedServerName, RouteError>> {
-        let refused = RouteError::refuse(Code::FORBIDDEN, "This server talks to no other servers");
-        async { Err(refused.status(StatusCode::UNAUTHORIZED)) }.boxed()
+        self.server_of(request).boxed()
     }
 }

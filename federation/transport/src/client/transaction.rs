@@ -63,8 +63,8 @@ impl PeerClient {
         })?;
         let uri = Uri::new("v1", &["send", transaction.txn_id]);
         let ask = Ask::get("send", destination, uri).with_body(Method::PUT, body);
-        // A 200 has delivered it, whatever else the answer holds.
-        let results = self.ask(ask).await?.parse::<ResultsBody>();
+        // The sender keeps pauses of its own. And a 200 has delivered it, whatever else it holds.
+        let results = self.ask(ask.insisting()).await?.parse::<ResultsBody>();
         let pdus = results.map(|body| body.pdus).unwrap_or_default();
         Ok(pdus
             .into_iter()

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, error::Error as StdError};
 
 use bytes::Bytes;
+use hearth_protocol::canonical_json::{JsonRule, ParseError};
 use hearth_types::client::uiaa::UiaaInfo;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -76,6 +77,22 @@ codes! {
     USER_SUSPENDED: FORBIDDEN "M_USER_SUSPENDED",
     WEAK_PASSWORD: BAD_REQUEST "M_WEAK_PASSWORD",
     WRONG_ROOM_KEYS_VERSION: FORBIDDEN "M_WRONG_ROOM_KEYS_VERSION",
+}
+
+impl Code {
+    /// The code for text that was read as canonical JSON and is none.
+    #[must_use]
+    pub fn of_json(error: &ParseError) -> Self {
+        match error.rule {
+            JsonRule::Float
+            | JsonRule::NegativeZero
+            | JsonRule::IntegerRange
+            | JsonRule::DuplicateKey
+            | JsonRule::LoneSurrogate
+            | JsonRule::NotAnObject => Self::BAD_JSON,
+            _ => Self::NOT_JSON,
+        }
+    }
 }
 
 /// What a handler returns instead of a response.

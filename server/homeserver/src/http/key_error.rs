@@ -1,7 +1,6 @@
 //! What is answered when something about keys or messages between devices is not done: one table.
 
 use hearth_engine::keys::KeyError;
-use hearth_protocol::canonical_json::JsonRule;
 use http::StatusCode;
 
 use super::error::{Code, RouteError};
@@ -15,15 +14,7 @@ impl From<KeyError> for RouteError {
                 let message = "Another server did not give an answer";
                 return Self::refuse(Code::UNKNOWN, message).status(StatusCode::BAD_GATEWAY);
             }
-            E::Json(parse) => match parse.rule {
-                JsonRule::Float
-                | JsonRule::NegativeZero
-                | JsonRule::IntegerRange
-                | JsonRule::DuplicateKey
-                | JsonRule::LoneSurrogate
-                | JsonRule::NotAnObject => Code::BAD_JSON,
-                _ => Code::NOT_JSON,
-            },
+            E::Json(parse) => Code::of_json(parse),
             E::Field(_) => Code::BAD_JSON,
             E::Invalid { .. } | E::KeyExists => Code::INVALID_PARAM,
             E::TooLarge { .. } => Code::TOO_LARGE,

@@ -1,28 +1,23 @@
 //! What other servers tell besides events.
 
 use hearth_engine::keys::KeyError;
+use hearth_federation::inbound::InboundEdu;
 use hearth_storage::StorageError;
 use hearth_types::ruma::ServerName;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::app::App;
-
-/// An EDU of a transaction.
-#[derive(Debug, Deserialize)]
-pub struct Edu<'a> {
-    edu_type: String,
-    #[serde(borrow)]
-    content: &'a RawValue,
-}
 
 /// Takes one EDU. One that is malformed, or speaks for another server than its sender, is left out;
 /// kinds that are not known are ignored.
 ///
 /// # Errors
 /// When the database fails: then the transaction must not be acknowledged.
-pub async fn receive(app: &App, origin: &ServerName, edu: &Edu<'_>) -> Result<(), StorageError> {
-    let content = edu.content.get().as_bytes();
+pub(super) async fn receive(
+    app: &App,
+    origin: &ServerName,
+    edu: &InboundEdu,
+) -> Result<(), StorageError> {
+    let content = &edu.content;
     let taken = match edu.edu_type.as_str() {
         "m.device_list_update" => app.device_lists.receive_update(origin, content).await,
         "m.signing_key_update" => app.device_lists.receive_signing_keys(origin, content).await,

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use hearth::{
-    app::App,
+    app::{App, Parts},
     http::{
         accept::{Bounds, Socket, bind},
         auth::{Anyone, Authority, Server, User},
@@ -27,6 +27,8 @@ use hearth_engine::{
     accounts::{Accounts, Session},
     device_lists::DeviceLists,
     keys::Keys,
+    rooms::Rooms,
+    sync::{ClientSync, Sources},
     testing::TestServer,
     to_device::ToDevice,
 };
@@ -93,15 +95,11 @@ pub(crate) async fn listen(setting: Setting) -> Listener {
     let config = Config::from_layers(Some(("test.toml".as_ref(), text)), &[], &[]).unwrap();
     let scratch = Scratch::new(On::Sqlite).await;
     let TestServer { context, .. } = TestServer::new(&scratch).await;
-    let accounts = Arc::new(Accounts::new(Arc::clone(&context)));
-    let device_lists = Arc::new(DeviceLists::new(Arc::clone(&context)));
+    let parts = Parts::new(context);
+    let accounts = Arc::clone(&parts.accounts);
     let app = Arc::new(App {
+        parts,
         config: Arc::new(config),
-        accounts: Arc::clone(&accounts),
-        keys: Keys::new(Arc::clone(&context), Arc::clone(&device_lists)).into(),
-        to_device: ToDevice::new(Arc::clone(&context)).into(),
-        device_lists,
-        context,
         started_at_ms: 0,
         rate_limiter: setting.rate_limiter,
         authority: Arc::new(OneToken),
