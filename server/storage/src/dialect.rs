@@ -123,16 +123,40 @@ impl WriteConn {
     }
 }
 
-/// Moves what the write-ahead log holds into the database file and bounds the log's size.
+/// Pages that the write-ahead log may hold before writers are made to wait for it: 64 MiB.
+const LOG_PAGES_MAX: i64 = 8_192;
+
+/// Moves what the write-ahead log holds into the database file, beside readers and the writer: with
+/// nobody reading the log, the next commit then begins it anew. Only a log that has grown too long
+/// all the same is emptied by force, which waits for readers and holds commits up meanwhile.
 /// PostgreSQL does this by itself.
 pub(crate) async fn checkpoint(conn: Conn<'_>) -> Result<(), StorageError> {
-    if let Engine::Sqlite(conn) = conn {
-        // Tries to empty the log; with readers in the way it still copies what it may.
-        sqlx::query::<sqlx::Sqlite>("PRAGMA wal_checkpoint(TRUNCATE)")
-            .execute(&mut *conn)
-            .await?;
+    let Engine::Sqlite(conn) = conn else {
+        return Ok(());
+    };
+    let (_, pages, _) = wal_checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+    if pages > LOG_PAGES_MAX {
+        wal_checkpoint(conn, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
     }
     Ok(())
+}
+
+/// Leaves the database at rest: its log emptied, so that the one file holds everything.
+pub(crate) async fn settle(conn: Conn<'_>) -> Result<(), StorageError> {
+    if let Engine::Sqlite(conn) = conn {
+        wal_checkpoint(conn, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
+    }
+    Ok(())
+}
+
+/// Whether it was hindered, the pages in the log, and how many of them are in the database file.
+async fn wal_checkpoint(
+    conn: &mut SqliteConnection,
+    pragma: &'static str,
+) -> Result<(i64, i64, i64), StorageError> {
+    Ok(sqlx::query_as::<sqlx::Sqlite, (i64, i64, i64)>(pragma)
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Refuses a PostgreSQL server that cannot hold our rows: the encoding must be UTF-8.

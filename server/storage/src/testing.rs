@@ -31,7 +31,7 @@ pub enum On {
 #[derive(Debug)]
 pub struct Scratch {
     connect_to: ConnectTo,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Scratch {
@@ -50,7 +50,7 @@ impl Scratch {
         };
         Self {
             connect_to,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -176,6 +176,12 @@ macro_rules! both_engines {
 }
 
 impl Scratch {
+    /// A file of the database's own directory.
+    #[must_use]
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// Prepares a text without running it.
     ///
     /// # Errors

@@ -137,6 +137,9 @@ impl WriterTask {
         while self.queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
             self.flush(std::mem::take(&mut batch)).await;
         }
+        if let Err(error) = dialect::settle(self.conn.conn()).await {
+            tracing::warn!(%error, "the write-ahead log stays as it is");
+        }
     }
 
     async fn flush(&mut self, batch: Vec<Submission>) {

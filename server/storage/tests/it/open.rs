@@ -52,3 +52,25 @@ both_engines! {
         assert!(refusal.contains("newer version of Hearth"), "{refusal}");
     }
 }
+
+/// After a clean end the one file holds everything: it can be copied as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_end_leaves_no_log_behind() {
+    let scratch = testing::Scratch::new(testing::On::Sqlite).await;
+    let (storage, background) = Storage::open(&scratch.options(), &testing::identity())
+        .await
+        .unwrap();
+    let mut writer = tokio::task::JoinSet::new();
+    writer.spawn(background.writer.run());
+    for number in 0..100 {
+        storage
+            .user_intern(&format!("@u{number}:one.test"), "one.test")
+            .await
+            .unwrap();
+    }
+    let log = scratch.file("hearth.db-wal");
+    assert!(std::fs::metadata(&log).unwrap().len() > 0);
+    drop((storage, background.checkpointer));
+    writer.join_all().await;
+    assert_eq!(std::fs::metadata(&log).map_or(0, |log| log.len()), 0);
+}
