@@ -33,6 +33,7 @@ use crate::keys::error::KeyError;
 use crate::keys::person::{self, Device, Person};
 use crate::keys::remote;
 use crate::keys::schema::Usage;
+use crate::sync::token::{SyncToken, generation_mark};
 
 /// Remote lists that are asked for afresh at the same time, and that may wait for it. Any beyond
 /// that are asked for when somebody needs them.
@@ -145,6 +146,32 @@ impl DeviceLists {
         let changed = table::device_lists_changed(reader.conn(), user_nid, since, until).await?;
         let left = table::device_lists_left(reader.conn(), user_nid, since, until).await?;
         Ok(Changes { changed, left })
+    }
+
+    /// What changed for a reader between two tokens of `/sync`. Of a database that is not this one
+    /// nothing is known, so that everyone counts as changed.
+    ///
+    /// # Errors
+    /// When one is no token, or the database fails.
+    pub async fn changes_between(
+        &self,
+        user_nid: i64,
+        from: &str,
+        to: &str,
+    ) -> Result<Changes, KeyError> {
+        let storage = &self.context.storage;
+        let generation = generation_mark(&storage.identity().generation);
+        let read = |text, field| {
+            let token = SyncToken::decode(text);
+            let token =
+                token.ok_or_else(|| KeyError::invalid(field, "must be a token of /sync"))?;
+            Ok::<_, KeyError>((token.generation == generation).then_some(token.position))
+        };
+        let (from, to) = (read(from, "from")?, read(to, "to")?);
+        let until = to.unwrap_or_else(|| storage.writer().head().position());
+        Ok(self
+            .changes(user_nid, from.unwrap_or_default(), until)
+            .await?)
     }
 
     /// One of our people's devices with their keys, for a server that may see them.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::device_removed;
 use crate::keys::world::{Pair, Server, World, cross_signing, identity_of};
+use crate::sync::token::{SyncToken, generation_mark};
 
 const ALICE: &str = "@alice:one.test";
 const BOB: &str = "@bob:two.test";
@@ -44,18 +45,10 @@ async fn devices(server: &Server, asker: &UserId) -> Vec<String> {
 }
 
 /// Waits for the refresh that runs on a task of its own.
-async fn asked(world: &World, question: &str) {
+async fn asked(world: &World, question: &'static str) {
     for _ in 0..500 {
         let done = world.two.lists.refreshing.lock().unwrap().is_empty();
-        if done
-            && world
-                .wire
-                .asked
-                .lock()
-                .unwrap()
-                .iter()
-                .any(|asked| *asked == question)
-        {
+        if done && world.wire.asked.lock().unwrap().contains(&question) {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -185,5 +178,36 @@ both_engines! {
         let found = world.two.query(&bob, &[ALICE]).await;
         assert_eq!(found["master_keys"][ALICE], key);
         nothing_asked(&world);
+    }
+}
+
+both_engines! {
+    async fn changes_are_told_between_two_tokens(scratch: Scratch) {
+        let world = World::new(scratch).await;
+        let (alice, _bob) = met(&world).await;
+        let (lists, nid) = (&world.one.lists, world.one.nid(ALICE).await);
+        let token = |generation: &str| {
+            let token = SyncToken {
+                generation: generation_mark(generation),
+                position: world.one.position(),
+                to_device: 0,
+                issued_ms: 0,
+                epoch: 0,
+            };
+            token.encode()
+        };
+        let generation = &world.one.context.storage.identity().generation;
+        let (before, foreign) = (token(generation), token("another"));
+        publish(&world.one, &alice, "LAPTOP", 2).await;
+        let after = token(generation);
+        let changed = async |from: &str| {
+            let changes = lists.changes_between(nid, from, &after).await.unwrap();
+            changes.changed
+        };
+        assert_eq!(changed(&before).await, [ALICE]);
+        assert_eq!(changed(&after).await, [""; 0]);
+        assert_eq!(changed(&foreign).await, [ALICE, BOB]);
+        let refused = lists.changes_between(nid, "s1", &after).await.unwrap_err();
+        assert_eq!(refused.to_string(), "`from` must be a token of /sync");
     }
 }

@@ -2,13 +2,11 @@
 //! out: one broken key does not hide the others.
 
 use hearth_protocol::canonical_json::{CanonicalJsonRules, parse_object};
+use hearth_storage::tables::device_lists::REMOTE_DEVICES_MAX;
 use serde_json::Value;
 
 use super::person::{Device, Person};
 use super::schema::{self, Usage};
-
-/// Devices of one remote person that are taken note of.
-const DEVICES_MAX: usize = 1_000;
 
 /// One device of a remote person.
 pub(crate) fn device(
@@ -59,7 +57,7 @@ pub(crate) fn from_query(answer: &Value, user_id: &str) -> Option<Person> {
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
-        .take(DEVICES_MAX);
+        .take(REMOTE_DEVICES_MAX);
     let devices = named.filter_map(|(device_id, keys)| {
         let name = keys
             .get("unsigned")
@@ -77,7 +75,11 @@ pub(crate) fn from_devices(answer: &Value, user_id: &str) -> Option<(Person, i64
     if answer.get("user_id")?.as_str()? != user_id {
         return None;
     }
-    let listed = answer.get("devices")?.as_array()?.iter().take(DEVICES_MAX);
+    let listed = answer
+        .get("devices")?
+        .as_array()?
+        .iter()
+        .take(REMOTE_DEVICES_MAX);
     let devices = listed.filter_map(|it| {
         let device_id = it.get("device_id")?.as_str()?;
         let device = device(

@@ -24,7 +24,7 @@ use hearth_types::ruma::{EventId, OwnedServerName, OwnedUserId, RoomId, ServerNa
 use serde_json::{Value, json};
 
 use super::{KeyError, Keys};
-use crate::context::Context;
+use crate::context::{Context, Spawn as _};
 use crate::device_lists::DeviceLists;
 use crate::notifier::Notifier;
 use crate::peers::{
@@ -109,7 +109,7 @@ impl Server {
         let mut identity = identity();
         identity.server_name = name.to_string();
         let (storage, background) = Storage::open(&scratch.options(), &identity).await.unwrap();
-        tokio::spawn(background.writer.run());
+        SpawnNow.spawn("database writer", Box::pin(background.writer.run()));
         let clock = Arc::new(ManualClock::new(START_MS));
         let peers = PeersOf {
             name: name.clone(),

@@ -2,12 +2,15 @@
 //!
 //! The engine reads the bodies itself: what it stores has to be exactly what was signed.
 
-use hearth_types::client::uiaa::AuthData;
+use std::sync::Arc;
+
+use hearth_types::client::{keys::get_key_changes, uiaa::AuthData};
 use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
+    app::App,
     http::{
         auth::User,
         body::Body,
@@ -42,6 +45,20 @@ pub(super) async fn get_keys(user: User, call: Call) -> Result<Response<Body>, R
 pub(super) async fn claim_keys(_user: User, call: Call) -> Result<Response<Body>, RouteError> {
     let answer = call.app.keys.claim(call.request.body()).await?;
     Ok(json_response(StatusCode::OK, &answer))
+}
+
+/// `GET /_matrix/client/v3/keys/changes`
+pub(super) async fn get_key_changes(
+    app: Arc<App>,
+    user: User,
+    request: get_key_changes::v3::Request,
+) -> Result<Response<Body>, RouteError> {
+    let user_nid = user.session.user_nid;
+    let changes = app
+        .device_lists
+        .changes_between(user_nid, &request.from, &request.to)
+        .await?;
+    Ok(json_response(StatusCode::OK, &changes))
 }
 
 /// The proof that comes with new cross-signing keys.

@@ -157,6 +157,8 @@ async fn replacing_cross_signing_keys_takes_the_password() {
         400,
         "M_INVALID_PARAM",
     );
+    let reply = alice.get("/keys/changes?from=x&to=y").await;
+    refused(&reply, 400, "M_INVALID_PARAM");
     let unknown = json!({ &alice.user_id: { "GONE": {} } });
     let answer = done(
         &alice
