@@ -33,6 +33,25 @@ impl HistoryPlace {
         }
     }
 
+    /// The beginning of a room, with the horizon of another place.
+    #[must_use]
+    pub fn first(of: Self) -> Self {
+        Self {
+            depth: 0,
+            event_nid: 0,
+            ..of
+        }
+    }
+
+    /// Whether an event lies after the place.
+    #[must_use]
+    pub fn is_before(self, known: &Known) -> bool {
+        let is_later = known
+            .live_position
+            .is_some_and(|position| position >= self.horizon);
+        is_later || (known.depth, known.nid) >= (self.depth, self.event_nid)
+    }
+
     fn is_at_horizon(self) -> bool {
         self.depth == i64::MAX
     }

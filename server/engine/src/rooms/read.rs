@@ -5,7 +5,7 @@ use hearth_protocol::event::{AuthContent, Membership};
 use hearth_protocol::visibility::{Around, HistoryVisibility, may_see};
 use hearth_storage::tables::events as rows;
 use hearth_storage::tables::state as state_rows;
-use hearth_types::ruma::{EventId, OwnedEventId, RoomId, UserId};
+use hearth_types::ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, UserId};
 
 use crate::rooms::RoomMembership;
 use crate::rooms::Rooms;
@@ -33,6 +33,19 @@ pub struct Viewpoint {
     /// The place of their member event in a state.
     pub user_key: i64,
     visibility_key: i64,
+}
+
+impl Viewpoint {
+    /// Refuses those who look back at a room that they left.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn must_be_joined(&self) -> Result<(), RoomError> {
+        match self.membership {
+            Membership::Join => Ok(()),
+            _ => Err(outside()),
+        }
+    }
 }
 
 /// Somebody's last stay in a room: what happened before its end, they joined after or during.
@@ -438,6 +451,20 @@ impl Rooms {
             .into_values()
             .map(|known| known.event.event_id().to_owned())
             .collect())
+    }
+
+    /// The rooms that a person is joined to.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn joined(&self, user_nid: i64) -> Result<Vec<OwnedRoomId>, RoomError> {
+        let mut joined = Vec::new();
+        for (nid, member) in self.people.of(user_nid).await? {
+            if member.membership == "join" {
+                joined.push(self.room_by_nid(nid).await?.id.clone());
+            }
+        }
+        Ok(joined)
     }
 
     /// What an invited or knocking person is shown of a room: a JSON array of stripped state.

@@ -152,7 +152,7 @@ impl<'a> Look<'a> {
             match member.membership.as_str() {
                 "join" => rooms.join.extend(self.joined(*nid, member).await?),
                 "invite" if is_asked => {
-                    rooms.invite.extend(self.shown(*nid, "invite_state").await?)
+                    rooms.invite.extend(self.shown(*nid, "invite_state").await?);
                 }
                 "knock" if is_asked => rooms.knock.extend(self.shown(*nid, "knock_state").await?),
                 "leave" | "ban" if is_new && (self.since().is_some() || wants_left) => {

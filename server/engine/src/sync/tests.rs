@@ -1,4 +1,5 @@
 //! `/sync` over whole rooms, on both engines.
 
 mod answers;
+mod histories;
 mod people;
