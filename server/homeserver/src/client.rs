@@ -11,6 +11,12 @@ mod login;
 mod profile;
 mod push_rules;
 mod register;
+mod request;
+mod room_history;
+mod room_members;
+mod room_state;
+mod rooms;
+mod sync;
 mod to_device;
 
 use hearth_types::client::{
@@ -25,7 +31,16 @@ use hearth_types::client::{
         get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
         get_pushrules_global_scope,
     },
+    membership::{
+        ban_user, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias,
+        joined_members, joined_rooms, kick_user, leave_room, unban_user,
+    },
+    message::{get_message_events, send_message_event},
+    redact::redact_event,
+    room::{create_room, get_room_event},
     session::login as login_endpoint,
+    state::{get_state_event_for_key, get_state_events, send_state_event},
+    sync::sync_events,
     to_device::send_event_to_device,
 };
 
@@ -40,6 +55,8 @@ pub fn rows() -> Vec<Row> {
         device_rows(),
         stored_rows(),
         key_rows(),
+        way_rows(),
+        room_rows(),
     ];
     groups.into_iter().flatten().collect()
 }
@@ -113,5 +130,46 @@ fn stored_rows() -> Vec<Row> {
         raw_of::<get_pushrule::v3::Request, _, _>(read, push_rules::get_rule),
         raw_of::<get_pushrule_actions::v3::Request, _, _>(read, push_rules::get_actions),
         raw_of::<get_pushrule_enabled::v3::Request, _, _>(read, push_rules::get_enabled),
+    ]
+}
+
+/// The ways into rooms and out of them.
+fn way_rows() -> Vec<Row> {
+    let (write, heavy) = (RateClass::Write, RateClass::Heavy);
+    vec![
+        raw_of::<create_room::v3::Request, _, _>(heavy, rooms::create_room),
+        raw_of::<join_room_by_id_or_alias::v3::Request, _, _>(heavy, rooms::join),
+        raw_of::<join_room_by_id::v3::Request, _, _>(heavy, rooms::join),
+        raw_of::<invite_user::v3::Request, _, _>(heavy, rooms::invite),
+        raw_of::<leave_room::v3::Request, _, _>(write, rooms::leave),
+        raw_of::<kick_user::v3::Request, _, _>(write, rooms::kick),
+        raw_of::<ban_user::v3::Request, _, _>(write, rooms::ban),
+        raw_of::<unban_user::v3::Request, _, _>(write, rooms::unban),
+        raw_of::<joined_rooms::v3::Request, _, _>(RateClass::Read, rooms::joined_rooms),
+    ]
+}
+
+/// What is said in rooms.
+fn room_rows() -> Vec<Row> {
+    let (read, write) = (RateClass::Read, RateClass::Write);
+    vec![
+        raw_of::<sync_events::v3::Request, _, _>(RateClass::Sync, sync::sync),
+        raw_of::<send_message_event::v3::Request, _, _>(write, room_state::send),
+        raw_of::<redact_event::v3::Request, _, _>(write, room_state::redact),
+        raw_of::<send_state_event::v3::Request, _, _>(write, room_state::set_state)
+            .also("/_matrix/client/r0/rooms/{room_id}/state/{event_type}")
+            .also("/_matrix/client/v3/rooms/{room_id}/state/{event_type}")
+            .also("/_matrix/client/r0/rooms/{room_id}/state/{event_type}/")
+            .also("/_matrix/client/v3/rooms/{room_id}/state/{event_type}/"),
+        raw_of::<get_state_event_for_key::v3::Request, _, _>(read, room_state::get_state)
+            .also("/_matrix/client/r0/rooms/{room_id}/state/{event_type}")
+            .also("/_matrix/client/v3/rooms/{room_id}/state/{event_type}")
+            .also("/_matrix/client/r0/rooms/{room_id}/state/{event_type}/")
+            .also("/_matrix/client/v3/rooms/{room_id}/state/{event_type}/"),
+        raw_of::<get_state_events::v3::Request, _, _>(read, room_state::get_all_state),
+        raw_of::<get_room_event::v3::Request, _, _>(read, room_state::get_event),
+        raw_of::<get_message_events::v3::Request, _, _>(read, room_history::get_messages),
+        raw_of::<get_member_events::v3::Request, _, _>(read, room_members::get_members),
+        raw_of::<joined_members::v3::Request, _, _>(read, room_members::get_joined_members),
     ]
 }

@@ -1,0 +1,118 @@
+//! What was said before.
+
+use std::collections::BTreeSet;
+
+use hearth_engine::{
+    rooms::{
+        history::{HistoryPage, HistoryPlace},
+        known::Known,
+    },
+    sync::{
+        filter::EventFilter,
+        token::{decode_place, encode_place},
+    },
+};
+use hearth_types::ruma::UserId;
+use http::{Response, StatusCode};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::request::{invalid, query, query_number, reader, viewpoint};
+use crate::{
+    http::{
+        auth::User,
+        body::Body,
+        error::{RouteError, json_response},
+    },
+    routes::Call,
+};
+
+/// Events of a page, where the client says nothing, and at most.
+const LIMIT_DEFAULT: u64 = 10;
+const LIMIT_MAX: u64 = 1_000;
+
+#[derive(Serialize)]
+struct Page {
+    chunk: Vec<Box<RawValue>>,
+    start: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    state: Vec<Box<RawValue>>,
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/messages`
+pub(super) async fn get_messages(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let viewpoint = viewpoint(&user, &call).await?;
+    let (rooms, mark) = (&call.app.rooms, call.app.sync.generation());
+    let is_backwards = match query(&call, "dir")?.as_deref() {
+        Some("b") => true,
+        Some("f") => false,
+        _ => return Err(invalid("dir", "must be `b` or `f`")),
+    };
+    let place = |name: &str| -> Result<Option<HistoryPlace>, RouteError> {
+        let token = query(&call, name)?.filter(|token| !token.is_empty());
+        let place = token.map(|token| {
+            decode_place(mark, &token).ok_or_else(|| invalid(name, "is no token of this server"))
+        });
+        place.transpose()
+    };
+    let from = match place("from")? {
+        Some(place) => place,
+        None if is_backwards => rooms.history_now(),
+        None => HistoryPlace::first(rooms.history_now()),
+    };
+    let to = place("to")?;
+    let filter = filter(&call)?;
+    let limit = query_number(&call, "limit")?
+        .unwrap_or(LIMIT_DEFAULT)
+        .clamp(1, LIMIT_MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let wanted = |known: &Known| filter.wants(known);
+    let mut page = match is_backwards {
+        true => rooms.history(&viewpoint, from, limit, &wanted).await?,
+        false => {
+            rooms
+                .history_onwards(&viewpoint, from, limit, &wanted)
+                .await?
+        }
+    };
+    if let Some(to) = to {
+        stop_at(&mut page, to, is_backwards);
+    }
+    let reader = reader(&user, &call);
+    let mut state = Vec::new();
+    if filter.lazy_load_members {
+        let senders: BTreeSet<&UserId> = page
+            .events
+            .iter()
+            .map(|known| known.event.sender())
+            .collect();
+        let members = rooms.members_of(&viewpoint, senders.into_iter()).await?;
+        state = rooms.serve(&reader, &viewpoint, &members).await?;
+    }
+    let page = Page {
+        chunk: rooms.serve(&reader, &viewpoint, &page.events).await?,
+        start: encode_place(mark, from),
+        end: page.next.map(|next| encode_place(mark, next)),
+        state,
+    };
+    Ok(json_response(StatusCode::OK, &page))
+}
+
+fn filter(call: &Call) -> Result<EventFilter, RouteError> {
+    match query(call, "filter")? {
+        None => Ok(EventFilter::default()),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| invalid("filter", format!("is no filter: {error}"))),
+    }
+}
+
+/// Ends a page where it passes a place.
+fn stop_at(page: &mut HistoryPage, to: HistoryPlace, is_backwards: bool) {
+    let passes = |known: &Known| to.is_before(known) != is_backwards;
+    if let Some(end) = page.events.iter().position(passes) {
+        page.events.truncate(end);
+        page.next = None;
+    }
+}

@@ -1,0 +1,119 @@
+//! The state of rooms, and sending into them.
+
+use hearth_engine::rooms::send::Send;
+use hearth_types::ruma::{EventId, OwnedEventId};
+use http::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::request::{body, content, invalid, query, reader, room_id, txn, viewpoint};
+use crate::{
+    http::{
+        auth::User,
+        body::Body,
+        error::{Code, RouteError, json_bytes, json_response},
+    },
+    routes::Call,
+};
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
+pub(super) async fn send(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let send = Send {
+        sender: user.session.user_id.clone(),
+        kind: call.arg(1).to_owned(),
+        state_key: None,
+        content: content(&call)?,
+        txn: Some(txn(&user, call.arg(2))?),
+    };
+    sent(&call.app.rooms.send(&room_id(&call)?, send).await?)
+}
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`; without a state key, the
+/// empty one.
+pub(super) async fn set_state(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let send = Send {
+        sender: user.session.user_id.clone(),
+        kind: call.arg(1).to_owned(),
+        state_key: Some(call.arg(2).to_owned()),
+        content: content(&call)?,
+        txn: None,
+    };
+    sent(&call.app.rooms.send(&room_id(&call)?, send).await?)
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    reason: Option<String>,
+}
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
+pub(super) async fn redact(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let target = event_id(&call)?;
+    let Reason { reason } = body(&call)?;
+    let txn = Some(txn(&user, call.arg(2))?);
+    let (rooms, sender) = (&call.app.rooms, user.session.user_id.clone());
+    sent(
+        &rooms
+            .redact(&room_id(&call)?, sender, &target, reason.as_deref(), txn)
+            .await?,
+    )
+}
+
+fn sent(event_id: &EventId) -> Result<Response<Body>, RouteError> {
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "event_id": event_id }),
+    ))
+}
+
+fn event_id(call: &Call) -> Result<OwnedEventId, RouteError> {
+    EventId::parse(call.arg(1))
+        .map_err(|error| invalid("eventId", format!("is no event id: {error}")))
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/state`
+pub(super) async fn get_all_state(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let viewpoint = viewpoint(&user, &call).await?;
+    let state = call.app.rooms.state(&viewpoint).await?;
+    let served = call
+        .app
+        .rooms
+        .serve(&reader(&user, &call), &viewpoint, &state)
+        .await?;
+    Ok(json_response(StatusCode::OK, &served))
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`; without a state key, the
+/// empty one.
+pub(super) async fn get_state(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let viewpoint = viewpoint(&user, &call).await?;
+    let rooms = &call.app.rooms;
+    let found = rooms
+        .state_event(&viewpoint, call.arg(1), call.arg(2))
+        .await?;
+    let message = "The room has no such state";
+    let known = found.ok_or_else(|| RouteError::refuse(Code::NOT_FOUND, message))?;
+    match query(&call, "format")?.as_deref() {
+        None | Some("content") => Ok(json_bytes(StatusCode::OK, known.event.content_bytes())),
+        Some("event") => {
+            let served = rooms
+                .serve(&reader(&user, &call), &viewpoint, &[known])
+                .await?;
+            Ok(json_response(StatusCode::OK, &served.first()))
+        }
+        Some(_) => Err(invalid("format", "must be `content` or `event`")),
+    }
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
+pub(super) async fn get_event(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let viewpoint = viewpoint(&user, &call).await?;
+    let rooms = &call.app.rooms;
+    let found = rooms.event(&viewpoint, &event_id(&call)?).await?;
+    let message = "There is no such event, or you may not see it";
+    let known = found.ok_or_else(|| RouteError::refuse(Code::NOT_FOUND, message))?;
+    let served = rooms
+        .serve(&reader(&user, &call), &viewpoint, &[known])
+        .await?;
+    Ok(json_response(StatusCode::OK, &served.first()))
+}

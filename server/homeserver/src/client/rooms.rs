@@ -1,0 +1,274 @@
+//! Creating rooms, and everyone's way in and out of them.
+
+use hearth_engine::rooms::{
+    create::{CreateRoom, InitialState, Preset},
+    membership::SetMembership,
+};
+use hearth_types::ruma::{OwnedServerName, OwnedUserId, RoomId, ServerName};
+use http::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::request::{body, invalid, query_all, room_id, user_id, viewpoint};
+use crate::{
+    http::{
+        auth::User,
+        body::Body,
+        error::{Code, RouteError, json_response},
+    },
+    routes::Call,
+};
+
+/// Servers that a join may name.
+const VIA_MAX: usize = 20;
+
+/// People that a new room may invite.
+const INVITES_MAX: usize = 500;
+
+/// State events that a new room may begin with.
+const INITIAL_STATE_MAX: usize = 500;
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Visibility {
+    Public,
+    Private,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the names of the specification")]
+enum PresetName {
+    PrivateChat,
+    TrustedPrivateChat,
+    PublicChat,
+}
+
+#[derive(Deserialize)]
+struct StateOfNewRoom {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    state_key: String,
+    content: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct NewRoom {
+    visibility: Option<Visibility>,
+    room_alias_name: Option<String>,
+    name: Option<String>,
+    topic: Option<String>,
+    #[serde(default)]
+    invite: Vec<OwnedUserId>,
+    #[serde(default)]
+    invite_3pid: Vec<Value>,
+    room_version: Option<String>,
+    #[serde(default)]
+    creation_content: Map<String, Value>,
+    #[serde(default)]
+    initial_state: Vec<StateOfNewRoom>,
+    preset: Option<PresetName>,
+    #[serde(default)]
+    is_direct: bool,
+    #[serde(default)]
+    power_level_content_override: Map<String, Value>,
+}
+
+/// `POST /_matrix/client/v3/createRoom`
+pub(super) async fn create_room(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let asked: NewRoom = body(&call)?;
+    if asked.room_alias_name.is_some() {
+        return Err(invalid(
+            "room_alias_name",
+            "is not served: rooms have no aliases here",
+        ));
+    }
+    if !asked.invite_3pid.is_empty() {
+        return Err(invalid(
+            "invite_3pid",
+            "is not served: people are invited by their id",
+        ));
+    }
+    if asked.invite.len() > INVITES_MAX || asked.initial_state.len() > INITIAL_STATE_MAX {
+        return Err(invalid(
+            "invite",
+            "and `initial_state` may have 500 entries each",
+        ));
+    }
+    let room_id = call.app.rooms.create(asked.by(&user)).await?;
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "room_id": room_id }),
+    ))
+}
+
+impl NewRoom {
+    fn by(self, user: &User) -> CreateRoom {
+        let preset = match (self.preset, self.visibility) {
+            (Some(PresetName::TrustedPrivateChat), _) => Preset::TrustedPrivateChat,
+            (Some(PresetName::PublicChat), _) | (None, Some(Visibility::Public)) => {
+                Preset::PublicChat
+            }
+            (Some(PresetName::PrivateChat), _) | (None, _) => Preset::PrivateChat,
+        };
+        let initial_state = self.initial_state.into_iter().map(|event| InitialState {
+            kind: event.kind,
+            state_key: event.state_key,
+            content: Value::Object(event.content),
+        });
+        CreateRoom {
+            creator: user.session.user_id.clone(),
+            version: self.room_version,
+            preset,
+            creation_content: self.creation_content,
+            name: self.name,
+            topic: self.topic,
+            power_levels: self.power_level_content_override,
+            initial_state: initial_state.collect(),
+            invite: self.invite,
+            is_direct: self.is_direct,
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Reason {
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Join {
+    reason: Option<String>,
+    third_party_signed: Option<Value>,
+}
+
+/// `POST /_matrix/client/v3/join/{roomIdOrAlias}` and
+/// `POST /_matrix/client/v3/rooms/{roomId}/join`
+pub(super) async fn join(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    if call.arg(0).starts_with('#') {
+        let message = "This server does not look up room aliases; join by the room's id";
+        return Err(RouteError::refuse(Code::NOT_FOUND, message));
+    }
+    let room_id = room_id(&call)?;
+    let Join {
+        reason,
+        third_party_signed,
+    } = body(&call)?;
+    if third_party_signed.is_some() {
+        return Err(invalid("third_party_signed", "is not served"));
+    }
+    let via = via(&call, &room_id)?;
+    let user_id = user.session.user_id.clone();
+    call.app.rooms.join(&room_id, user_id, reason, via).await?;
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "room_id": room_id }),
+    ))
+}
+
+/// The servers to join over: those that the client names, and the one that the room id names.
+fn via(call: &Call, room_id: &RoomId) -> Result<Vec<OwnedServerName>, RouteError> {
+    let mut named = query_all(call, "via")?;
+    named.extend(query_all(call, "server_name")?);
+    if named.len() > VIA_MAX {
+        return Err(invalid("via", "names more than 20 servers"));
+    }
+    let mut via = Vec::new();
+    for name in named {
+        let parsed = ServerName::parse(name.as_str());
+        via.push(parsed.map_err(|error| invalid("via", format!("is no server name: {error}")))?);
+    }
+    via.extend(room_id.server_name().map(ToOwned::to_owned));
+    Ok(via)
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/leave`
+pub(super) async fn leave(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let Reason { reason } = body(&call)?;
+    let user_id = user.session.user_id.clone();
+    call.app
+        .rooms
+        .leave(&room_id(&call)?, user_id, reason)
+        .await?;
+    Ok(json_response(StatusCode::OK, &json!({})))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/invite`
+pub(super) async fn invite(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    change(&user, &call, "invite").await
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/ban`
+pub(super) async fn ban(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    change(&user, &call, "ban").await
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/kick`
+pub(super) async fn kick(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    must_be(&user, &call, &["join", "invite", "knock"], "in the room").await?;
+    change(&user, &call, "leave").await
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/unban`
+pub(super) async fn unban(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    must_be(&user, &call, &["ban"], "banned").await?;
+    change(&user, &call, "leave").await
+}
+
+#[derive(Deserialize)]
+struct Change {
+    user_id: String,
+    reason: Option<String>,
+}
+
+async fn change(
+    user: &User,
+    call: &Call,
+    membership: &'static str,
+) -> Result<Response<Body>, RouteError> {
+    let asked: Change = body(call)?;
+    let change = SetMembership {
+        sender: user.session.user_id.clone(),
+        target: user_id("user_id", &asked.user_id)?,
+        membership,
+        reason: asked.reason,
+        is_direct: false,
+    };
+    call.app.rooms.change(&room_id(call)?, change).await?;
+    Ok(json_response(StatusCode::OK, &json!({})))
+}
+
+/// Kicking and unbanning end in the same membership; what tells them apart is what was before.
+async fn must_be(
+    user: &User,
+    call: &Call,
+    memberships: &[&str],
+    what: &str,
+) -> Result<(), RouteError> {
+    let asked: Change = body(call)?;
+    let viewpoint = viewpoint(user, call).await?;
+    let rooms = &call.app.rooms;
+    let member = rooms
+        .state_event(&viewpoint, "m.room.member", &asked.user_id)
+        .await?;
+    let content: Option<Value> =
+        member.and_then(|member| serde_json::from_str(member.event.content()).ok());
+    let membership = content.as_ref().and_then(|it| it["membership"].as_str());
+    match membership.is_some_and(|membership| memberships.contains(&membership)) {
+        true => Ok(()),
+        false => {
+            let message = format!("{} is not {what}", asked.user_id);
+            Err(RouteError::refuse(Code::FORBIDDEN, message))
+        }
+    }
+}
+
+/// `GET /_matrix/client/v3/joined_rooms`
+pub(super) async fn joined_rooms(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let joined = call.app.rooms.joined(user.session.user_nid).await?;
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "joined_rooms": joined }),
+    ))
+}

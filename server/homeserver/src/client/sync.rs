@@ -1,0 +1,40 @@
+//! What is new.
+
+use std::{sync::Arc, time::Duration};
+
+use hearth_engine::sync::{StateAt, SyncRequest, filter::Filter};
+use http::{Response, StatusCode};
+
+use super::request::{query, query_bool, query_number};
+use crate::{
+    http::{
+        auth::User,
+        body::Body,
+        error::{RouteError, json_bytes},
+    },
+    routes::Call,
+};
+
+/// `GET /_matrix/client/v3/sync`
+pub(super) async fn sync(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let app = &call.app;
+    let filter = match query(&call, "filter")? {
+        Some(given) => app.sync.filter(&user.session, &given).await?,
+        None => Filter::default(),
+    };
+    let state_at = match query_bool(&call, "use_state_after")? {
+        true => StateAt::End,
+        false if query_bool(&call, "org.matrix.msc4222.use_state_after")? => StateAt::EndUnstable,
+        false => StateAt::Start,
+    };
+    let request = SyncRequest {
+        session: Arc::clone(&user.session),
+        since: query(&call, "since")?,
+        filter,
+        full_state: query_bool(&call, "full_state")?,
+        state_at,
+        timeout: Duration::from_millis(query_number(&call, "timeout")?.unwrap_or_default()),
+    };
+    let json = app.sync.sync(&request, app.stopping.cancelled()).await?;
+    Ok(json_bytes(StatusCode::OK, json))
+}
