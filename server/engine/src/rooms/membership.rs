@@ -133,6 +133,27 @@ impl Rooms {
         self.append(room, draft, None).await
     }
 
+    /// Shows a person's changed profile in the rooms that they are joined to. A room that does not
+    /// take it keeps the old one.
+    ///
+    /// spec: client-server v1.19 §Events on change of profile information.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn show_profile(&self, user: &UserId) -> Result<(), RoomError> {
+        let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
+            return Ok(());
+        };
+        for room_id in self.joined(user_nid).await? {
+            let room = self.room(&room_id).await?;
+            let change = SetMembership::own(user.to_owned(), "join", None);
+            if let Err(error) = self.set_membership(&room, change).await {
+                tracing::info!(room = %room_id, %error, "the room keeps the old profile");
+            }
+        }
+        Ok(())
+    }
+
     /// The room, where one of our people is joined to it: then this server knows its state.
     ///
     /// # Errors

@@ -49,6 +49,7 @@ pub(super) async fn set_profile_field(
         .accounts
         .set_profile(&user.session, field, value.as_deref())
         .await?;
+    call.app.rooms.show_profile(&user.session.user_id).await?;
     Ok(json_response(StatusCode::OK, &json!({})))
 }
 
