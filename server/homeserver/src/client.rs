@@ -102,6 +102,7 @@ fn key_rows() -> Vec<Row> {
         raw_of::<upload_keys::v3::Request, _, _>(keys, keys::upload_keys),
         raw_of::<get_keys::v3::Request, _, _>(keys, keys::get_keys),
         raw_of::<claim_keys::v3::Request, _, _>(keys, keys::claim_keys),
+        prebuilt(RateClass::Read, keys::get_key_changes),
         raw_of::<upload_signing_keys::v3::Request, _, _>(keys, keys::upload_signing_keys),
         raw_of::<upload_signatures::v3::Request, _, _>(keys, keys::upload_signatures),
         raw_of::<send_event_to_device::v3::Request, _, _>(keys, to_device::send_event_to_device),
