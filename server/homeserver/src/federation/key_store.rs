@@ -60,7 +60,7 @@ fn read(stored: &StoredKey) -> Result<(OwnedServerSigningKeyId, PublishedKey), S
 #[cfg(test)]
 mod tests {
     use hearth_protocol::signing::SigningKey;
-    use hearth_storage::{both_engines, testing::Scratch};
+    use hearth_storage::both_engines;
 
     use super::*;
 

@@ -25,12 +25,7 @@ use hearth::{
 use hearth_config::Config;
 use hearth_engine::{
     accounts::{Accounts, Session},
-    device_lists::DeviceLists,
-    keys::Keys,
-    rooms::Rooms,
-    sync::{ClientSync, Sources},
     testing::TestServer,
-    to_device::ToDevice,
 };
 use hearth_storage::testing::{On, Scratch};
 use hearth_types::{
@@ -41,7 +36,7 @@ use hearth_types::{
         api::auth_scheme::{AccessToken, NoAuthentication},
     },
 };
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -165,7 +160,7 @@ impl Authority for OneToken {
     fn user<'a>(
         &'a self,
         token: &'a str,
-        _parts: &'a Parts,
+        _parts: &'a http::request::Parts,
         address: IpAddr,
     ) -> BoxFuture<'a, Result<User, RouteError>> {
         let session = Session {
