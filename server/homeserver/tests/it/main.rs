@@ -14,3 +14,5 @@ mod people;
 mod process;
 #[cfg(test)]
 mod requests;
+#[cfg(test)]
+mod rooms;
