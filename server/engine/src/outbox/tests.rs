@@ -18,7 +18,7 @@ struct Running {
     server: TestServer,
     recorder: Arc<Recorder>,
     outbox: Outbox,
-    tasks: tokio::task::JoinSet<()>,
+    _tasks: tokio::task::JoinSet<()>,
 }
 
 /// Ends its tasks with itself.
@@ -47,7 +47,7 @@ impl Running {
             server,
             recorder,
             outbox,
-            tasks,
+            _tasks: tasks,
         }
     }
 

@@ -23,7 +23,7 @@ use hearth_types::ruma::{
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use crate::context::Context;
+use crate::context::{Context, Spawn as _};
 use crate::federation::Federation;
 use crate::notifier::Notifier;
 use crate::peers::{
@@ -146,7 +146,7 @@ impl Side {
         let mut whose = identity();
         whose.server_name = name.to_owned();
         let (storage, background) = Storage::open(&scratch.options(), &whose).await.unwrap();
-        tokio::spawn(background.writer.run());
+        SpawnNow.spawn("writer", Box::pin(background.writer.run()));
         let server_name = ServerName::parse(name).unwrap();
         let link = Link {
             me: server_name.clone(),
