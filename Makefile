@@ -48,6 +48,7 @@ test-web: ## the web client's unit tests
 
 test-clients: ## a Matrix client that is not ours (matrix-nio), and the demonstration's story
 	scripts/two-servers.sh scripts/demo.py --once
+	HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh .hearth/venv/bin/python tests/clients/nio_story.py
 
 # Sign-ups in a row from one address are what the rate limits are there to stop.
 test-browser: ## the web client in Chromium, on two servers

@@ -4,8 +4,9 @@
 # Nothing is left when COMMAND ends or this is stopped.
 #
 # COMMAND finds HEARTH_E2E_ONE and HEARTH_E2E_TWO (the addresses for people: plain HTTP on loopback,
-# which browsers take for secure), HEARTH_E2E_CONFIG_ONE and …_TWO (the configuration files), and
-# HEARTH_E2E_CA (the certificate of the CA). HEARTH_… settings reach both servers; PROFILE=release
+# which browsers take for secure), HEARTH_E2E_CONFIG_ONE and …_TWO (the configuration files),
+# HEARTH_E2E_PID_ONE and …_TWO (the processes, which it may end and start anew), and HEARTH_E2E_CA
+# (the certificate of the CA). HEARTH_… settings reach both servers; PROFILE=release
 # takes the binaries of a release build.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -85,6 +86,7 @@ answers "$web_two" two.localhost
 
 HEARTH_E2E_ONE=http://one.localhost:$web_one HEARTH_E2E_TWO=http://two.localhost:$web_two \
     HEARTH_E2E_CONFIG_ONE=$folder/one.localhost.toml HEARTH_E2E_CONFIG_TWO=$folder/two.localhost.toml \
+    HEARTH_E2E_PID_ONE=${children[0]} HEARTH_E2E_PID_TWO=${children[1]} \
     HEARTH_E2E_CA=$folder/ca.crt "$@" &
 children+=($!)
 status=0

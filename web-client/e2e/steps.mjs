@@ -59,7 +59,7 @@ export async function invite(page, userId) {
   await page.getByRole("button", { name: "Invite people" }).click();
   await page.getByLabel("User id").fill(userId);
   await page.getByRole("button", { name: "Send invitation" }).click();
-  await page.getByText(`Invited ${userId}`).waitFor();
+  await page.getByText(`Invited ${userId}`, { exact: true }).waitFor();
 }
 
 /** Calls the client-server API as the person of this session. */
