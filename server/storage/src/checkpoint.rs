@@ -28,6 +28,8 @@ impl Checkpointer {
     /// Checkpoints as the log grows, until the writer is gone.
     pub async fn run(mut self) {
         if matches!(self.to, Engine::Postgres(_)) {
+            // PostgreSQL checkpoints by itself. Only the end is the same: when the writer is gone.
+            let _gone = self.head.wait_for(|_| false).await;
             return;
         }
         let mut done = *self.head.borrow();

@@ -1,0 +1,209 @@
+//! A server: the process, its folder, its database.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{Authority, On, Person};
+
+/// How long anything in a story may take before it has failed.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server named `localhost:port`. Its process is killed when it is dropped.
+pub(crate) struct Server {
+    pub(crate) name: String,
+    client: reqwest::Client,
+    folder: tempfile::TempDir,
+    process: Option<Child>,
+}
+
+/// How a server differs from the usual.
+#[derive(Default)]
+pub(crate) struct Settings {
+    /// The whole configuration file, with `{NAME}`, `{PORT}`, `{DATA}`, `{DATABASE}`,
+    /// `{CERTIFICATE}`, `{KEY}` and `{CA}` in the places of what differs from run to run.
+    pub(crate) file: Option<String>,
+}
+
+const USUAL: &str = r#"
+[server]
+name = "{NAME}"
+public_url = "https://{NAME}"
+data_dir = "{DATA}"
+
+[[listener]]
+bind = "127.0.0.1:{PORT}"
+tls_cert = "{CERTIFICATE}"
+tls_key = "{KEY}"
+resources = ["client", "federation", "media", "keys"]
+
+[database]
+url = "{DATABASE}"
+
+[registration]
+enabled = true
+
+[password]
+argon2_memory_kib = 64
+argon2_passes = 1
+
+[federation]
+trusted_ca = ["{CA}"]
+allow_loopback = true
+retry_initial_ms = 100
+
+[rate_limit]
+enabled = false
+
+[log]
+level = "debug"
+"#;
+
+impl Server {
+    /// A running server with the usual settings.
+    pub(crate) async fn start(authority: &Authority, on: On) -> Self {
+        Self::with(authority, on, Settings::default()).await
+    }
+
+    pub(crate) async fn with(authority: &Authority, on: On, settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        authority.certify(folder.path());
+        let port = free_port();
+        let name = format!("localhost:{port}");
+        let file = settings.file.unwrap_or_else(|| USUAL.to_owned());
+        let file = file
+            .replace("{NAME}", &name)
+            .replace("{PORT}", &port.to_string())
+            .replace("{DATABASE}", &on.create(folder.path()).await)
+            .replace("{DATA}", &path("data"))
+            .replace("{CERTIFICATE}", &path("tls.crt"))
+            .replace("{KEY}", &path("tls.key"))
+            .replace("{CA}", &authority.file().display().to_string());
+        fs::write(folder.path().join("hearth.toml"), file).unwrap();
+        let mut server = Self {
+            name,
+            client: authority.client(),
+            folder,
+            process: None,
+        };
+        server.start_again().await;
+        server
+    }
+
+    /// Starts the process and waits until it is ready.
+    pub(crate) async fn start_again(&mut self) {
+        assert!(self.process.is_none(), "{} runs already", self.name);
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_hearth-under-test"))
+            .arg("--config")
+            .arg(self.folder.path().join("hearth.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+        let url = self.url("/_matrix/client/versions");
+        let ready = async {
+            loop {
+                let answer = self.client.get(&url).send().await;
+                if answer.is_ok_and(|answer| answer.status() == 200) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let ready = tokio::time::timeout(PATIENCE, ready).await;
+        let ended = self
+            .process
+            .as_mut()
+            .and_then(|process| process.try_wait().unwrap());
+        assert!(
+            ready.is_ok(),
+            "{} does not become ready; its process: {ended:?}",
+            self.name
+        );
+    }
+
+    /// Asks the process to end, as a process manager does, and waits for it.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("a running process");
+        let id = process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        process.wait().unwrap()
+    }
+
+    /// Ends the process at once, as a power cut does.
+    pub(crate) fn kill(&mut self) {
+        let mut process = self.process.take().expect("a running process");
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// A new person of this server.
+    pub(crate) async fn person(&self, name: &str) -> Person {
+        let body = json!({
+            "username": name,
+            "password": format!("{name}'s password"),
+            "auth": { "type": "m.login.dummy" },
+        });
+        let url = self.url("/_matrix/client/v3/register");
+        let answer = self
+            .client
+            .post(url)
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        let (status, body) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, 200, "{name} cannot register: {body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        Person::new(self.client.clone(), &self.name, &body)
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.name)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(80)..].join("\n");
+            eprintln!("--- the log of {} ends with:\n{tail}", self.name);
+        }
+    }
+}
+
+/// A port that nobody listens on now. The name of a server holds it, so it must be known before.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

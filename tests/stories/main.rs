@@ -1,0 +1,10 @@
+//! Whole servers as their people see them: real processes, real sockets, TLS, both databases.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod federation;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod launch;
