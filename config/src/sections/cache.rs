@@ -5,5 +5,5 @@ section! {
     pub struct Cache = "cache";
 
     /// The budget of all caches together, in MiB; at least 16.
-    memory_mib: u32 = default("256");
+    memory_mib: u32 = default("256") reserved;
 }

@@ -21,7 +21,7 @@ section! {
     allow_ranges: Vec<IpNet> = default("[]");
 
     /// Whether other servers may read the public room directory.
-    public_rooms: bool = default("true");
+    public_rooms: bool = default("true") reserved;
 
     /// Servers that are asked for signing keys when their owner does not answer.
     notary_servers: Vec<ServerName> = default("[]");

@@ -7,12 +7,13 @@ section! {
     /// Whether people may sign up by themselves.
     enabled: bool = default("false");
 
-    /// Whether signing up needs a registration token.
+    /// Whether signing up needs a registration token. This release has none yet, so that this closes
+    /// sign-up.
     require_token: bool = default("false");
 
     /// A secret whose holder may create accounts over the API even when registration is closed.
-    shared_secret: Option<Secret> = secret("a long random text", "no accounts by shared secret");
+    shared_secret: Option<Secret> = secret("a long random text", "no accounts by shared secret") reserved;
 
     /// Whether a person without an account may look around as a guest.
-    allow_guests: bool = default("false");
+    allow_guests: bool = default("false") reserved;
 }

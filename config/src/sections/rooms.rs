@@ -8,8 +8,8 @@ section! {
     default_version: String = default("12");
 
     /// Whether the public room list may be read without an account.
-    public_list_without_login: bool = default("true");
+    public_list_without_login: bool = default("true") reserved;
 
     /// Whether a person must be in a room to give it an alias.
-    alias_needs_membership: bool = default("false");
+    alias_needs_membership: bool = default("false") reserved;
 }
