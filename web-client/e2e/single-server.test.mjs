@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { freshName, launch, newPage, ONE, picture } from "./browser.mjs";
-import { api, createRoom, message, send, sentMessage, signIn, signOut, signUp } from "./steps.mjs";
+import { api, createRoom, invite, message, send, sentMessage, signIn, signOut, signUp } from "./steps.mjs";
 
 let browser;
 before(async () => {
@@ -224,3 +224,25 @@ async function driftWhileLoading(scroller) {
   }
   return { movedBy, grewBy: scroller.scrollHeight - height };
 }
+
+test("an invitation goes out even where the keys of earlier messages cannot be handed over", async () => {
+  const alice = await newPage(browser, ONE);
+  const bob = await newPage(browser, ONE);
+  await signUp(alice.page, freshName("alice"));
+  const { userId: bobId } = await signUp(bob.page, freshName("bob"));
+  await createRoom(alice.page, "Archive");
+  await send(alice.page, "before Bob");
+  await sentMessage(alice.page, "before Bob").waitFor();
+  await alice.context.route("**/_matrix/media/**", (route) =>
+    route.fulfill({ status: 404, json: { errcode: "M_UNRECOGNIZED", error: "No media here" } }),
+  );
+  await invite(alice.page, bobId);
+  await bob.page.getByRole("button", { name: "Accept" }).click();
+  await bob.page.getByRole("heading", { level: 1, name: "Archive" }).waitFor();
+  await bob.page.getByText(/^(Sent before|This message cannot be read)/).waitFor();
+  await send(alice.page, "after Bob");
+  await message(bob.page, "after Bob").waitFor();
+  await picture(bob.page, "before-joining");
+  alice.assertClean();
+  bob.assertClean();
+});
