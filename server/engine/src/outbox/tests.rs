@@ -1,5 +1,6 @@
 //! The outbox over a recording network, on both engines.
 
+mod follower;
 mod recorder;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use hearth_storage::{Commit, both_engines};
 use hearth_types::ruma::ServerName;
 
 use super::*;
+use crate::federation::Federation;
 use crate::outbox::tests::recorder::{Conduct, Recorder};
 use crate::testing::TestServer;
 
@@ -17,8 +19,10 @@ use crate::testing::TestServer;
 struct Running {
     server: TestServer,
     recorder: Arc<Recorder>,
+    rooms: Rooms,
+    federation: Federation,
     outbox: Outbox,
-    _tasks: tokio::task::JoinSet<()>,
+    tasks: tokio::task::JoinSet<()>,
 }
 
 /// Ends its tasks with itself.
@@ -40,14 +44,17 @@ impl Running {
         let own = Arc::new(Own(Mutex::new(tokio::task::JoinSet::new())));
         Arc::get_mut(&mut server.context).unwrap().tasks = own;
         let rooms = Rooms::new(Arc::clone(&server.context));
-        let outbox = Outbox::new(Arc::clone(&server.context), rooms);
+        let outbox = Outbox::new(Arc::clone(&server.context), rooms.clone());
+        let federation = Federation::new(Arc::clone(&server.context), rooms.clone());
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(outbox.clone().run());
         Self {
             server,
             recorder,
+            rooms,
+            federation,
             outbox,
-            _tasks: tasks,
+            tasks,
         }
     }
 
