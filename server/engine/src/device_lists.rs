@@ -165,7 +165,7 @@ impl DeviceLists {
             let token = SyncToken::decode(text);
             let token =
                 token.ok_or_else(|| KeyError::invalid(field, "must be a token of /sync"))?;
-            Ok::<_, KeyError>((token.generation == generation).then_some(token.position))
+            Ok::<_, KeyError>((token.generation == generation).then_some(token.others))
         };
         let (from, to) = (read(from, "from")?, read(to, "to")?);
         let until = to.unwrap_or_else(|| storage.writer().head().position());

@@ -372,7 +372,11 @@ impl Rooms {
             }
         }
         drop(receipt);
-        self.ctx.notifier.wake(concerned);
+        match effects.memberships.is_empty() {
+            true => self.ctx.notifier.wake_for_room(concerned),
+            // Who comes or goes changes also whose devices a person follows.
+            false => self.ctx.notifier.wake(concerned),
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod filter;
 mod json;
 mod look;
+mod others;
 mod room;
 mod state;
 mod summary;
@@ -23,17 +24,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_storage::StorageError;
-use hearth_types::ruma::DeviceId;
 
 use crate::accounts::{AccountError, Accounts, Session};
 use crate::context::Context;
 use crate::device_lists::DeviceLists;
 use crate::keys::Keys;
+use crate::notifier::Watch;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::to_device::ToDevice;
 use filter::Filter;
-use look::{Look, Seen};
+use look::{Look, Seen, Since};
+use others::QuietDevices;
 pub use state::StateAt;
 use summary::Summaries;
 use token::{SyncToken, generation_mark};
@@ -89,6 +91,7 @@ pub struct ClientSync {
     lists: Arc<DeviceLists>,
     to_device: Arc<ToDevice>,
     summaries: Summaries,
+    quiet: QuietDevices,
     generation: [u8; 8],
     epoch: i64,
 }
@@ -128,6 +131,7 @@ impl ClientSync {
             lists,
             to_device,
             summaries: Summaries::default(),
+            quiet: QuietDevices::default(),
         }
     }
 
@@ -167,35 +171,22 @@ impl ClientSync {
         stopping: impl Future<Output = ()>,
     ) -> Result<Bytes, SyncError> {
         let since = self.since(request)?;
-        if let (Some(token), _) = since {
-            let (user_nid, device_id): (i64, &DeviceId) =
-                (request.session.user_nid, &request.session.device_id);
-            self.to_device
-                .delivered(user_nid, device_id, token.to_device)
-                .await?;
-        }
         // Before the first look, so that nothing falls between a look and the wait.
         let watch = self.ctx.notifier.watch(request.session.user_nid);
-        let woken = watch.notified();
+        let woken = watch.woken();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        let mut seen = self.look(request, since).await?;
-        let waits = since.0.is_some() && !request.full_state;
+        let mut seen = self.look(request, since, &watch).await?;
+        let waits = since.token.is_some() && !request.full_state;
         if !waits || request.timeout.is_zero() {
             return Ok(seen.json);
         }
         let wait = async {
             while seen.is_empty {
-                // What was committed before the look but was not visible yet has sent its wake-up,
-                // or is about to: only the head has to arrive.
-                if seen.until < seen.committed {
-                    self.visible(seen.committed).await;
-                } else {
-                    woken.as_mut().await;
-                }
-                woken.set(watch.notified());
+                woken.as_mut().await;
+                woken.set(watch.woken());
                 woken.as_mut().enable();
-                seen = self.look(request, since).await?;
+                seen = self.look(request, since, &watch).await?;
             }
             Ok::<(), SyncError>(())
         };
@@ -208,38 +199,42 @@ impl ClientSync {
         Ok(seen.json)
     }
 
-    /// What the client has: none where it begins, with `true` where its token is from another
-    /// database, or from a future that this one has lost.
-    fn since(&self, request: &SyncRequest) -> Result<(Option<SyncToken>, bool), SyncError> {
+    /// What the client has. A token of another database, or of a future that this one has lost, is a
+    /// gap.
+    fn since(&self, request: &SyncRequest) -> Result<Since, SyncError> {
         let Some(text) = &request.since else {
-            return Ok((None, false));
+            return Ok(Since {
+                token: None,
+                gap: false,
+            });
         };
         let token = SyncToken::decode(text).ok_or_else(|| SyncError::Invalid {
             field: "since",
             rule: "is no token of this server".to_owned(),
         })?;
-        let head = self.ctx.storage.writer().head();
-        let ahead = token.position > head.committed();
-        if token.generation != self.generation || ahead {
-            return Ok((None, true));
-        }
-        Ok((Some(token), false))
+        let committed = self.ctx.storage.writer().head().committed();
+        let is_ours = token.generation == self.generation && token.position <= committed;
+        Ok(Since {
+            token: is_ours.then_some(token),
+            gap: !is_ours,
+        })
     }
 
     /// Looks until the memberships it sees are within the head that it looks at.
     async fn look(
         &self,
         request: &SyncRequest,
-        since: (Option<SyncToken>, bool),
+        since: Since,
+        watch: &Arc<Watch>,
     ) -> Result<Seen, SyncError> {
         let head = self.ctx.storage.writer().head();
         loop {
-            let committed = head.committed();
-            let look = Look::begin(self, request, since, (head.position(), committed)).await?;
+            // A change whose wake-up has come may still be held back by other commits.
+            self.visible(head.committed()).await;
+            let look = Look::begin(self, request, since, (watch, head.position())).await?;
             if let Some(seen) = look.answer().await? {
                 return Ok(seen);
             }
-            self.visible(head.committed()).await;
         }
     }
 

@@ -73,7 +73,7 @@ both_engines! {
 
         let bob_nid = world.two.nid(BOB).await;
         let waiting = world.two.context.notifier.watch(bob_nid);
-        let woken = waiting.notified();
+        let woken = waiting.woken();
         tokio::pin!(woken);
         woken.as_mut().enable();
         let since = world.two.position();
@@ -190,7 +190,7 @@ both_engines! {
             let token = SyncToken {
                 generation: generation_mark(generation),
                 position: world.one.position(),
-                to_device: 0,
+                others: world.one.position(),
                 issued_ms: 0,
                 epoch: 0,
             };

@@ -129,12 +129,17 @@ impl Keys {
     }
 
     async fn issue(&self, keys: Vec<KeyWanted>) -> Result<Vec<Option<IssuedKey>>, KeyError> {
+        let owners: Vec<i64> = keys.iter().map(|key| key.user_nid).collect();
         let commit = Commit {
             guards: vec![Guard::KeysClaim(KeysClaim(keys))],
             ..Commit::default()
         };
         let mut receipt = self.context.storage.writer().commit(commit).await?;
-        match receipt.outcomes.pop() {
+        let issued = receipt.outcomes.pop();
+        drop(receipt);
+        // Their devices are told how many keys are left.
+        self.context.notifier.wake(owners);
+        match issued {
             Some(Outcome::Keys(issued)) => Ok(issued),
             _ => Err(KeyError::Storage(StorageError::Corrupt {
                 what: "one-time keys",

@@ -64,6 +64,8 @@ impl Keys {
             drop(self.context.storage.writer().commit(commit).await?);
             if changes {
                 announce(&self.context, user_nid).await?;
+            } else {
+                self.context.notifier.wake([user_nid]);
             }
         }
         Ok(self.one_time_key_counts(user_nid, owner.1).await?)

@@ -32,7 +32,7 @@ pub struct Reader<'a> {
 pub type TxnIds = BTreeMap<String, String>;
 
 impl Rooms {
-    /// Events in client form for a reader, in the order given.
+    /// Events of a timeline in client form for a reader, in the order given.
     ///
     /// # Errors
     /// When the database fails.
@@ -45,15 +45,54 @@ impl Rooms {
         let txn_ids = self.txn_ids(reader, events.iter()).await?;
         let mut served = Vec::with_capacity(events.len());
         for known in events {
-            let mut unsigned = self.unsigned(reader, &viewpoint.room, known).await?;
+            let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, known).await?;
             unsigned.transaction_id = txn_ids.get(known.event.event_id().as_str()).cloned();
-            unsigned.membership = self.membership_at(viewpoint, known).await?;
             served.push(client_event::whole(&known.event, &unsigned));
         }
         Ok(served)
     }
 
-    /// What every reader is told of an event: its age, what it replaced, what redacted it.
+    /// Events of a state in client form for a reader, in the order given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn serve_state(
+        &self,
+        reader: &Reader<'_>,
+        room: &Room,
+        events: &[Known],
+    ) -> Result<Vec<Box<RawValue>>, RoomError> {
+        let mut served = Vec::with_capacity(events.len());
+        for known in events {
+            let unsigned = self.unsigned(reader, room, known).await?;
+            served.push(client_event::whole(&known.event, &unsigned));
+        }
+        Ok(served)
+    }
+
+    /// What a reader is told of an event of a timeline: besides [`Rooms::unsigned`], what it
+    /// replaced and the reader's membership at it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unsigned_of_timeline(
+        &self,
+        reader: &Reader<'_>,
+        viewpoint: &Viewpoint,
+        known: &Known,
+    ) -> Result<Unsigned, RoomError> {
+        let mut unsigned = self.unsigned(reader, &viewpoint.room, known).await?;
+        unsigned.membership = self.membership_at(viewpoint, known).await?;
+        if known.event.is_state()
+            && known.is_placed()
+            && let Some(before) = self.replaced(&viewpoint.room, known).await?
+        {
+            unsigned.prev_content = Some(client_event::content(&before.event).to_owned());
+        }
+        Ok(unsigned)
+    }
+
+    /// What every reader is told of an event: its age, and what redacted it.
     ///
     /// # Errors
     /// When the database fails.
@@ -67,11 +106,6 @@ impl Rooms {
             age: Some((reader.now_ms - known.event.origin_server_ts()).max(0)),
             ..Unsigned::default()
         };
-        if known.event.is_state()
-            && let Some(before) = self.replaced(room, known).await?
-        {
-            unsigned.prev_content = Some(client_event::content(&before.event).to_owned());
-        }
         if let Some(by) = &known.redacted_by
             && let Ok(by) = <&hearth_types::ruma::EventId>::try_from(&**by)
             && let Some(redaction) = self.known.one(room.rules, by).await?
@@ -95,10 +129,7 @@ impl Rooms {
     /// The reader's membership in the state after an event.
     ///
     /// spec: client-server v1.19 §Room event format (`unsigned.membership`).
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn membership_at(
+    async fn membership_at(
         &self,
         viewpoint: &Viewpoint,
         known: &Known,

@@ -1,34 +1,41 @@
 //! One look at what is new for a device, bounded by the head of the log as it was when the look
 //! began.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hearth_types::ruma::UserId;
 
 use super::json::Json;
+use super::others::Others;
 use super::token::SyncToken;
 use super::{ClientSync, SyncError, SyncRequest};
 use crate::accounts::AccountData;
 use crate::device_lists::Changes;
+use crate::notifier::Watch;
 use crate::rooms::plan::ClientTxn;
 use crate::rooms::serve::Reader;
-use crate::to_device::Batch;
+
+/// What a client has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    /// Its token; none where it begins, or where the token is of no use here.
+    pub(super) token: Option<SyncToken>,
+    /// Whether it has something that this server cannot connect to.
+    pub(super) gap: bool,
+}
 
 /// A look that is being taken.
 pub(super) struct Look<'a> {
     pub(super) sync: &'a ClientSync,
     pub(super) request: &'a SyncRequest,
-    /// What the client has; none where it begins, or where its token is of no use here.
-    pub(super) token: Option<SyncToken>,
-    /// Whether the client has something that this server cannot connect to.
-    pub(super) gap: bool,
+    /// What the client has.
+    pub(super) since: Since,
     /// The head of the log.
     pub(super) until: i64,
-    committed: i64,
     /// The time.
     pub(super) now_ms: i64,
-    data: BTreeMap<Option<i64>, Vec<AccountData>>,
+    others: Others,
 }
 
 /// What a look found.
@@ -37,96 +44,65 @@ pub(super) struct Seen {
     pub(super) json: Bytes,
     /// Whether there is nothing new in it.
     pub(super) is_empty: bool,
-    /// The head of the log that bounds it.
-    pub(super) until: i64,
-    /// What was committed when the look began, visible or not.
-    pub(super) committed: i64,
 }
 
 impl<'a> Look<'a> {
-    /// Begins a look.
+    /// Begins a look up to `until`.
     pub(super) async fn begin(
         sync: &'a ClientSync,
         request: &'a SyncRequest,
-        (token, gap): (Option<SyncToken>, bool),
-        (until, committed): (i64, i64),
+        since: Since,
+        (watch, until): (&Arc<Watch>, i64),
     ) -> Result<Self, SyncError> {
-        let since = token.map_or(0, |token| token.position);
-        let changed = sync
-            .accounts
-            .account_data_since(&request.session, since, until)
-            .await?;
-        let mut data: BTreeMap<Option<i64>, Vec<AccountData>> = BTreeMap::new();
-        for changed in changed {
-            data.entry(changed.room_nid).or_default().push(changed);
-        }
         Ok(Self {
             sync,
             request,
-            token,
-            gap,
+            since,
             until,
-            committed,
             now_ms: sync.ctx.clock.now_ms(),
-            data,
+            others: Others::look(sync, request, since, (watch, until)).await?,
         })
     }
 
-    /// Writes the answer.
+    /// Writes the answer; none where the look has to begin anew.
     pub(super) async fn answer(&self) -> Result<Option<Seen>, SyncError> {
-        let session = &self.request.session;
         let Some(rooms) = self.rooms().await? else {
             return Ok(None);
         };
-        let since = self.token.map_or(0, |token| token.to_device);
-        let device = (session.user_nid, &*session.device_id);
-        let messages = self
-            .sync
-            .to_device
-            .waiting(device.0, device.1, since, self.until)
-            .await?;
-        let lists = self.lists().await?;
         let filter = &self.request.filter.account_data;
-        let global = self.data.get(&None).map(Vec::as_slice).unwrap_or_default();
-        let global: Vec<&AccountData> = global
-            .iter()
+        let global: Vec<&AccountData> = self
+            .data_of(None)
             .filter(|data| filter.wants_type(&data.kind))
             .collect();
+        let Others {
+            messages,
+            lists,
+            keys,
+            ..
+        } = &self.others;
         let is_empty = rooms.is_empty()
-            && messages.events.is_empty()
-            && lists == Changes::default()
+            && messages.is_empty()
+            && *lists == Changes::default()
             && global.is_empty();
         let mut json = Json::default();
         json.open();
         json.open_at("account_data");
         write_data(&mut json, global.into_iter());
         json.close();
-        json.field("device_lists", &lists);
-        let keys = &self.sync.keys;
-        let counts = keys
-            .one_time_key_counts(device.0, device.1.as_str())
-            .await?;
-        json.field("device_one_time_keys_count", &counts);
-        let fallback = keys
-            .unused_fallback_types(device.0, device.1.as_str())
-            .await?;
-        json.field("device_unused_fallback_key_types", &fallback);
+        json.field("device_lists", lists);
+        json.field("device_one_time_keys_count", &keys.counts);
+        json.field("device_unused_fallback_key_types", &keys.fallback);
         json.field(
             "org.matrix.msc2732.device_unused_fallback_key_types",
-            &fallback,
+            &keys.fallback,
         );
-        json.field("next_batch", &self.next_batch(&messages));
+        json.field("next_batch", &self.next_batch());
         json.events_at("presence", std::iter::empty());
         rooms.write(&mut json);
-        json.events_at("to_device", messages.events.iter().map(AsRef::as_ref));
+        json.events_at("to_device", messages.iter().map(AsRef::as_ref));
         json.close();
         let json = json.into_bytes().into();
-        Ok(Some(Seen {
-            json,
-            is_empty,
-            until: self.until,
-            committed: self.committed,
-        }))
+        Ok(Some(Seen { json, is_empty }))
     }
 
     /// The rooms; none where a change of memberships is seen that lies behind the head, so that the
@@ -147,7 +123,7 @@ impl<'a> Look<'a> {
         let mut rooms = Rooms::default();
         let wants_left = self.request.filter.room.include_leave;
         for (nid, member) in &memberships {
-            let is_new = self.since().is_none_or(|since| member.position > since);
+            let is_new = self.from().is_none_or(|since| member.position > since);
             let is_asked = is_new || self.request.full_state;
             match member.membership.as_str() {
                 "join" => rooms.join.extend(self.joined(*nid, member).await?),
@@ -155,7 +131,7 @@ impl<'a> Look<'a> {
                     rooms.invite.extend(self.shown(*nid, "invite_state").await?);
                 }
                 "knock" if is_asked => rooms.knock.extend(self.shown(*nid, "knock_state").await?),
-                "leave" | "ban" if is_new && (self.since().is_some() || wants_left) => {
+                "leave" | "ban" if is_new && (self.from().is_some() || wants_left) => {
                     rooms.leave.extend(self.left(*nid, member).await?);
                 }
                 _ => {}
@@ -164,35 +140,20 @@ impl<'a> Look<'a> {
         Ok(Some(rooms))
     }
 
-    /// Whose devices changed. A client that begins asks for everybody anyway.
-    async fn lists(&self) -> Result<Changes, SyncError> {
-        let user_nid = self.request.session.user_nid;
-        let since = match self.since() {
-            Some(since) => since,
-            None if self.gap => 0,
-            None => return Ok(Changes::default()),
-        };
-        let mut changes = self.sync.lists.changes(user_nid, since, self.until).await?;
-        if self.gap {
-            changes.left.clear();
-        }
-        Ok(changes)
-    }
-
-    fn next_batch(&self, messages: &Batch) -> String {
+    fn next_batch(&self) -> String {
         let token = SyncToken {
             generation: self.sync.generation,
             position: self.until,
-            to_device: messages.up_to,
+            others: self.others.up_to,
             issued_ms: self.now_ms,
             epoch: self.sync.epoch,
         };
         token.encode()
     }
 
-    /// Up to where the client has everything.
-    pub(super) fn since(&self) -> Option<i64> {
-        self.token.map(|token| token.position)
+    /// Up to where the client has everything of rooms.
+    pub(super) fn from(&self) -> Option<i64> {
+        self.since.token.map(|token| token.position)
     }
 
     /// Who asks.
@@ -217,12 +178,10 @@ impl<'a> Look<'a> {
         txn.user_nid == session.user_nid && txn.device_id == session.device_id.as_str()
     }
 
-    /// The reader's account data in a room that changed.
-    pub(super) fn room_data(&self, room_nid: i64) -> &[AccountData] {
-        self.data
-            .get(&Some(room_nid))
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+    /// The reader's account data that changed, in a room or global.
+    pub(super) fn data_of(&self, room_nid: Option<i64>) -> impl Iterator<Item = &AccountData> {
+        let data = self.others.data.iter();
+        data.filter(move |data| data.room_nid == room_nid)
     }
 }
 

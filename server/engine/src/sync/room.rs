@@ -19,9 +19,8 @@ use crate::rooms::RoomMembership;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
-use crate::rooms::known::Known;
 use crate::rooms::read::{Stay, Viewpoint};
-use crate::rooms::view::{Room, SharedRoom};
+use crate::rooms::view::SharedRoom;
 
 /// A room in an answer: its id, and what is said of it as JSON.
 pub(super) type RoomAnswer = Option<(OwnedRoomId, Vec<u8>)>;
@@ -35,9 +34,9 @@ impl Look<'_> {
     ) -> Result<RoomAnswer, RoomError> {
         let rooms = &self.sync.rooms;
         let room = rooms.room_by_nid(nid).await?;
-        let data = self.room_data(nid);
+        let data: Vec<&AccountData> = self.data_of(Some(nid)).collect();
         let is_quiet = self
-            .since()
+            .from()
             .is_some_and(|since| room.live().position <= since);
         let skipped = is_quiet && data.is_empty() && !self.request.full_state;
         if skipped || !self.request.filter.room.wants(&room.id) {
@@ -46,7 +45,7 @@ impl Look<'_> {
         let viewpoint = rooms
             .viewpoint_in(Arc::clone(&room), member, self.user_id())
             .await?;
-        let (after, check) = match self.since() {
+        let (after, check) = match self.from() {
             None => (0, true),
             Some(since) if member.position <= since => (since, false),
             Some(since) if self.was_joined(&room, viewpoint.user_key, since).await? => {
@@ -59,7 +58,7 @@ impl Look<'_> {
             until: self.until,
             check,
         };
-        self.write(&viewpoint, span, data).await
+        self.write(&viewpoint, span, &data).await
     }
 
     /// What happened in a room up to the moment at which the reader left it.
@@ -83,11 +82,11 @@ impl Look<'_> {
             Err(RoomError::Forbidden(_)) => return self.left_unseen(nid, member).await,
             viewpoint => viewpoint?,
         };
-        let since = self.since().unwrap_or_default();
+        let since = self.from().unwrap_or_default();
         if matches!(viewpoint.stay, Stay::Until(end) if end <= since) {
             return self.left_unseen(nid, member).await;
         }
-        let was_joined = match self.since() {
+        let was_joined = match self.from() {
             Some(since) => self.was_joined(&room, viewpoint.user_key, since).await?,
             None => false,
         };
@@ -96,7 +95,8 @@ impl Look<'_> {
             until: member.position,
             check: true,
         };
-        self.write(&viewpoint, span, self.room_data(nid)).await
+        let data: Vec<&AccountData> = self.data_of(Some(nid)).collect();
+        self.write(&viewpoint, span, &data).await
     }
 
     /// A room that the reader never saw from inside, or had left before: only that they are out.
@@ -173,13 +173,13 @@ impl Look<'_> {
         &self,
         viewpoint: &Viewpoint,
         span: Span,
-        data: &[AccountData],
+        data: &[&AccountData],
     ) -> Result<RoomAnswer, RoomError> {
         let rooms = &self.sync.rooms;
         let filter = &self.request.filter.room;
         let full = span.after == 0 || self.request.full_state;
         let mut timeline = timeline::read(rooms, viewpoint, span, &filter.timeline).await?;
-        timeline.limited |= self.gap;
+        timeline.limited |= self.since.gap;
         let end = state::end(viewpoint, span);
         let changes = state::changes(rooms, viewpoint, span, &end, full).await?;
         let kinds = state::kinds(rooms, &changes).await?;
@@ -207,7 +207,7 @@ impl Look<'_> {
             &end,
         )
         .await?;
-        if self.since().is_some()
+        if self.from().is_some()
             && !full
             && timeline.events.is_empty()
             && !timeline.limited
@@ -222,8 +222,13 @@ impl Look<'_> {
         if is_in {
             json.events_at("ephemeral", std::iter::empty());
         }
-        let state = self.state_pieces(&viewpoint.room, &state).await?;
-        json.events_at(choice.at.key(), state.iter().map(Vec::as_slice));
+        let state = rooms
+            .serve_state(&self.reader(), &viewpoint.room, &state)
+            .await?;
+        json.events_at(
+            choice.at.key(),
+            state.iter().map(|piece| piece.get().as_bytes()),
+        );
         if let Some(summary) = &summary {
             json.open_at("summary");
             json.field("m.heroes", &heroes);
@@ -260,21 +265,6 @@ impl Look<'_> {
         people
     }
 
-    async fn state_pieces(&self, room: &Room, state: &[Known]) -> Result<Vec<Vec<u8>>, RoomError> {
-        let mut pieces = Vec::with_capacity(state.len());
-        for known in state {
-            let unsigned = self
-                .sync
-                .rooms
-                .unsigned(&self.reader(), room, known)
-                .await?;
-            let mut piece = Vec::new();
-            client_event::close(&client_event::open(&known.event), &unsigned, &mut piece);
-            pieces.push(piece);
-        }
-        Ok(pieces)
-    }
-
     async fn timeline_pieces(
         &self,
         viewpoint: &Viewpoint,
@@ -291,9 +281,8 @@ impl Look<'_> {
         let mut pieces = Vec::with_capacity(timeline.events.len());
         for shown in &timeline.events {
             let mut unsigned = rooms
-                .unsigned(&reader, &viewpoint.room, &shown.known)
+                .unsigned_of_timeline(&reader, viewpoint, &shown.known)
                 .await?;
-            unsigned.membership = rooms.membership_at(viewpoint, &shown.known).await?;
             unsigned.transaction_id = match &shown.arrival {
                 Some(arrival) => {
                     let txn = arrival.txn.as_ref();
@@ -323,12 +312,13 @@ impl Look<'_> {
         json.close();
     }
 
-    fn write_data(&self, json: &mut Json, data: &[AccountData], room_id: &RoomId) {
+    fn write_data(&self, json: &mut Json, data: &[&AccountData], room_id: &RoomId) {
         let filter = &self.request.filter.room.account_data;
         json.open_at("account_data");
         super::look::write_data(
             json,
             data.iter()
+                .copied()
                 .filter(|data| filter.wants_room(room_id) && filter.wants_type(&data.kind)),
         );
         json.close();

@@ -14,10 +14,11 @@ const VERSION: u8 = 1;
 pub struct SyncToken {
     /// The database that the positions belong to (see [`generation_mark`]).
     pub generation: [u8; 8],
-    /// The position up to which everything was sent.
+    /// The position up to which everything of rooms was sent.
     pub position: i64,
-    /// The position up to which the messages to the device were sent: earlier when more wait.
-    pub to_device: i64,
+    /// The position up to which everything else was sent (messages to the device, account data,
+    /// device lists): earlier when more wait, or when nobody looked since.
+    pub others: i64,
     /// When it was issued.
     pub issued_ms: i64,
     /// The run of the process whose in-memory counters (typing, presence) it may name.
@@ -39,18 +40,18 @@ impl SyncToken {
     /// The token as text.
     #[must_use]
     pub fn encode(&self) -> String {
-        let numbers = [self.position, self.to_device, self.issued_ms, self.epoch];
+        let numbers = [self.position, self.others, self.issued_ms, self.epoch];
         encode('s', self.generation, &numbers)
     }
 
     /// Reads a token; none where it is malformed.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
-        let (generation, [position, to_device, issued_ms, epoch]) = decode('s', text)?;
+        let (generation, [position, others, issued_ms, epoch]) = decode('s', text)?;
         Some(Self {
             generation,
             position,
-            to_device,
+            others,
             issued_ms,
             epoch,
         })
@@ -115,7 +116,7 @@ mod tests {
         let token = SyncToken {
             generation: generation_mark("g"),
             position: 7,
-            to_device: 5,
+            others: 5,
             issued_ms: 1_800_000_000_000,
             epoch: -3,
         };

@@ -108,7 +108,7 @@ both_engines! {
         world.two.person("@carol:two.test", &["C"]).await;
         let nid = world.two.nid(BOB).await;
         let waiting = world.two.context.notifier.watch(nid);
-        let woken = waiting.notified();
+        let woken = waiting.woken();
         tokio::pin!(woken);
         woken.as_mut().enable();
         for _ in 0..2 {

@@ -78,7 +78,7 @@ pub(super) async fn get_all_state(user: User, call: Call) -> Result<Response<Bod
     let served = call
         .app
         .rooms
-        .serve(&reader(&user, &call), &viewpoint, &state)
+        .serve_state(&reader(&user, &call), &viewpoint.room, &state)
         .await?;
     Ok(json_response(StatusCode::OK, &served))
 }

@@ -28,6 +28,7 @@ pub(super) struct House {
     pub(super) rooms: Rooms,
     pub(super) accounts: Arc<Accounts>,
     pub(super) to_device: Arc<ToDevice>,
+    pub(super) keys: Arc<Keys>,
     pub(super) sync: ClientSync,
 }
 
@@ -52,10 +53,11 @@ impl House {
         let accounts = Arc::new(Accounts::new(Arc::clone(ctx)));
         let lists = Arc::new(DeviceLists::new(Arc::clone(ctx)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(ctx)));
+        let keys = Arc::new(Keys::new(Arc::clone(ctx), Arc::clone(&lists)));
         let sources = Sources {
             rooms: rooms.clone(),
             accounts: Arc::clone(&accounts),
-            keys: Arc::new(Keys::new(Arc::clone(ctx), Arc::clone(&lists))),
+            keys: Arc::clone(&keys),
             lists,
             to_device: Arc::clone(&to_device),
         };
@@ -65,6 +67,7 @@ impl House {
             rooms,
             accounts,
             to_device,
+            keys,
             sync,
         }
     }
