@@ -12,11 +12,13 @@ mod outliers;
 mod people;
 pub(crate) mod place;
 pub mod plan;
+mod positions;
 pub mod read;
 mod redact;
 mod remote;
 pub mod send;
 pub mod serve;
+mod unseen;
 pub mod view;
 
 #[cfg(test)]
@@ -38,6 +40,7 @@ use crate::rooms::error::RoomError;
 use crate::rooms::known::{Known, KnownEvents};
 use crate::rooms::mailbox::{Done, Mailbox, Work};
 pub use crate::rooms::people::{RoomMembership, UserRooms};
+pub use crate::rooms::positions::RoomPositions;
 use crate::rooms::plan::{ClientTxn, Effects, Received};
 use crate::rooms::view::{Arrival, Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
 use crate::state::snapshots::Snapshots;
@@ -62,6 +65,8 @@ pub struct Inner {
     pub(crate) snapshots: Snapshots,
     /// Which rooms each of our people is in.
     pub people: UserRooms,
+    /// When each room last changed.
+    pub positions: RoomPositions,
     active: Cache<i64, SharedRoom>,
     /// Transaction ids used of late, by room: those on their way are not stored yet.
     sent: Cache<(i64, ClientTxn), OwnedEventId>,
@@ -87,6 +92,7 @@ impl Rooms {
             known: KnownEvents::new(storage.clone(), EVENTS_KEPT),
             snapshots: Snapshots::new(storage.clone(), SNAPSHOTS_KEPT),
             people: UserRooms::new(storage.clone()),
+            positions: RoomPositions::new(storage.clone()),
             active: Cache::new(ROOMS_KEPT),
             sent: Cache::new(SENT_KEPT),
             mailboxes: Mutex::new(HashMap::new()),
@@ -370,6 +376,7 @@ impl Rooms {
                 live.current = view.current.clone();
                 live.extremities.clone_from(&view.extremities);
             }
+            self.positions.changed(room.nid, live.position);
         }
         drop(receipt);
         match effects.memberships.is_empty() {

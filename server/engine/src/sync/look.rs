@@ -120,17 +120,34 @@ impl<'a> Look<'a> {
         {
             return Ok(None);
         }
+        let joined = memberships
+            .iter()
+            .filter(|(_, member)| member.membership == "join");
+        let positions = self
+            .sync
+            .rooms
+            .positions
+            .of(joined.map(|(nid, _)| *nid))
+            .await?;
+        let has_news = |nid: &i64| {
+            let position = positions.get(nid).copied().unwrap_or_default();
+            self.request.full_state
+                || self.from().is_none_or(|from| position > from)
+                || self.data_of(Some(*nid)).next().is_some()
+        };
         let mut rooms = Rooms::default();
         let wants_left = self.request.filter.room.include_leave;
         for (nid, member) in &memberships {
-            let is_new = self.from().is_none_or(|since| member.position > since);
+            let is_new = self.from().is_none_or(|from| member.position > from);
             let is_asked = is_new || self.request.full_state;
             match member.membership.as_str() {
-                "join" => rooms.join.extend(self.joined(*nid, member).await?),
+                "join" if has_news(nid) => rooms.join.extend(self.joined(*nid, member).await?),
                 "invite" if is_asked => {
                     rooms.invite.extend(self.shown(*nid, "invite_state").await?);
                 }
-                "knock" if is_asked => rooms.knock.extend(self.shown(*nid, "knock_state").await?),
+                "knock" if is_asked => {
+                    rooms.knock.extend(self.shown(*nid, "knock_state").await?);
+                }
                 "leave" | "ban" if is_new && (self.from().is_some() || wants_left) => {
                     rooms.leave.extend(self.left(*nid, member).await?);
                 }

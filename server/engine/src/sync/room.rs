@@ -35,11 +35,7 @@ impl Look<'_> {
         let rooms = &self.sync.rooms;
         let room = rooms.room_by_nid(nid).await?;
         let data: Vec<&AccountData> = self.data_of(Some(nid)).collect();
-        let is_quiet = self
-            .from()
-            .is_some_and(|since| room.live().position <= since);
-        let skipped = is_quiet && data.is_empty() && !self.request.full_state;
-        if skipped || !self.request.filter.room.wants(&room.id) {
+        if !self.request.filter.room.wants(&room.id) {
             return Ok(None);
         }
         let viewpoint = rooms

@@ -156,3 +156,30 @@ pub async fn room_by_nid(
         room_nid
     )
 }
+
+/// When rooms last changed: the position of the last live event or change of state, 0 where there
+/// is none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn room_positions(
+    conn: Conn<'_>,
+    room_nids: &[i64],
+) -> Result<Vec<(i64, i64)>, StorageError> {
+    rows!(
+        conn,
+        all::<(i64, i64)>,
+        "WITH k(room_nid) AS ({rows})
+         SELECT p.room_nid, CASE WHEN p.event > p.state THEN p.event ELSE p.state END FROM (
+             SELECT k.room_nid,
+                 COALESCE((SELECT e.live_position FROM events e
+                     WHERE e.room_nid = k.room_nid AND e.live_position IS NOT NULL
+                     ORDER BY e.live_position DESC LIMIT 1), 0) AS event,
+                 COALESCE((SELECT c.position FROM state_changes c
+                     WHERE c.room_nid = k.room_nid ORDER BY c.position DESC LIMIT 1), 0) AS state
+             FROM k
+         ) p",
+        room_nids,
+        |nid| (*nid => BIGINT)
+    )
+}

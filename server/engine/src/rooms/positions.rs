@@ -1,0 +1,67 @@
+//! When each room last changed: what tells a sync which rooms to look at, without reading them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hearth_storage::tables::rooms as rows;
+use hearth_storage::{Storage, StorageError};
+use quick_cache::sync::Cache;
+
+/// Rooms whose position is kept in memory: sixteen bytes each.
+const ROOMS_KEPT: usize = 200_000;
+
+/// The position of each room's last change.
+#[derive(Debug)]
+pub struct RoomPositions {
+    storage: Storage,
+    last: Cache<i64, i64>,
+    /// Counts changes, so that a read which a change overtook is not kept.
+    changes: AtomicU64,
+}
+
+impl RoomPositions {
+    pub(super) fn new(storage: Storage) -> Self {
+        Self {
+            storage,
+            last: Cache::new(ROOMS_KEPT),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    /// The positions of rooms, by local id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn of(
+        &self,
+        rooms: impl Iterator<Item = i64>,
+    ) -> Result<BTreeMap<i64, i64>, StorageError> {
+        let (mut known, mut unknown) = (BTreeMap::new(), Vec::new());
+        for nid in rooms {
+            match self.last.get(&nid) {
+                Some(position) => drop(known.insert(nid, position)),
+                None => unknown.push(nid),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(known);
+        }
+        let before = self.changes.load(Ordering::Acquire);
+        let mut reader = self.storage.read().await?;
+        let stored = rows::room_positions(reader.conn(), &unknown).await?;
+        let is_current = self.changes.load(Ordering::Acquire) == before;
+        for (nid, position) in stored {
+            if is_current {
+                self.last.insert(nid, position);
+            }
+            known.insert(nid, position);
+        }
+        Ok(known)
+    }
+
+    /// Takes over a committed change, before its position becomes visible.
+    pub(super) fn changed(&self, room_nid: i64, position: i64) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.last.insert(room_nid, position);
+    }
+}
