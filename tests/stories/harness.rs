@@ -4,11 +4,13 @@ mod authority;
 mod database;
 mod person;
 mod server;
+mod stranger;
 
 pub(crate) use authority::Authority;
 pub(crate) use database::On;
 pub(crate) use person::Person;
 pub(crate) use server::{Server, Settings};
+pub(crate) use stranger::{Stranger, raw};
 
 /// Makes two tests of one story: `sqlite` and `postgres`.
 macro_rules! on_both_engines {

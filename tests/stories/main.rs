@@ -8,3 +8,5 @@ mod federation;
 mod harness;
 #[cfg(test)]
 mod launch;
+#[cfg(test)]
+mod strangers;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 
 pub(crate) struct Authority {
     folder: tempfile::TempDir,
@@ -29,15 +29,20 @@ impl Authority {
     }
 
     /// The file that servers are told to trust.
-    pub(crate) fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// Puts a certificate for `localhost` and its key into a folder.
-    pub(crate) fn certify(&self, folder: &Path) {
+    /// A certificate for `localhost`, and its key.
+    pub(super) fn certificate(&self) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// Puts such a certificate and its key into a folder.
+    pub(super) fn certify(&self, folder: &Path) {
+        let (certificate, key) = self.certificate();
         fs::write(folder.join("tls.crt"), certificate.pem()).unwrap();
         fs::write(folder.join("tls.key"), key.serialize_pem()).unwrap();
     }
@@ -47,7 +52,7 @@ impl Authority {
         clippy::disallowed_methods,
         reason = "the people in a story have clients of their own"
     )]
-    pub(crate) fn client(&self) -> reqwest::Client {
+    pub(super) fn client(&self) -> reqwest::Client {
         let certificate = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([certificate]);
         client.no_proxy().build().unwrap()
