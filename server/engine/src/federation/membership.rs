@@ -5,7 +5,7 @@ use hearth_protocol::event::Membership;
 use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::Commit;
-use hearth_storage::tables::events::{self as rows, EventRow, Fate};
+use hearth_storage::tables::events::{self as rows, Fate};
 use hearth_storage::tables::rooms::{self as room_rows, RoomRow};
 use hearth_storage::tables::state::StrippedStateRow;
 use hearth_types::ruma::{OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
@@ -15,7 +15,6 @@ use crate::federation::Federation;
 use crate::peers::Template;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
-use crate::rooms::known::Known;
 use crate::rooms::membership::SetMembership;
 use crate::rooms::plan::{Plan, Received};
 use crate::rooms::view::SharedRoom;
@@ -241,42 +240,14 @@ impl Federation {
                 room_nid
             }
         };
-        let sender = event.sender();
-        let event_nid = storage.event_nids().next().await?;
-        commit.rows.events.push(EventRow {
-            event_nid,
-            event_id: event.event_id().to_string(),
-            room_nid,
-            sender_nid: storage
-                .user_intern(sender.as_str(), sender.server_name().as_str())
-                .await?,
-            state_key_nid: None,
-            depth: event.depth(),
-            origin_server_ts: event.origin_server_ts(),
-            live: None,
-            fate: Fate::Outlier,
-            outbound: false,
-            snapshot_nid: None,
-            json: event.json().clone(),
-        });
         commit.rows.stripped_states.push(StrippedStateRow {
             room_nid,
             user_nid,
             content: stripped,
         });
         self.rooms
-            .push_membership_here(&mut commit, room_nid, user_nid, "invite", event_nid);
-        self.rooms.commit_membership_here(commit).await?;
-        self.rooms.known.remember(Known {
-            nid: event_nid,
-            depth: event.depth(),
-            event: event.clone(),
-            fate: Fate::Outlier,
-            live_position: None,
-            snapshot_nid: None,
-            redacted_by: None,
-        });
-        Ok(())
+            .keep_membership(commit, (room_nid, user_nid), "invite", event)
+            .await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Rooms that this server is not in: joining and leaving them over another server.
+//! Rooms that this server is not in: joining them over another server.
 //!
 //! A template from a remote is never signed as received: the event is made of our own values, and
 //! only its references to the graph (and the user who vouches for a restricted join) are taken over.
@@ -12,8 +12,7 @@ use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::tables::events::ExtremityRow;
 use hearth_storage::tables::rooms::{self as room_rows, RoomRow, StoredRoom};
-use hearth_storage::tables::state::{self as state_rows, MembershipRow};
-use hearth_storage::{Commit, CommitError, Refusal};
+use hearth_storage::tables::state as state_rows;
 use hearth_types::ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,7 +22,7 @@ use crate::rooms::Rooms;
 use crate::rooms::authorize;
 use crate::rooms::error::RoomError;
 use crate::rooms::membership::SetMembership;
-use crate::rooms::plan::{MembershipChange, Plan, Received};
+use crate::rooms::plan::{Plan, Received};
 use crate::rooms::view::{Live, Room, SharedRoom, View};
 use crate::state::StateMap;
 use crate::state::snapshots::Snapshot;
@@ -85,7 +84,7 @@ impl Rooms {
     }
 
     /// Whom to ask: those the client named, the inviter's server, the server in the room id.
-    async fn servers_to_ask(
+    pub(super) async fn servers_to_ask(
         &self,
         room_id: &RoomId,
         user: &UserId,
@@ -123,7 +122,7 @@ impl Rooms {
         Ok(invite.map(|known| known.event.sender().to_owned()))
     }
 
-    async fn stored_membership(
+    pub(super) async fn stored_membership(
         &self,
         room_id: &RoomId,
         user: &UserId,
@@ -164,7 +163,7 @@ impl Rooms {
     }
 
     /// Makes a membership event of our own values and the references of a template.
-    async fn rebuild(
+    pub(super) async fn rebuild(
         &self,
         server: &ServerName,
         room_id: &RoomId,
@@ -321,129 +320,6 @@ impl Rooms {
         drop(reader);
         self.ours(&members).await
     }
-
-    /// Leaves a room that this server is not in: declines its invite, over the inviter's server
-    /// where that is possible, else here alone.
-    pub(super) async fn leave_remote(
-        &self,
-        room_id: &RoomId,
-        user: OwnedUserId,
-        reason: Option<String>,
-    ) -> Result<(), RoomError> {
-        let found = self.stored_membership(room_id, &user).await?;
-        let (room, membership) = found
-            .filter(|(_, membership)| matches!(membership.membership.as_str(), "invite" | "knock"))
-            .ok_or_else(|| RoomError::Forbidden("you are not in this room".to_owned()))?;
-        let change = SetMembership::own(user.clone(), "leave", reason);
-        for server in self.servers_to_ask(room_id, &user, Vec::new()).await? {
-            match self.leave_over(&server, room_id, &change).await {
-                Ok(()) => break,
-                Err(error) => {
-                    tracing::info!(%server, %room_id, %error, "the invite is declined here alone");
-                }
-            }
-        }
-        self.leave_here(&room, &membership).await
-    }
-
-    async fn leave_over(
-        &self,
-        server: &ServerName,
-        room_id: &RoomId,
-        change: &SetMembership,
-    ) -> Result<(), RoomError> {
-        let template = self
-            .ctx
-            .peers
-            .make_leave(server, room_id, &change.target)
-            .await?;
-        let (_, leave) = self.rebuild(server, room_id, change, template).await?;
-        Ok(self.ctx.peers.send_leave(server, leave.event()).await?)
-    }
-
-    async fn leave_here(
-        &self,
-        room: &StoredRoom,
-        membership: &state_rows::StoredMembership,
-    ) -> Result<(), RoomError> {
-        self.set_membership_here(
-            room.room_nid,
-            membership.user_nid,
-            "leave",
-            membership.event_nid,
-        )
-        .await
-    }
-
-    /// Records a person's membership in a room whose state is not known here.
-    pub(crate) async fn set_membership_here(
-        &self,
-        room_nid: i64,
-        user_nid: i64,
-        membership: &str,
-        event_nid: i64,
-    ) -> Result<(), RoomError> {
-        let mut commit = Commit::default();
-        self.push_membership_here(&mut commit, room_nid, user_nid, membership, event_nid);
-        self.commit_membership_here(commit).await
-    }
-
-    pub(crate) fn push_membership_here(
-        &self,
-        commit: &mut Commit,
-        room_nid: i64,
-        user_nid: i64,
-        membership: &str,
-        event_nid: i64,
-    ) {
-        let slot = commit.slot();
-        commit.rows.memberships.push(MembershipRow {
-            room_nid,
-            user_nid,
-            membership: membership.to_owned(),
-            event_nid,
-            slot,
-        });
-    }
-
-    /// Applies a commit that carries memberships of rooms whose state is not known here, and makes
-    /// them visible.
-    pub(crate) async fn commit_membership_here(&self, commit: Commit) -> Result<(), RoomError> {
-        let changes: Vec<(i64, MembershipChange)> = commit
-            .rows
-            .memberships
-            .iter()
-            .map(|row| {
-                let change = MembershipChange {
-                    user_nid: row.user_nid,
-                    local: true,
-                    membership: row.membership.clone(),
-                    event_nid: row.event_nid,
-                    slot: row.slot,
-                };
-                (row.room_nid, change)
-            })
-            .collect();
-        let receipt =
-            self.ctx
-                .storage
-                .writer()
-                .commit(commit)
-                .await
-                .map_err(|error| match error {
-                    CommitError::Refused(Refusal::Stale { .. }) => RoomError::Busy,
-                    other => other.into(),
-                })?;
-        for (room_nid, change) in &changes {
-            self.people
-                .changed(*room_nid, change, receipt.at(change.slot));
-        }
-        drop(receipt);
-        self.ctx
-            .notifier
-            .wake(changes.iter().map(|(_, change)| change.user_nid));
-        Ok(())
-    }
 }
 
 impl Plan<'_> {
@@ -462,7 +338,7 @@ impl Plan<'_> {
     }
 }
 
-fn malformed(server: &ServerName, why: &str) -> RoomError {
+pub(super) fn malformed(server: &ServerName, why: &str) -> RoomError {
     RoomError::Peer(PeerError::Malformed {
         server: server.to_string(),
         why: why.to_owned(),
