@@ -9,7 +9,7 @@ mod receive;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use hearth_protocol::canonical_json::parse_object;
@@ -33,8 +33,8 @@ pub struct Federation(Arc<Inner>);
 pub struct Inner {
     ctx: Arc<Context>,
     rooms: Rooms,
-    /// Rooms whose gaps are being filled.
-    filling: Mutex<BTreeSet<i64>>,
+    /// Rooms whose gaps are being filled, and whether more came since that began.
+    filling: Mutex<BTreeMap<i64, bool>>,
 }
 
 impl std::ops::Deref for Federation {
@@ -52,7 +52,7 @@ impl Federation {
         Self(Arc::new(Inner {
             ctx,
             rooms,
-            filling: Mutex::new(BTreeSet::new()),
+            filling: Mutex::new(BTreeMap::new()),
         }))
     }
 

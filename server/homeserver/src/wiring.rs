@@ -104,7 +104,7 @@ pub(crate) async fn wire(
         notifier: Notifier::default(),
     }));
     if network.is_some() {
-        parts.federation.resume().await?;
+        tasks.spawn_background("waiting events", parts.federation.clone().tend());
         tasks.spawn_background("federation follower", parts.outbox.clone().run());
     }
     let gate = Gate {

@@ -3,23 +3,32 @@
 //! A sender is answered when its events are committed or staged. What is missing is fetched
 //! afterwards, outside the room's mailbox; local sends pass it by.
 
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::Commit;
 use hearth_storage::tables::intern;
 use hearth_storage::tables::staging::{self, Staged, StagedRow, Unstaged};
 use hearth_types::ruma::{OwnedEventId, OwnedServerName, ServerName};
-use std::sync::PoisonError;
 
 use crate::federation::Federation;
-use crate::peers::MissingEvents;
+use crate::peers::{MissingEvents, PeerError};
 use crate::rooms::error::RoomError;
 use crate::rooms::plan::Received;
 use crate::rooms::view::SharedRoom;
 
 /// Events of one origin that may wait.
 const STAGED_MAX: i64 = 1_000;
-/// Events looked at in one round of filling.
-const ROUND: i64 = 50;
+/// How long an event may wait. One that is given up comes back with the next that builds on it.
+const WAIT_MAX_MS: i64 = 24 * 60 * 60 * 1_000;
+/// How often what waits is tried again without an occasion.
+const RETRY: Duration = Duration::from_secs(10 * 60);
+/// Events that one origin may leave waiting before it is asked nothing more for now.
+const OWED_MAX: usize = 10;
+/// Waiting events read at a time.
+const PAGE: i64 = 50;
 /// Rounds of filling before the rest waits for the next occasion.
 const ROUNDS_MAX: usize = 20;
 /// Events asked for to close a gap; beyond that the state is asked for.
@@ -86,105 +95,157 @@ impl Federation {
         Ok(())
     }
 
-    /// Goes on with what was waiting when the process ended.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn resume(&self) -> Result<(), RoomError> {
+    /// Tries again what waits, from the start of the process on, until the process ends.
+    pub async fn tend(self) {
+        loop {
+            if let Err(error) = self.resume().await {
+                tracing::warn!(%error, "waiting events cannot be read");
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn resume(&self) -> Result<(), RoomError> {
         let rooms = staging::staged_rooms(self.ctx.storage.read().await?.conn()).await?;
         for nid in rooms {
-            if let Ok(room) = self.rooms.room_by_nid(nid).await {
-                self.fill(room);
+            match self.rooms.room_by_nid(nid).await {
+                Ok(room) => self.fill(room),
+                Err(error) => tracing::info!(nid, %error, "events wait for a room without state"),
             }
         }
         Ok(())
     }
 
-    /// Fetches what a room's waiting events need; one task per room.
+    /// Fetches what a room's waiting events need; one task per room. Where one runs, it goes over
+    /// them once more.
     fn fill(&self, room: SharedRoom) {
-        let lock = || self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        if !lock().insert(room.nid) {
+        let began = self.filling().insert(room.nid, true).is_none();
+        if !began {
             return;
         }
         let federation = self.clone();
-        self.ctx.tasks.spawn(
-            "gap",
-            Box::pin(async move {
+        let task = async move {
+            while federation.begin_filling(room.nid) {
                 if let Err(error) = federation.fill_now(&room).await {
-                    tracing::info!(room = %room.id, %error, "the room still has gaps");
+                    tracing::warn!(room = %room.id, %error, "gaps cannot be filled");
                 }
-                let lock = || {
-                    federation
-                        .filling
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                };
-                lock().remove(&room.nid);
-            }),
-        );
+            }
+        };
+        self.ctx.tasks.spawn("gap", Box::pin(task));
+    }
+
+    /// Whether anything came that was not looked at; if not, filling ends with this question.
+    fn begin_filling(&self, room_nid: i64) -> bool {
+        let mut filling = self.filling();
+        let more = filling.insert(room_nid, false) == Some(true);
+        if !more {
+            filling.remove(&room_nid);
+        }
+        more
+    }
+
+    fn filling(&self) -> MutexGuard<'_, BTreeMap<i64, bool>> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fill_now(&self, room: &SharedRoom) -> Result<(), RoomError> {
+        let mut patience = BTreeMap::new();
         for _ in 0..ROUNDS_MAX {
-            let mut reader = self.ctx.storage.read().await?;
-            let waiting = staging::staged_in(reader.conn(), room.nid, ROUND).await?;
-            let origins: Vec<i64> = waiting.iter().map(|staged| staged.origin_nid).collect();
-            let names = intern::server_names(reader.conn(), &origins).await?;
-            drop(reader);
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            let mut moved = false;
-            for staged in waiting {
-                let name = names.iter().find(|(nid, _)| *nid == staged.origin_nid);
-                let origin =
-                    name.and_then(|(_, name)| OwnedServerName::try_from(name.as_str()).ok());
-                moved |= match origin {
-                    Some(origin) => self.settle(room, &origin, staged).await?,
-                    None => self.unstage(room, staged.event_id).await?,
-                };
-            }
-            if !moved {
-                return Ok(());
+            if !self.fill_round(room, &mut patience).await? {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Tries one waiting event again, fetching what it needs. Whether it waits no longer.
+    /// Goes once over what waits in a room. What cannot be had for one event keeps no other waiting;
+    /// `patience` counts what each origin owes, so that one is not asked for ever. Whether any event
+    /// waits no longer.
+    async fn fill_round(
+        &self,
+        room: &SharedRoom,
+        patience: &mut BTreeMap<i64, usize>,
+    ) -> Result<bool, RoomError> {
+        let (mut moved, mut place) = (false, (i64::MIN, String::new()));
+        loop {
+            let mut reader = self.ctx.storage.read().await?;
+            let after = (place.0, place.1.as_str());
+            let waiting = staging::staged_in(reader.conn(), room.nid, after, PAGE).await?;
+            let origins: Vec<i64> = waiting.iter().map(|staged| staged.origin_nid).collect();
+            let names = intern::server_names(reader.conn(), &origins).await?;
+            drop(reader);
+            let Some(last) = waiting.last() else {
+                return Ok(moved);
+            };
+            place = (last.received_at_ms, last.event_id.clone());
+            for staged in waiting {
+                let owed = patience.entry(staged.origin_nid).or_default();
+                let name = names.iter().find(|(nid, _)| *nid == staged.origin_nid);
+                let origin = name
+                    .and_then(|(_, name)| OwnedServerName::try_from(name.as_str()).ok())
+                    .filter(|_| *owed < OWED_MAX);
+                match self.settle(room, origin.as_deref(), staged).await {
+                    Ok(true) => moved = true,
+                    Ok(false) => *owed += 1,
+                    Err(error) => {
+                        *owed += 1;
+                        tracing::info!(room = %room.id, %error, "an event still waits");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tries one waiting event again, asking `ask` for what it needs. Whether it waits no longer.
     async fn settle(
         &self,
         room: &SharedRoom,
-        origin: &ServerName,
+        ask: Option<&ServerName>,
         staged: Staged,
     ) -> Result<bool, RoomError> {
-        let verified = self
-            .ctx
-            .peers
-            .verify(room.rules, vec![staged.json.into()])
-            .await;
+        if staged.received_at_ms + WAIT_MAX_MS < self.ctx.clock.now_ms() {
+            return self.unstage(room, staged.event_id).await;
+        }
+        let json = vec![staged.json.into()];
+        let verified = self.ctx.peers.verify(room.rules, json).await;
         let Some(pdu) = verified.into_iter().next() else {
             return self.unstage(room, staged.event_id).await;
         };
         let mut received = self.rooms.receive(room, pdu.clone(), false).await?;
+        if let (Received::Missing { .. }, Some(origin)) = (&received, ask) {
+            received = self.fetch_for(room, origin, &pdu, received).await?;
+        }
+        match received {
+            Received::Missing { .. } => Ok(false),
+            _ => self.unstage(room, staged.event_id).await,
+        }
+    }
+
+    /// Fetches what an event needs: what lies between, then what authorizes it, and where that is
+    /// not enough, the state before it.
+    async fn fetch_for(
+        &self,
+        room: &SharedRoom,
+        origin: &ServerName,
+        pdu: &VerifiedPdu,
+        received: Received,
+    ) -> Result<Received, RoomError> {
+        let mut received = received;
         if let Received::Missing { prev, .. } = &received
             && !prev.is_empty()
         {
-            self.fetch_gap(room, origin, &pdu).await?;
+            or_less(self.fetch_gap(room, origin, pdu).await)?;
             received = self.rooms.receive(room, pdu.clone(), false).await?;
         }
         if let Received::Missing { auth, .. } = &received
             && !auth.is_empty()
         {
-            self.fetch_auth(room, origin, auth.clone()).await?;
+            or_less(self.fetch_auth(room, origin, auth.clone()).await)?;
             received = self.rooms.receive(room, pdu.clone(), false).await?;
         }
-        if matches!(received, Received::Missing { .. }) {
-            received = self.anchor(room, origin, &pdu).await?;
-        }
         match received {
-            Received::Missing { .. } => Ok(false),
-            _ => self.unstage(room, staged.event_id).await,
+            Received::Missing { .. } => self.anchor(room, origin, pdu).await,
+            other => Ok(other),
         }
     }
 
@@ -300,5 +361,15 @@ impl Federation {
         });
         self.ctx.storage.writer().commit(commit).await?;
         Ok(true)
+    }
+}
+
+/// Goes on with less where another server did not hand everything over; one that cannot be reached
+/// is not asked for more.
+fn or_less(fetched: Result<(), RoomError>) -> Result<(), RoomError> {
+    match fetched {
+        Err(RoomError::Peer(PeerError::Refused { .. } | PeerError::Malformed { .. }))
+        | Err(RoomError::Forbidden(_) | RoomError::Busy) => Ok(()),
+        other => other,
     }
 }

@@ -10,6 +10,8 @@ use hearth_storage::{Storage, StorageError};
 use hearth_types::ruma::{EventId, OwnedEventId};
 use quick_cache::sync::Cache;
 
+use crate::rooms::view::Room;
+
 /// An event with what this server knows of it.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -117,7 +119,7 @@ impl KnownEvents {
         Ok(found)
     }
 
-    /// Events by id; those that do not exist are left out.
+    /// Events by id, of whatever room; those that do not exist are left out.
     ///
     /// # Errors
     /// When the database fails or an event cannot be read.
@@ -140,6 +142,22 @@ impl KnownEvents {
                 found.insert(known.event.event_id().to_owned(), known);
             }
         }
+        Ok(found)
+    }
+
+    /// Events of one room by id; those that do not exist, or only in another room, are left out.
+    /// What an event names as its predecessor or a server lists as a state is looked up here: from
+    /// another room, it would bring that room's state along.
+    ///
+    /// # Errors
+    /// When the database fails or an event cannot be read.
+    pub async fn of_room(
+        &self,
+        room: &Room,
+        ids: &[OwnedEventId],
+    ) -> Result<BTreeMap<OwnedEventId, Known>, StorageError> {
+        let mut found = self.by_id(room.rules, ids).await?;
+        found.retain(|_, known| known.event.room_id() == room.id);
         Ok(found)
     }
 

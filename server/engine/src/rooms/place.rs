@@ -8,7 +8,7 @@ use hearth_protocol::event::{Event, Membership};
 use hearth_storage::Slot;
 use hearth_storage::delta::DeltaEntry;
 use hearth_storage::tables::events::{
-    EdgeRow, EdgeTarget, EventPlaced, EventRow, ExtremityRow, Fate,
+    self as rows, EdgeRow, EdgeTarget, EventPlaced, EventRow, ExtremityRow, Fate,
 };
 use hearth_storage::tables::intern::StateKeyRow;
 use hearth_storage::tables::state::{MembershipRow, StateChangeRow, StrippedStateRow};
@@ -139,7 +139,8 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Moves the forward extremities to an accepted event and the current state with them.
+    /// Moves the forward extremities to an accepted event and the current state with them. An event
+    /// that fills a gap has a child here already: it is no end of the graph.
     async fn extend_graph(
         &mut self,
         known: &Known,
@@ -154,17 +155,20 @@ impl Plan<'_> {
             .drain(..)
             .partition(|end| prev.contains(&end.nid));
         self.view.extremities = kept;
-        self.view.extremities.push(known.clone());
+        let is_end = self.view.extremities.is_empty() || !self.has_child(known).await?;
         let rows = &mut self.commit.rows;
-        rows.extremities.push(ExtremityRow {
-            room_nid,
-            event_nid: known.nid,
-        });
+        if is_end {
+            self.view.extremities.push(known.clone());
+            rows.extremities.push(ExtremityRow {
+                room_nid,
+                event_nid: known.nid,
+            });
+        }
         rows.extended.extend(gone.iter().map(|end| ExtremityRow {
             room_nid,
             event_nid: end.nid,
         }));
-        let current = if self.view.extremities.len() == 1 {
+        let current = if is_end && self.view.extremities.len() == 1 {
             after
         } else {
             let mut nids: Vec<i64> = self
@@ -178,6 +182,17 @@ impl Plan<'_> {
             self.resolved(&nids).await?
         };
         self.set_current(current, known.nid, slot).await
+    }
+
+    /// Whether an event that is part of the room names this one as its predecessor.
+    async fn has_child(&self, known: &Known) -> Result<bool, RoomError> {
+        let id = known.event.event_id().as_str();
+        let planned = &self.commit.rows.gaps;
+        if planned.iter().any(|gap| gap.event_id == id) {
+            return Ok(true);
+        }
+        let mut reader = self.rooms.ctx.storage.read().await?;
+        Ok(rows::is_gap(reader.conn(), self.room.nid, id).await?)
     }
 
     /// Records what changes in the current state. The change that the event itself makes takes the
@@ -285,22 +300,36 @@ impl Plan<'_> {
             .await?)
     }
 
-    /// Events by id, planned ones included.
+    /// Events of the room by id, planned ones included.
     pub(super) async fn known(
         &self,
         ids: &[OwnedEventId],
     ) -> Result<BTreeMap<OwnedEventId, Known>, RoomError> {
-        let (fresh, stored): (Vec<OwnedEventId>, Vec<OwnedEventId>) = ids
-            .iter()
-            .cloned()
-            .partition(|id| self.fresh.contains_key(id));
-        let mut known = self.rooms.known.by_id(self.room.rules, &stored).await?;
-        for id in fresh {
-            if let Some(event) = self.fresh.get(&id) {
-                known.insert(id, event.clone());
+        let stored = self.rooms.known.of_room(self.room, ids).await?;
+        Ok(self.with_planned(stored, ids))
+    }
+
+    /// Events by id, planned ones and those of other rooms included: to name such a one as an auth
+    /// event is a reason to be rejected.
+    pub(super) async fn of_any_room(
+        &self,
+        ids: &[OwnedEventId],
+    ) -> Result<BTreeMap<OwnedEventId, Known>, RoomError> {
+        let stored = self.rooms.known.by_id(self.room.rules, ids).await?;
+        Ok(self.with_planned(stored, ids))
+    }
+
+    fn with_planned(
+        &self,
+        mut known: BTreeMap<OwnedEventId, Known>,
+        ids: &[OwnedEventId],
+    ) -> BTreeMap<OwnedEventId, Known> {
+        for id in ids {
+            if let Some(event) = self.fresh.get(id) {
+                known.insert(id.clone(), event.clone());
             }
         }
-        Ok(known)
+        known
     }
 
     /// Events by local id, planned ones included.

@@ -27,6 +27,10 @@ use crate::rooms::view::{Room, View};
 use crate::state::StateMap;
 use crate::state::snapshots::Snapshot;
 
+/// The largest depth that an event can state: one that a remote stated must not leave us without a
+/// next.
+const DEPTH_MAX: i64 = (1 << 53) - 1;
+
 /// An event that one of our people wants to send.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -273,12 +277,8 @@ impl<'a> Plan<'a> {
 
     async fn unsigned(&self, draft: &Draft) -> Result<PduDraft, RoomError> {
         let prev: Vec<&Known> = self.view.extremities.iter().take(MAX_PREV_EVENTS).collect();
-        let depth = prev
-            .iter()
-            .map(|known| known.depth)
-            .max()
-            .unwrap_or_default()
-            + 1;
+        let deepest = prev.iter().map(|known| known.depth).max();
+        let depth = deepest.unwrap_or_default() + 1;
         let mut pdu = PduDraft {
             room_id: self.stated_room_id(&draft.kind),
             sender: draft.sender.clone(),
@@ -290,7 +290,7 @@ impl<'a> Plan<'a> {
                 .map(|known| known.event.event_id().to_owned())
                 .collect(),
             auth_events: Vec::new(),
-            depth,
+            depth: depth.min(DEPTH_MAX),
             origin_server_ts: self.rooms.ctx.clock.now_ms(),
             redacts: draft.redacts.clone(),
         };
@@ -416,7 +416,7 @@ impl<'a> Plan<'a> {
     ) -> Result<BTreeMap<OwnedEventId, Known>, RoomError> {
         let mut ids = event.auth_events().to_vec();
         ids.extend(create_of_room_id(self.room.rules, event.room_id()));
-        self.known(&ids).await
+        self.of_any_room(&ids).await
     }
 }
 

@@ -350,11 +350,14 @@ impl Rooms {
         room: &Room,
         known: &Known,
     ) -> Result<Option<Snapshot>, RoomError> {
-        let Some(prev) = known.event.prev_events().first() else {
+        let Some(first) = known.event.prev_events().first() else {
             return Ok(None);
         };
-        let prev = self.known.one(room.rules, prev).await?;
-        match prev.and_then(|prev| prev.snapshot_nid) {
+        let prev = self
+            .known
+            .of_room(room, std::slice::from_ref(first))
+            .await?;
+        match prev.get(first).and_then(|prev| prev.snapshot_nid) {
             Some(nid) => Ok(Some(self.snapshots.get(nid).await?)),
             None => Ok(None),
         }
@@ -400,10 +403,7 @@ impl Rooms {
     /// # Errors
     /// When the database fails.
     pub async fn resolved_before(&self, room: &Room, known: &Known) -> Result<Snapshot, RoomError> {
-        let prev = self
-            .known
-            .by_id(room.rules, known.event.prev_events())
-            .await?;
+        let prev = self.known.of_room(room, known.event.prev_events()).await?;
         let mut nids: Vec<i64> = prev.values().filter_map(|prev| prev.snapshot_nid).collect();
         nids.sort_unstable();
         nids.dedup();

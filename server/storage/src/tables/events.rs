@@ -372,6 +372,23 @@ pub(crate) async fn gap_insert(
     Ok(())
 }
 
+/// Whether an event that is not here is named as predecessor by one that is part of the room.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_gap(conn: Conn<'_>, room_nid: i64, event_id: &str) -> Result<bool, StorageError> {
+    let child = sql!(
+        conn,
+        optional::<(i64,)>,
+        "SELECT g.child_nid FROM backward_extremities g JOIN events e ON e.event_nid = g.child_nid
+         WHERE g.room_nid = $1 AND g.event_id = $2 AND e.fate = $3 LIMIT 1",
+        room_nid,
+        event_id,
+        Fate::Accepted.code()
+    )?;
+    Ok(child.is_some())
+}
+
 /// Turns the gaps that an event closes into edges.
 pub(crate) async fn gap_close(
     mut conn: Conn<'_>,

@@ -40,6 +40,8 @@ pub struct Staged {
     pub origin_nid: i64,
     /// Its canonical JSON.
     pub json: Vec<u8>,
+    /// When it came.
+    pub received_at_ms: i64,
 }
 
 pub(crate) async fn staged_insert(
@@ -79,21 +81,25 @@ pub(crate) async fn staged_delete(
     Ok(())
 }
 
-/// What waits in a room, oldest first.
+/// What waits in a room after a place, oldest first: a place is when an event came, and its id.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn staged_in(
     conn: Conn<'_>,
     room_nid: i64,
+    after: (i64, &str),
     limit: i64,
 ) -> Result<Vec<Staged>, StorageError> {
     sql!(
         conn,
         all::<Staged>,
-        "SELECT event_id, origin_nid, json FROM staged_events
-         WHERE room_nid = $1 ORDER BY received_at_ms, event_id LIMIT $2",
+        "SELECT event_id, origin_nid, json, received_at_ms FROM staged_events
+         WHERE room_nid = $1 AND (received_at_ms, event_id) > ($2, $3)
+         ORDER BY received_at_ms, event_id LIMIT $4",
         room_nid,
+        after.0,
+        after.1,
         limit
     )
 }

@@ -33,6 +33,7 @@ use crate::rooms::Rooms;
 use crate::rooms::create::{CreateRoom, Preset};
 use crate::rooms::error::RoomError;
 use crate::rooms::membership::SetMembership;
+use crate::rooms::plan::{Draft, Plan};
 use crate::rooms::send::Send;
 use crate::testing::{START_MS, SpawnNow, settings};
 
@@ -330,6 +331,44 @@ impl Side {
             .unwrap()
     }
 
+    /// An event of a person of ours with the auth events that it needs, but at a place in the graph
+    /// that no code of ours would choose.
+    pub(super) async fn placed_at(
+        &self,
+        room_id: &RoomId,
+        sender: &str,
+        kind: &str,
+        prev_events: Vec<OwnedEventId>,
+        depth: i64,
+    ) -> VerifiedPdu {
+        let room = self.rooms.room(room_id).await.unwrap();
+        let view = self.rooms.planning_view(&room).await.unwrap();
+        let draft = Draft {
+            sender: id(sender),
+            kind: kind.to_owned(),
+            state_key: None,
+            content: to_raw_value(&json!({ "body": "out of place" })).unwrap(),
+            redacts: None,
+        };
+        let plan = Plan::new(&self.rooms, &room, view);
+        let event = plan.propose(&draft).await.unwrap();
+        let draft = PduDraft {
+            room_id: Some(room_id.to_owned()),
+            sender: draft.sender,
+            kind: draft.kind,
+            state_key: draft.state_key,
+            content: draft.content,
+            prev_events,
+            auth_events: event.auth_events().to_vec(),
+            depth,
+            origin_server_ts: START_MS,
+            redacts: None,
+        };
+        draft
+            .sign_verified(room.rules, &self.ctx.server_name, &self.ctx.signing_key)
+            .unwrap()
+    }
+
     /// What a person reads of a room, oldest first.
     pub(super) async fn read(&self, room: &RoomId, user: &str) -> Vec<String> {
         let nid = self.person(user).await;
@@ -403,7 +442,7 @@ impl Side {
     }
 
     /// The current state as events, by place.
-    async fn state(&self, room: &RoomId) -> Vec<(String, String, OwnedEventId)> {
+    pub(super) async fn state(&self, room: &RoomId) -> Vec<(String, String, OwnedEventId)> {
         let room = self.rooms.room(room).await.unwrap();
         let current = room.live().current.clone();
         let nids: Vec<i64> = current

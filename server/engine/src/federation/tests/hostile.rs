@@ -1,0 +1,116 @@
+//! Events that are signed and well-formed, but that no honest server would send.
+
+use hearth_protocol::verify::VerifiedPdu;
+use hearth_storage::both_engines;
+use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId};
+
+use super::pair::{Pair, Side};
+use crate::rooms::create::Preset;
+use crate::rooms::plan::Received;
+
+/// The end of a room's graph.
+async fn end(side: &Side, room: &RoomId) -> OwnedEventId {
+    let room = side.rooms.room(room).await.unwrap();
+    let live = room.live();
+    live.extremities[0].event.event_id().to_owned()
+}
+
+/// A message of bob's at a place that he chose.
+async fn message(pair: &Pair, room: &RoomId, prev: Vec<OwnedEventId>, depth: i64) -> VerifiedPdu {
+    pair.two
+        .placed_at(room, "@bob:two.test", "m.room.message", prev, depth)
+        .await
+}
+
+async fn receive(pair: &Pair, pdu: VerifiedPdu) {
+    for (_, result) in pair
+        .one
+        .federation
+        .receive(pair.two.name(), vec![pdu])
+        .await
+    {
+        result.unwrap();
+    }
+    pair.one.settle().await;
+}
+
+both_engines! {
+    async fn an_event_of_another_room_is_no_predecessor(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        let room: OwnedRoomId = pair.one.create("@alice:one.test", Preset::PublicChat, "12").await;
+        pair.two.join_over(&room, "@bob:two.test", "one.test").await.unwrap();
+        // In a room of his own, bob may do what he likes.
+        let his = pair.two.create("@bob:two.test", Preset::PublicChat, "12").await;
+        pair.one.join_over(&his, "@alice:one.test", "two.test").await.unwrap();
+        pair.deliver().await;
+        let before = pair.one.state(&room).await;
+        let pdu = message(&pair, &room, vec![end(&pair.one, &his).await], 100).await;
+        receive(&pair, pdu).await;
+        assert_eq!(pair.one.state(&room).await, before);
+        assert_eq!(pair.one.extremities(&room).await, 1);
+    }
+}
+
+both_engines! {
+    async fn a_depth_beyond_all_bounds_leaves_the_room_usable(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        let room: OwnedRoomId = pair.one.create("@alice:one.test", Preset::PublicChat, "12").await;
+        pair.two.join_over(&room, "@bob:two.test", "one.test").await.unwrap();
+        pair.deliver().await;
+        let room_there = pair.one.rooms.room(&room).await.unwrap();
+        let state = room_there.live().current.clone();
+        let state: Vec<i64> = state.map.entries().into_iter().map(|(_, nid)| nid).collect();
+        let state = pair.one.rooms.ids(&room_there, &state).await.unwrap();
+        let nowhere = OwnedEventId::try_from("$".to_owned() + &"A".repeat(43)).unwrap();
+        let pdu = message(&pair, &room, vec![nowhere], (1 << 53) - 1).await;
+        let received = pair.one.rooms.anchor(&room_there, pdu, state).await.unwrap();
+        assert_eq!(received, Received::Accepted);
+        for body in ["still", "here"] {
+            pair.one.send(&room, "@alice:one.test", body).await.unwrap();
+        }
+        assert_eq!(pair.one.extremities(&room).await, 1);
+    }
+}
+
+both_engines! {
+    async fn what_nobody_hands_over_keeps_nothing_else_waiting(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        let room: OwnedRoomId = pair.one.create("@alice:one.test", Preset::PublicChat, "12").await;
+        pair.two.join_over(&room, "@bob:two.test", "one.test").await.unwrap();
+        pair.deliver().await;
+        for letter in ["A", "B", "C"] {
+            let nowhere = OwnedEventId::try_from("$".to_owned() + &letter.repeat(43)).unwrap();
+            let pdu = message(&pair, &room, vec![nowhere], 10).await;
+            receive(&pair, pdu).await;
+        }
+        pair.two.send(&room, "@bob:two.test", "lost").await.unwrap();
+        pair.lose().await;
+        pair.two.send(&room, "@bob:two.test", "found").await.unwrap();
+        pair.deliver().await;
+        pair.one.settle().await;
+        assert_eq!(pair.one.read(&room, "@alice:one.test").await, ["lost", "found"]);
+    }
+}
+
+both_engines! {
+    async fn who_comes_late_into_the_middle_is_no_end_of_the_graph(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        let room: OwnedRoomId = pair.one.create("@alice:one.test", Preset::PublicChat, "12").await;
+        pair.two.join_over(&room, "@bob:two.test", "one.test").await.unwrap();
+        pair.deliver().await;
+        let late = message(&pair, &room, vec![end(&pair.one, &room).await], 100).await;
+        let late_id = late.event().event_id().to_owned();
+        let room_there = pair.one.rooms.room(&room).await.unwrap();
+        let state = room_there.live().current.clone();
+        let state: Vec<i64> = state.map.entries().into_iter().map(|(_, nid)| nid).collect();
+        let state = pair.one.rooms.ids(&room_there, &state).await.unwrap();
+        let child = message(&pair, &room, vec![late_id], 101).await;
+        let child_id = child.event().event_id().to_owned();
+        pair.one.rooms.anchor(&room_there, child, state).await.unwrap();
+        receive(&pair, late).await;
+        let live = room_there.live();
+        let ends: Vec<_> = live.extremities.iter().map(|k| k.event.event_id()).collect();
+        assert!(ends.contains(&&*child_id), "{ends:?}");
+        assert_eq!(ends.len(), 1, "the child stands on the late one, and that on all else: {ends:?}");
+    }
+}
