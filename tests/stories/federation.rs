@@ -1,5 +1,11 @@
 //! Two organisations, two people, one conversation.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
 use crate::harness::{Authority, On, Server, on_both_engines};
 
 on_both_engines! {
@@ -54,5 +60,74 @@ on_both_engines! {
         // The last person of a server is told too.
         alice.kick(&room, &carol).await;
         carol.sees_membership(&room, &carol.id, "leave").await;
+    }
+}
+
+on_both_engines! {
+    async fn a_long_absence_is_made_up_for(on: On) {
+        let authority = Authority::new();
+        let one = Server::start(&authority, on).await;
+        let mut two = Server::start(&authority, on).await;
+        let (alice, bob) = (one.person("alice").await, two.person("bob").await);
+        let room = alice.create_room("12", "public_chat").await;
+        bob.join(&room, Some(&one.name)).await;
+        two.kill();
+        // More than one transaction can carry.
+        let texts: Vec<String> = (0..120).map(|number| format!("number {number}")).collect();
+        for text in &texts {
+            alice.send(&room, text).await;
+        }
+        two.start_again().await;
+        alice.send(&room, "welcome back").await;
+        bob.reads(&room, &["welcome back"]).await;
+        let there: Vec<String> = bob.messages(&room).await.into_iter().map(|(_, it)| it).collect();
+        assert_eq!(there[..120], texts);
+    }
+}
+
+on_both_engines! {
+    async fn three_servers_that_all_talk_at_once_end_up_with_the_same_room(on: On) {
+        let authority = Authority::new();
+        let servers = [
+            Server::start(&authority, on).await,
+            Server::start(&authority, on).await,
+            Server::start(&authority, on).await,
+        ];
+        let mut people = Vec::new();
+        for (server, name) in servers.iter().zip(["alice", "bob", "carol"]) {
+            people.push(server.person(name).await);
+        }
+        let room = people[0]
+            .create_room_of(&json!({
+                "preset": "public_chat",
+                "power_level_content_override": { "state_default": 0 },
+            }))
+            .await;
+        people[1].join(&room, Some(&servers[0].name)).await;
+        // Over a server that is not the room's first: the others hear of it from that one.
+        people[2].join(&room, Some(&servers[1].name)).await;
+        people[0].sees_membership(&room, &people[2].id, "join").await;
+        let talk = people.iter().map(async |person| {
+            for number in 0..20 {
+                person.send(&room, &format!("{} {number}", person.id)).await;
+                if number % 5 == 0 {
+                    person.set_topic(&room, &format!("{}'s {number}", person.id)).await;
+                }
+            }
+        });
+        join_all(talk).await;
+        let mut rooms = Vec::new();
+        for _ in 0..300 {
+            rooms.clear();
+            for person in &people {
+                let messages: BTreeSet<_> = person.messages(&room).await.into_iter().collect();
+                rooms.push((messages, person.state(&room).await));
+            }
+            if rooms[0].0.len() == 60 && rooms.iter().all(|it| *it == rooms[0]) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("they do not agree: {rooms:#?}");
     }
 }

@@ -69,8 +69,36 @@ impl Person {
 
     pub(crate) async fn create_room(&self, version: &str, preset: &str) -> String {
         let body = json!({ "room_version": version, "preset": preset, "name": "Story" });
-        let made = self.call(Method::POST, "/createRoom", Some(&body)).await;
+        self.create_room_of(&body).await
+    }
+
+    pub(crate) async fn create_room_of(&self, body: &Value) -> String {
+        let made = self.call(Method::POST, "/createRoom", Some(body)).await;
         made["room_id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn set_topic(&self, room: &str, topic: &str) {
+        let path = format!("/rooms/{}/state/m.room.topic/", escaped(room));
+        self.call(Method::PUT, &path, Some(&json!({ "topic": topic })))
+            .await;
+    }
+
+    /// The current state of a room: event ids by type and state key.
+    pub(crate) async fn state(&self, room: &str) -> BTreeMap<(String, String), String> {
+        let state = self
+            .call(
+                Method::GET,
+                &format!("/rooms/{}/state", escaped(room)),
+                None,
+            )
+            .await;
+        let word = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
+        let events = state.as_array().unwrap().iter();
+        let entry = |event| {
+            let place = (word(event, "type"), word(event, "state_key"));
+            (place, word(event, "event_id"))
+        };
+        events.map(entry).collect()
     }
 
     pub(crate) async fn invite(&self, room: &str, whom: &Person) {
