@@ -26,16 +26,16 @@ use hearth_types::client::{
     },
     filter::{create_filter, get_filter},
     keys::{claim_keys, get_keys, upload_keys, upload_signatures, upload_signing_keys},
-    profile::{get_profile, get_profile_field, set_profile_field},
-    push::{
-        get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
-        get_pushrules_global_scope,
-    },
     membership::{
         ban_user, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias,
         joined_members, joined_rooms, kick_user, leave_room, unban_user,
     },
     message::{get_message_events, send_message_event},
+    profile::{get_profile, get_profile_field, set_profile_field},
+    push::{
+        get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
+        get_pushrules_global_scope,
+    },
     redact::redact_event,
     room::{create_room, get_room_event},
     session::login as login_endpoint,

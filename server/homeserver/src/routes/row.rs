@@ -356,7 +356,10 @@ mod tests {
         user: User,
         _: whoami::v3::Request,
     ) -> Result<whoami::v3::Response, RouteError> {
-        Ok(whoami::v3::Response::new(user.session.user_id.clone(), false))
+        Ok(whoami::v3::Response::new(
+            user.session.user_id.clone(),
+            false,
+        ))
     }
 
     #[test]
