@@ -3,7 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Body as HttpBody;
 use ipnet::IpNet;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     auth::{self, AuthClass, Caller, Server},
@@ -169,12 +169,31 @@ impl Front {
             request,
             path_args,
         };
-        // A panic is a bug of ours; it costs the one request, not the connection's others.
-        let handled = AssertUnwindSafe(async { (row.handler)(call).await })
-            .catch_unwind()
-            .await;
-        // Its message may quote what people wrote; the panic hook has logged the place.
-        handled.unwrap_or_else(|_| Err(RouteError::fault("a handler panicked")))
+        // A panic is a bug of ours; it costs the one request, not the connection's others. Its
+        // message may quote what people wrote; the panic hook has logged the place.
+        let bug = || RouteError::fault("a handler panicked");
+        let begun = catch_unwind(AssertUnwindSafe(|| (row.handler)(call)));
+        let work = AssertUnwindSafe(begun.map_err(|_| bug())?).catch_unwind();
+        let handled = if row.method.is_safe() {
+            work.await
+        } else {
+            self.see_through(row.name, work).await.ok_or_else(bug)?
+        };
+        handled.unwrap_or_else(|_| Err(bug()))
+    }
+
+    /// Runs on a task of its own what may change something. Whoever hangs up ends their connection,
+    /// and with it what it runs: that must not be a change half-way between what is written and what
+    /// others are told of it.
+    async fn see_through<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        let task = async move { drop(done.send(work.await)) };
+        self.app.context.tasks.spawn(name, Box::pin(task));
+        answer.await.ok()
     }
 
     fn take_rate(&self, class: RateClass, caller: &Caller) -> Result<(), RouteError> {

@@ -1,6 +1,10 @@
 //! What happens to connections: slow ones, too many of them, TLS, HTTP/2, and the end.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hearth::http::tls;
@@ -15,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::harness::{Listener, Setting, listen, usual};
+use crate::harness::{Listener, SLOW_CHANGES, Setting, listen, request, usual};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -58,6 +62,22 @@ async fn connections_beyond_the_cap_wait_for_a_free_place() {
     );
     drop(first);
     assert_eq!(timeout(SOON, waiting).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_change_comes_to_its_end_though_its_client_hangs_up() {
+    let server = usual().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = request("PUT", "/_matrix/client/v3/slow", &[], "{}");
+    stream.write_all(&request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(stream);
+    let changed = async {
+        while SLOW_CHANGES.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, changed).await.unwrap();
 }
 
 struct Certificates {

@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -208,6 +211,7 @@ fn rows() -> Vec<Row> {
             .limit(1_000),
         raw::<NoAuthentication, _, _>(Method::POST, "/_matrix/media/v3/bytes", "bytes", read, echo)
             .bytes(),
+        raw::<NoAuthentication, _, _>(Method::PUT, "/_matrix/client/v3/slow", "slow", read, slow),
         raw::<ServerSignatures, _, _>(Method::PUT, "/_matrix/federation/v1/x", "x", read, peer),
         raw::<AccessToken, _, _>(
             Method::GET,
@@ -249,6 +253,15 @@ async fn set_global_account_data(
 async fn wait(_: Anyone, call: Call) -> Answer {
     call.app.stopping.cancelled().await;
     ok(&json!({ "woken": true }))
+}
+
+/// How often a slow change came to its end.
+pub(crate) static SLOW_CHANGES: AtomicUsize = AtomicUsize::new(0);
+
+async fn slow(_: Anyone, _: Call) -> Answer {
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    SLOW_CHANGES.fetch_add(1, Ordering::Relaxed);
+    ok(&json!({}))
 }
 
 async fn bug(_: Anyone, call: Call) -> Answer {
