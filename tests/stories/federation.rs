@@ -131,3 +131,30 @@ on_both_engines! {
         panic!("they do not agree: {rooms:#?}");
     }
 }
+
+on_both_engines! {
+    async fn an_invite_can_be_declined_also_when_nobody_answers(on: On) {
+        let authority = Authority::new();
+        let mut one = Server::start(&authority, on).await;
+        let two = Server::start(&authority, on).await;
+        let (alice, bob) = (one.person("alice").await, two.person("bob").await);
+        let mut rooms = Vec::new();
+        for _ in 0..2 {
+            let room = alice.create_room("12", "private_chat").await;
+            alice.invite(&room, &bob).await;
+            bob.is_invited(&room).await;
+            rooms.push(room);
+        }
+        bob.leave(&rooms[0]).await;
+        alice.sees_membership(&rooms[0], &bob.id, "leave").await;
+        one.kill();
+        bob.leave(&rooms[1]).await;
+        assert!(!bob.invites_now().await.contains(&rooms[1]), "it is gone for good");
+        // Asked anew, he may still come.
+        one.start_again().await;
+        alice.invite(&rooms[0], &bob).await;
+        bob.join(&rooms[0], None).await;
+        bob.send(&rooms[0], "after all").await;
+        alice.reads(&rooms[0], &["after all"]).await;
+    }
+}

@@ -173,6 +173,15 @@ impl Person {
         .await;
     }
 
+    /// The rooms that a new client is told of as invites.
+    pub(crate) async fn invites_now(&self) -> Vec<String> {
+        let answer = self.call(Method::GET, "/sync", None).await;
+        rooms(&answer, "invite")
+            .into_iter()
+            .map(|(room, _)| room)
+            .collect()
+    }
+
     /// Waits until `/sync` has shown messages of a room, in this order.
     pub(crate) async fn reads(&self, room: &str, texts: &[&str]) {
         self.until(&format!("{texts:?} in {room}"), |heard| {
