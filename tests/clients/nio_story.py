@@ -56,7 +56,7 @@ class Person:
     def __init__(self, name, server, store):
         self.server, self.store = server, store
         self.localpart, self.password = f"{name}{secrets.token_hex(3)}", secrets.token_urlsafe()
-        self.client, self.events, self.to_device, self.left = None, [], [], set()
+        self.client, self.events, self.to_device, self.left = None, [], [], {}
 
     async def register(self):
         client = nio.AsyncClient(self.server.base)
@@ -291,6 +291,16 @@ async def part(alice, bob, room_id):
     assert isinstance(refused, nio.RoomPutStateError) and refused.status_code == "M_FORBIDDEN", refused
 
 
+async def decline(alice, bob, room_id):
+    check(await alice.client.room_invite(room_id, bob.user_id), nio.RoomInviteResponse)
+    bob.left.clear()
+    await bob.sync_until(lambda: room_id in bob.client.invited_rooms, "the second invitation")
+    check(await bob.client.room_leave(room_id), nio.RoomLeaveResponse)
+    await bob.sync_until(lambda: room_id in bob.left, "the invitation to be gone")
+    assert bob.left[room_id].timeline.events[-1].membership == "leave"
+    await alice.sync_until(lambda: bob.user_id not in alice.client.rooms[room_id].invited_users, "the answer")
+
+
 async def story(room_version, servers, store):
     people = [Person(name, server, store) for name, server in zip(("alice", "bob"), servers)]
     alice, bob = people
@@ -308,6 +318,7 @@ async def story(room_version, servers, store):
         await survive(alice, bob, room_id)
         await history(alice, bob, room_id)
         await part(alice, bob, room_id)
+        await decline(alice, bob, room_id)
     finally:
         for person in people:
             if person.client:

@@ -9,6 +9,7 @@ use hearth_storage::tables::rooms as room_rows;
 use hearth_storage::tables::state as state_rows;
 use hearth_types::ruma::{OwnedRoomId, RoomId, UserId};
 
+use super::StateAt;
 use super::json::Json;
 use super::look::Look;
 use super::state::{self, Choice, MEMBER};
@@ -121,14 +122,22 @@ impl Look<'_> {
             .await?
             .into_values()
             .next();
-        let mut json = Json::default();
-        json.open();
-        json.events_at("account_data", std::iter::empty());
-        json.events_at(self.request.state_at.key(), std::iter::empty());
         let pieces: Vec<Box<serde_json::value::RawValue>> = event
             .iter()
             .map(|known| client_event::whole(&known.event, &client_event::Unsigned::default()))
             .collect();
+        // State as of the end of the timeline holds what the timeline changed.
+        let state = match self.request.state_at {
+            StateAt::Start => &[],
+            StateAt::End | StateAt::EndUnstable => pieces.as_slice(),
+        };
+        let mut json = Json::default();
+        json.open();
+        json.events_at("account_data", std::iter::empty());
+        json.events_at(
+            self.request.state_at.key(),
+            state.iter().map(|piece| piece.get().as_bytes()),
+        );
         self.write_timeline(
             &mut json,
             pieces.iter().map(|piece| piece.get().as_bytes()),

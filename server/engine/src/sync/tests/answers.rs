@@ -147,6 +147,11 @@ both_engines! {
         let room = &left["rooms"]["leave"][room_id.as_str()];
         assert_eq!(types(&room["timeline"]["events"]), ["m.room.member"]);
         assert_eq!(room["state"]["events"], json!([]));
+        let mut asked = request(&bob, Some(next(&since)));
+        asked.state_at = StateAt::End;
+        let left = house.ask(&asked).await.unwrap();
+        let room = &left["rooms"]["leave"][room_id.as_str()];
+        assert_eq!(room["state_after"]["events"], room["timeline"]["events"]);
         let viewpoint = house.rooms.viewpoint(&room_id, bob.user_nid, &bob.user_id).await;
         assert!(viewpoint.is_err(), "nor over other routes");
     }
