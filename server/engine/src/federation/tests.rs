@@ -3,6 +3,7 @@
 
 mod hostile;
 mod pair;
+mod synced;
 
 use hearth_storage::both_engines;
 use hearth_storage::tables::events::Fate;

@@ -1,5 +1,6 @@
 //! `/sync` over whole rooms, on both engines.
 
 mod answers;
+pub(crate) mod client;
 mod histories;
 mod people;

@@ -1,21 +1,17 @@
 //! Random histories: whatever a client was told, in however many answers, equals what a client that
 //! begins now is told, once its gaps are filled through `/messages`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use hearth_storage::both_engines;
 use hearth_storage::testing::Scratch;
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId};
+use serde_json::json;
 use serde_json::value::to_raw_value;
-use serde_json::{Value, json};
 
-use super::people::{House, filter, message, next, request, user};
-use crate::accounts::Session;
+use super::client::Client;
+use super::people::{House, message, user};
 use crate::rooms::create::Preset;
 use crate::rooms::membership::SetMembership;
 use crate::sync::StateAt;
-use crate::sync::token::decode_place;
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 const STEPS: usize = 120;
@@ -34,119 +30,6 @@ impl Numbers {
 
     fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.below(list.len())]
-    }
-}
-
-/// A room as a client knows it.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Known {
-    state: BTreeMap<(String, String), String>,
-    events: BTreeSet<String>,
-}
-
-/// A client: what it made of its answers.
-struct Client {
-    session: Arc<Session>,
-    state_at: StateAt,
-    since: Option<String>,
-    joined: BTreeMap<String, Known>,
-    invited: BTreeSet<String>,
-}
-
-impl Client {
-    fn new(session: &Arc<Session>, state_at: StateAt) -> Self {
-        Self {
-            session: Arc::clone(session),
-            state_at,
-            since: None,
-            joined: BTreeMap::new(),
-            invited: BTreeSet::new(),
-        }
-    }
-
-    async fn sync(&mut self, house: &House, limit: usize) {
-        let mut asked = request(&self.session, self.since.as_deref());
-        asked.filter = filter(&json!({ "room": { "timeline": { "limit": limit } } }));
-        asked.state_at = self.state_at;
-        let answer = house.ask(&asked).await.unwrap();
-        self.since = Some(next(&answer).to_owned());
-        for (room_id, _) in answer["rooms"]["invite"].as_object().unwrap() {
-            self.invited.insert(room_id.clone());
-        }
-        for (room_id, _) in answer["rooms"]["leave"].as_object().unwrap() {
-            self.joined.remove(room_id);
-            self.invited.remove(room_id);
-        }
-        for (room_id, room) in answer["rooms"]["join"].as_object().unwrap() {
-            self.invited.remove(room_id);
-            self.take(house, room_id, room).await;
-        }
-    }
-
-    async fn take(&mut self, house: &House, room_id: &str, room: &Value) {
-        let mut known = self.joined.remove(room_id).unwrap_or_default();
-        let state = room[self.state_at.key()]["events"].as_array().unwrap();
-        let timeline = room["timeline"]["events"].as_array().unwrap();
-        let told = match self.state_at {
-            StateAt::Start => state.iter().chain(timeline).collect::<Vec<_>>(),
-            _ => state.iter().collect(),
-        };
-        for event in told {
-            if let Some(state_key) = event["state_key"].as_str() {
-                let key = (
-                    event["type"].as_str().unwrap().to_owned(),
-                    state_key.to_owned(),
-                );
-                known
-                    .state
-                    .insert(key, event["event_id"].as_str().unwrap().to_owned());
-            }
-        }
-        let before = known.events.clone();
-        for event in timeline {
-            let event_id = event["event_id"].as_str().unwrap().to_owned();
-            // Who comes back is told again what they had seen before they left.
-            assert!(
-                known.events.insert(event_id.clone()),
-                "{event_id} came twice"
-            );
-        }
-        if room["timeline"]["limited"] == true {
-            let from = room["timeline"]["prev_batch"].as_str().unwrap();
-            fill(house, &self.session, room_id, (from, &before), &mut known).await;
-        }
-        self.joined.insert(room_id.to_owned(), known);
-    }
-}
-
-/// Reads history back from a gap to what was known before it.
-async fn fill(
-    house: &House,
-    session: &Session,
-    room_id: &str,
-    (from, before): (&str, &BTreeSet<String>),
-    known: &mut Known,
-) {
-    let room_id = OwnedRoomId::try_from(room_id).unwrap();
-    let rooms = &house.rooms;
-    let viewpoint = rooms
-        .viewpoint(&room_id, session.user_nid, &session.user_id)
-        .await
-        .unwrap();
-    let mut place = decode_place(house.sync.generation(), from);
-    while let Some(from) = place {
-        let page = rooms.history(&viewpoint, from, 3, &|_| true).await.unwrap();
-        for event in page.events {
-            let event_id = event.event.event_id().to_string();
-            if before.contains(&event_id) {
-                return;
-            }
-            assert!(
-                known.events.insert(event_id.clone()),
-                "{event_id} came twice"
-            );
-        }
-        place = page.next;
     }
 }
 
@@ -247,23 +130,18 @@ impl Story {
                     self.numbers.below(self.clients.len()),
                     1 + self.numbers.below(4),
                 );
-                self.clients[at].sync(&self.house, limit).await;
+                let house = &self.house;
+                self.clients[at]
+                    .sync(&house.sync, &house.rooms, limit)
+                    .await;
             }
             if self.numbers.below(25) == 0 {
                 self.house = self.house.restarted();
             }
         }
+        let house = &self.house;
         for client in &mut self.clients {
-            client.sync(&self.house, 2).await;
-            let mut fresh = Client::new(&client.session, client.state_at);
-            fresh.sync(&self.house, 3).await;
-            let who = &client.session.user_id;
-            assert_eq!(client.invited, fresh.invited, "{who}'s invites");
-            let rooms = |client: &Client| client.joined.keys().cloned().collect::<Vec<_>>();
-            assert_eq!(rooms(client), rooms(&fresh), "{who}'s rooms");
-            for (room_id, room) in &client.joined {
-                assert_eq!(room, &fresh.joined[room_id], "{who}'s {room_id}");
-            }
+            client.equals_a_new_one(&house.sync, &house.rooms).await;
         }
     }
 }

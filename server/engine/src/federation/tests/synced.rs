@@ -1,0 +1,91 @@
+//! What clients are told of a room whose servers disagreed for a while.
+
+use std::sync::Arc;
+
+use hearth_storage::both_engines;
+use hearth_types::ruma::OwnedRoomId;
+
+use super::pair::{Pair, Side};
+use crate::accounts::{Accounts, Session};
+use crate::device_lists::DeviceLists;
+use crate::keys::Keys;
+use crate::rooms::create::Preset;
+use crate::sync::tests::client::Client;
+use crate::sync::{ClientSync, Sources, StateAt};
+use crate::to_device::ToDevice;
+
+const ALICE: &str = "@alice:one.test";
+const BOB: &str = "@bob:two.test";
+
+fn sync_of(side: &Side) -> ClientSync {
+    let ctx = || Arc::clone(&side.ctx);
+    let lists = Arc::new(DeviceLists::new(ctx()));
+    let sources = Sources {
+        rooms: side.rooms.clone(),
+        accounts: Arc::new(Accounts::new(ctx())),
+        keys: Arc::new(Keys::new(ctx(), Arc::clone(&lists))),
+        lists,
+        to_device: Arc::new(ToDevice::new(ctx())),
+    };
+    ClientSync::new(ctx(), sources)
+}
+
+async fn client(side: &Side, user_id: &str) -> Client {
+    let session = Session {
+        user_nid: side.person(user_id).await,
+        user_id: user_id.try_into().unwrap(),
+        device_id: "DEVICE".into(),
+        admin: false,
+    };
+    // With forks, only the state after the timeline says what won.
+    Client::new(&Arc::new(session), StateAt::End)
+}
+
+/// Both talk and rename the room while the wire is cut, and go on when it is mended.
+async fn disagree(pair: &Pair, room: &OwnedRoomId, round: usize) {
+    for number in 0..=round % 4 {
+        let body = format!("{round}.{number}");
+        pair.one.send(room, ALICE, &body).await.unwrap();
+        if number % 2 == 0 {
+            drop(pair.two.send(room, BOB, &body).await);
+            drop(pair.two.rename(room, BOB, &body).await);
+        }
+        pair.one.rename(room, ALICE, &body).await.unwrap();
+    }
+}
+
+both_engines! {
+    async fn late_forks_are_told_once_and_states_agree(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        let room = pair.one.create(ALICE, Preset::TrustedPrivateChat, "12").await;
+        pair.one.invite(&room, ALICE, BOB).await.unwrap();
+        pair.two.join_over(&room, BOB, "one.test").await.unwrap();
+        let (one, two) = (sync_of(&pair.one), sync_of(&pair.two));
+        let (mut alice, mut bob) = (client(&pair.one, ALICE).await, client(&pair.two, BOB).await);
+        for round in 0..12 {
+            disagree(&pair, &room, round).await;
+            if round % 3 == 0 {
+                alice.sync(&one, &pair.one.rooms, 2).await;
+            }
+            if round % 4 == 1 {
+                bob.sync(&two, &pair.two.rooms, 3).await;
+            }
+            if round % 2 == 1 {
+                pair.deliver().await;
+            }
+        }
+        pair.deliver().await;
+        pair.one.settle().await;
+        pair.two.settle().await;
+        pair.deliver().await;
+        pair.assert_same_state(&room).await;
+        alice.equals_a_new_one(&one, &pair.one.rooms).await;
+        bob.equals_a_new_one(&two, &pair.two.rooms).await;
+        let told = &alice.joined[room.as_str()];
+        let state = pair.one.state(&room).await;
+        assert_eq!(told.state.len(), state.len());
+        for (kind, state_key, event_id) in state {
+            assert_eq!(told.state[&(kind, state_key)], event_id.as_str());
+        }
+    }
+}
