@@ -80,6 +80,8 @@ lint-web:
 	scripts/setup.sh web
 	npm --prefix web-client run lint
 	npm --prefix web-client run typecheck
+	@$(MAKE) --no-print-directory web-client/dist/index.html
+	npm --prefix web-client run budget
 
 format: ## format everything
 	cargo fmt --all
