@@ -149,9 +149,14 @@ on_both_engines! {
         alice.sees_membership(&rooms[0], &bob.id, "leave").await;
         one.kill();
         bob.leave(&rooms[1]).await;
-        assert!(!bob.invites_now().await.contains(&rooms[1]), "it is gone for good");
-        // Asked anew, he may still come.
+        assert!(!bob.has_invite(&rooms[1]).await, "it is gone for good");
+        // Asked anew, he may still come; unless she takes that back.
         one.start_again().await;
+        let other = alice.create_room("12", "private_chat").await;
+        alice.invite(&other, &bob).await;
+        bob.is_invited(&other).await;
+        alice.kick(&other, &bob).await;
+        bob.is_no_longer_invited(&other).await;
         alice.invite(&rooms[0], &bob).await;
         bob.join(&rooms[0], None).await;
         bob.send(&rooms[0], "after all").await;

@@ -270,6 +270,23 @@ async fn only_an_invite_of_ours_is_signed() {
         "{answer:?}"
     );
     alice.is_invited(room).await;
+
+    // Only the server that it came from takes it back.
+    let mut end = invite.clone();
+    end.content = raw(&json!({ "membership": "leave" }));
+    let mut by_another = end.clone();
+    by_another.sender = other.user("eve").as_str().try_into().unwrap();
+    let (id, event) = other.sign(&by_another);
+    let (status, body) = other.transact(&one, "1", &[event]).await;
+    assert!(
+        status == 200 && body["pdus"][&id]["error"].is_string(),
+        "{body}"
+    );
+    assert!(alice.has_invite(room).await);
+    let (id, event) = stranger.sign(&end);
+    let (status, body) = stranger.transact(&one, "1", &[event]).await;
+    assert!(status == 200 && body["pdus"][&id] == json!({}), "{body}");
+    alice.is_no_longer_invited(room).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

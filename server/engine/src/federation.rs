@@ -8,6 +8,7 @@ mod membership;
 mod receive;
 #[cfg(test)]
 mod tests;
+mod withdrawn;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

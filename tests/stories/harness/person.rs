@@ -173,13 +173,18 @@ impl Person {
         .await;
     }
 
-    /// The rooms that a new client is told of as invites.
-    pub(crate) async fn invites_now(&self) -> Vec<String> {
+    /// Whether a new client is told of an invite to a room.
+    pub(crate) async fn has_invite(&self, room: &str) -> bool {
         let answer = self.call(Method::GET, "/sync", None).await;
-        rooms(&answer, "invite")
-            .into_iter()
-            .map(|(room, _)| room)
-            .collect()
+        answer["rooms"]["invite"].get(room).is_some()
+    }
+
+    /// Waits until `/sync` has taken back an invite to a room.
+    pub(crate) async fn is_no_longer_invited(&self, room: &str) {
+        let what = format!("the end of an invite to {room}");
+        self.until(&what, |heard| heard.timelines.contains_key(room))
+            .await;
+        assert!(!self.has_invite(room).await);
     }
 
     /// Waits until `/sync` has shown messages of a room, in this order.

@@ -53,6 +53,9 @@ impl Federation {
     }
 
     async fn receive_one(&self, origin: &ServerName, pdu: VerifiedPdu) -> Result<(), RoomError> {
+        if self.take_back_invite(origin, &pdu).await? {
+            return Ok(());
+        }
         let room = self.admitting(origin, pdu.event().room_id()).await?;
         let sender = pdu.event().sender().server_name();
         if sender != origin && self.is_denied(&room, sender).await? {

@@ -103,7 +103,7 @@ impl Rooms {
     }
 
     /// Who invited a person to a room.
-    async fn inviter(
+    pub(crate) async fn inviter(
         &self,
         room_id: &RoomId,
         user: &UserId,
@@ -122,7 +122,7 @@ impl Rooms {
         Ok(invite.map(|known| known.event.sender().to_owned()))
     }
 
-    pub(super) async fn stored_membership(
+    pub(crate) async fn stored_membership(
         &self,
         room_id: &RoomId,
         user: &UserId,
