@@ -1,8 +1,7 @@
 //! Which rooms each of our people is in: read once, then kept up to date from what is committed.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hearth_storage::tables::state as rows;
 use hearth_storage::{Storage, StorageError};
@@ -32,8 +31,9 @@ pub(crate) type Memberships = BTreeMap<i64, RoomMembership>;
 pub struct UserRooms {
     storage: Storage,
     cache: Cache<i64, Arc<Mutex<Memberships>>>,
-    /// Counts changes, so that a read which a change overtook is not kept.
-    changes: AtomicU64,
+    /// Counts changes, so that a read which a change overtook is not kept. Held while a read is kept
+    /// and while a change is taken over: neither can slip between the other's look and its act.
+    changes: Mutex<u64>,
 }
 
 impl UserRooms {
@@ -41,7 +41,7 @@ impl UserRooms {
         Self {
             storage,
             cache: Cache::new(PEOPLE_KEPT),
-            changes: AtomicU64::new(0),
+            changes: Mutex::new(0),
         }
     }
 
@@ -56,7 +56,7 @@ impl UserRooms {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone());
         }
-        let before = self.changes.load(Ordering::Acquire);
+        let before = *self.changes();
         let stored = rows::memberships_of(self.storage.read().await?.conn(), user_nid).await?;
         let read: Memberships = stored
             .into_iter()
@@ -69,16 +69,19 @@ impl UserRooms {
                 (row.room_nid, membership)
             })
             .collect();
-        if self.changes.load(Ordering::Acquire) == before {
+        let changes = self.changes();
+        if *changes == before {
             self.cache
                 .insert(user_nid, Arc::new(Mutex::new(read.clone())));
         }
+        drop(changes);
         Ok(read)
     }
 
     /// Takes over a committed change. Later positions win, whatever order they come in.
     pub(super) fn changed(&self, room_nid: i64, change: &MembershipChange, position: i64) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        let mut changes = self.changes();
+        *changes += 1;
         let Some(cached) = self.cache.get(&change.user_nid) else {
             return;
         };
@@ -96,5 +99,8 @@ impl UserRooms {
                 },
             );
         }
+    }
+    fn changes(&self) -> MutexGuard<'_, u64> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
