@@ -20,6 +20,12 @@ const STATEMENT_CACHE: usize = 1_000;
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Whether a text can stand in a column: PostgreSQL's texts hold no U+0000, so neither do ours. A
+/// lookup asks this first of what a stranger wrote, since PostgreSQL refuses the very question.
+pub(crate) fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}
+
 /// How to reach the database.
 pub type ConnectTo = Engine<SqliteConnectOptions, PgConnectOptions>;
 

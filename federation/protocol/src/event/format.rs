@@ -143,7 +143,12 @@ fn event_ids(
     }
     let event_id = |item: &Value<'_>| {
         let id = short(field, item.as_str().ok_or(FormatError::Id { field })?)?;
-        OwnedEventId::try_from(id).map_err(|_| FormatError::Id { field })
+        let id = OwnedEventId::try_from(id).map_err(|_| FormatError::Id { field })?;
+        // Of all ids, these alone are parsed so loosely; U+0000 has no place in a database's text.
+        if id.as_str().contains('\0') {
+            return Err(FormatError::Id { field });
+        }
+        Ok(id)
     };
     items.iter().map(event_id).collect()
 }

@@ -164,6 +164,9 @@ fn identifiers_are_valid() {
     refused("room_id", json!("room"), "must be a valid identifier");
     refused("auth_events", json!(["x"]), "must be a valid identifier");
     refused("prev_events", json!([1]), "must be a valid identifier");
+    for field in ["prev_events", "auth_events"] {
+        refused(field, json!(["$a\u{0}b"]), "must be a valid identifier");
+    }
     refused(
         "prev_events",
         json!([["$x", {}]]),

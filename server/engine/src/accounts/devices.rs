@@ -69,8 +69,9 @@ impl Accounts {
         if let Some(name) = &display_name {
             names::check_device_name("display_name", name)?;
         }
-        let mut commit = Commit::default();
         let user_nid = session.user_nid;
+        self.device(user_nid, device_id).await?;
+        let mut commit = Commit::default();
         let renamed = (device_id.as_str(), display_name.as_deref());
         let owner = (user_nid, session.user_id.as_str());
         device_lists::device_renamed(&self.context.storage, &mut commit, owner, renamed).await?;

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use crate::commit::{Slot, Stamped, last_of_each};
+use crate::dialect::is_storable;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -71,6 +72,9 @@ pub async fn account_data(
     room_nid: i64,
     kind: &str,
 ) -> Result<Option<Vec<u8>>, StorageError> {
+    if !is_storable(kind) {
+        return Ok(None);
+    }
     sql!(
         conn,
         scalar::<Vec<u8>>,

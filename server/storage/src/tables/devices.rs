@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use crate::commit::{CommitError, Outcome, Refusal};
+use crate::dialect::is_storable;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -116,6 +117,9 @@ pub async fn device(
     user_nid: i64,
     device_id: &str,
 ) -> Result<Option<StoredDevice>, StorageError> {
+    if !is_storable(device_id) {
+        return Ok(None);
+    }
     sql!(
         conn,
         optional::<StoredDevice>,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::commit::{Slot, Stamped};
+use crate::dialect::is_storable;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -535,6 +536,7 @@ pub async fn events_by_id(
     conn: Conn<'_>,
     ids: &[String],
 ) -> Result<Vec<StoredEvent>, StorageError> {
+    let ids: Vec<&String> = ids.iter().filter(|id| is_storable(id)).collect();
     stored(rows!(
         conn,
         all::<Raw>,

@@ -1,6 +1,7 @@
 //! Filters: stored once per content, never changed.
 
 use crate::commit::{CommitError, Outcome, Refusal};
+use crate::dialect::is_storable;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::sql;
@@ -51,6 +52,9 @@ pub async fn filter(
     user_nid: i64,
     filter_id: &str,
 ) -> Result<Option<Vec<u8>>, StorageError> {
+    if !is_storable(filter_id) {
+        return Ok(None);
+    }
     sql!(
         conn,
         scalar::<Vec<u8>>,

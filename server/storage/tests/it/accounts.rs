@@ -3,6 +3,7 @@
 use hearth_storage::tables::account_data::{self, AccountDataRow};
 use hearth_storage::tables::accounts::{self, AccountCreate, PasswordSet};
 use hearth_storage::tables::devices::{self, DeviceRename, DevicesRemove};
+use hearth_storage::tables::events;
 use hearth_storage::tables::filters::{self, FilterStore};
 use hearth_storage::tables::profiles::{self, ProfileRow};
 use hearth_storage::tables::tokens::{self, SessionOpen};
@@ -286,5 +287,19 @@ both_engines! {
         assert!(filters::filter(reader.conn(), nid, "two").await.unwrap().is_some());
         assert!(filters::filter(reader.conn(), nid, "three").await.unwrap().is_none());
         assert!(filters::filter(reader.conn(), nid + 1, "two").await.unwrap().is_none());
+    }
+}
+
+both_engines! {
+    async fn what_no_column_can_hold_is_not_found(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let nid = alice(&storage).await;
+        let mut reader = storage.read().await.unwrap();
+        assert_eq!(devices::device(reader.conn(), nid, "a\0b").await.unwrap(), None);
+        assert_eq!(filters::filter(reader.conn(), nid, "a\0b").await.unwrap(), None);
+        let data = account_data::account_data(reader.conn(), nid, 0, "a\0b").await.unwrap();
+        assert_eq!(data, None);
+        let found = events::events_by_id(reader.conn(), &["$a\0b".to_owned()]).await.unwrap();
+        assert!(found.is_empty());
     }
 }

@@ -110,6 +110,8 @@ both_engines! {
         assert_eq!(device.display_name, name());
         let refused = accounts.rename_device(&bob, &alice.device_id, name()).await.unwrap_err();
         assert!(matches!(refused, AccountError::NotFound(_)), "{refused}");
+        let refused = accounts.rename_device(&alice, "a\0b".into(), name()).await.unwrap_err();
+        assert!(matches!(refused, AccountError::NotFound(_)), "{refused}");
         let odd = Some("x".repeat(1_001));
         let refused = accounts.rename_device(&alice, &alice.device_id, odd).await.unwrap_err();
         assert!(matches!(refused, AccountError::Invalid { .. }), "{refused}");
