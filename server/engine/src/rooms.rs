@@ -40,8 +40,8 @@ use crate::rooms::error::RoomError;
 use crate::rooms::known::{Known, KnownEvents};
 use crate::rooms::mailbox::{Done, Mailbox, Work};
 pub use crate::rooms::people::{RoomMembership, UserRooms};
-pub use crate::rooms::positions::RoomPositions;
 use crate::rooms::plan::{ClientTxn, Effects, Received};
+pub use crate::rooms::positions::RoomPositions;
 use crate::rooms::view::{Arrival, Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
 use crate::state::snapshots::Snapshots;
 
@@ -121,13 +121,17 @@ impl Rooms {
         if let Some(mailbox) = self.open_mailbox(nid) {
             return Ok(mailbox.room());
         }
-        match self.active.get_value_or_guard_async(&nid).await {
-            Ok(room) => Ok(room),
-            Err(guard) => {
-                let (room, _) = self.load(nid).await?;
-                // The guard is refused only when the entry was replaced meanwhile.
-                drop(guard.insert(Arc::clone(&room)));
-                Ok(room)
+        loop {
+            match self.active.get_value_or_guard_async(&nid).await {
+                Ok(room) => return Ok(room),
+                Err(guard) => {
+                    let (room, _) = self.load(nid).await?;
+                    if guard.insert(Arc::clone(&room)).is_ok() {
+                        return Ok(room);
+                    }
+                    // Somebody put the room there while it was read: theirs is the one that is
+                    // kept up to date.
+                }
             }
         }
     }
@@ -153,6 +157,7 @@ impl Rooms {
         let mut live = Live {
             timeline: std::collections::VecDeque::new(),
             current: current.clone(),
+            revision: stored.revision,
             extremities: extremities.clone(),
             local_members: self.ours(&members).await?,
             position: changed_at,
@@ -195,8 +200,8 @@ impl Rooms {
         Ok(ours)
     }
 
-    /// Reads what a worker plans on, after a commit of its did not come to pass.
-    async fn reload(&self, room: &SharedRoom) -> Result<View, RoomError> {
+    /// What is stored of a room to plan on.
+    pub(crate) async fn stored_view(&self, room: &Room) -> Result<View, RoomError> {
         Ok(self.load(room.nid).await?.1)
     }
 
@@ -208,7 +213,7 @@ impl Rooms {
         patient: bool,
     ) -> Result<Done, RoomError> {
         loop {
-            let mailbox = self.mailbox(room).await?;
+            let mailbox = self.mailbox(room.nid).await?;
             match mailbox.ask(work, patient).await {
                 Ok(done) => return done,
                 Err(not_taken) => work = not_taken,
@@ -255,28 +260,24 @@ impl Rooms {
         self.ask(room, Work::Outliers(pdus), true).await.map(drop)
     }
 
-    /// The committed view of a room, for what is planned only to be looked at.
-    pub(crate) async fn planning_view(&self, room: &SharedRoom) -> Result<View, RoomError> {
-        self.planning_view_of(room).await
-    }
-
-    pub(crate) async fn planning_view_of(&self, room: &Room) -> Result<View, RoomError> {
-        Ok(self.load(room.nid).await?.1)
-    }
-
-    async fn mailbox(&self, room: &SharedRoom) -> Result<Mailbox, RoomError> {
-        if let Some(mailbox) = self.open_mailbox(room.nid) {
+    async fn mailbox(&self, nid: i64) -> Result<Mailbox, RoomError> {
+        if let Some(mailbox) = self.open_mailbox(nid) {
             return Ok(mailbox);
         }
-        let view = self.reload(room).await?;
+        // Not the room that the caller holds: it may have left memory since, and what was committed
+        // after that is not in it.
+        let room = self.room_by_nid(nid).await?;
+        let view = self.stored_view(&room).await?;
         let mut mailboxes = self
             .mailboxes
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         mailboxes.retain(|_, mailbox| mailbox.is_open());
-        let open = mailboxes
-            .entry(room.nid)
-            .or_insert_with(|| Mailbox::open(self, Arc::clone(room), view));
+        let open = mailboxes.entry(nid).or_insert_with(|| {
+            // Whoever looks for the room once its worker ended finds the one that was kept up to date.
+            self.active.insert(nid, Arc::clone(&room));
+            Mailbox::open(self, room, view)
+        });
         Ok(open.clone())
     }
 
@@ -364,17 +365,17 @@ impl Rooms {
                     .shown
                     .iter()
                     .find(|(_, shown, _)| shown.nid == known.nid);
+                // The commit that showed it may have been on its way when this one was planned.
+                let since = || live.position_of(known.nid).or(known.live_position);
                 let known = Known {
-                    live_position: shown
-                        .map_or(known.live_position, |(slot, ..)| Some(receipt.at(*slot))),
+                    live_position: shown.map_or_else(since, |(slot, ..)| Some(receipt.at(*slot))),
                     ..known.clone()
                 };
                 live.replace(&known, &client_event::open(&known.event));
                 self.known.remember(known);
             }
             if let Some(view) = &effects.leaves {
-                live.current = view.current.clone();
-                live.extremities.clone_from(&view.extremities);
+                live.leave_at(view);
             }
             self.positions.changed(room.nid, live.position);
         }
