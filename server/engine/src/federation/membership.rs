@@ -83,7 +83,7 @@ impl Federation {
             ));
         }
         let change = SetMembership::own(user.to_owned(), membership, None);
-        let view = self.rooms.planning_view(room).await?;
+        let view = self.rooms.stored_view(room).await?;
         let plan = Plan::new(&self.rooms, room, view.clone());
         // Signed only to be asked about; the signature is thrown away with it.
         let event = plan.propose(&change.draft(serde_json::Map::new())?).await?;

@@ -112,6 +112,7 @@ impl Rooms {
             rules,
             Live {
                 timeline: VecDeque::new(),
+                revision: 0,
                 current: empty.clone(),
                 extremities: Vec::new(),
                 local_members: BTreeSet::new(),

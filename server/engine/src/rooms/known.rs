@@ -38,6 +38,13 @@ impl Known {
         self.snapshot_nid.is_some()
     }
 
+    /// Whether this is the same event after something happened to it.
+    fn is_ahead_of(&self, other: &Self) -> bool {
+        (self.redacted_by.is_some() && other.redacted_by.is_none())
+            || (self.is_placed() && !other.is_placed())
+            || (self.live_position.is_some() && other.live_position.is_none())
+    }
+
     fn read(rules: &RoomVersionRules, stored: StoredEvent) -> Result<Self, StorageError> {
         let id = OwnedEventId::try_from(stored.event_id).map_err(|error| corrupt(&error))?;
         let event =
@@ -177,7 +184,7 @@ impl KnownEvents {
             .remove(&id))
     }
 
-    /// Reads stored events and remembers them.
+    /// Reads stored events and remembers them, but for those that went on while they were read.
     ///
     /// # Errors
     /// When one cannot be read.
@@ -190,8 +197,13 @@ impl KnownEvents {
             .into_iter()
             .map(|stored| {
                 let known = Known::read(rules, stored)?;
-                self.remember(known.clone());
-                Ok(known)
+                match self.by_nid.get(&known.nid) {
+                    Some(now) if now.is_ahead_of(&known) => Ok(now),
+                    _ => {
+                        self.remember(known.clone());
+                        Ok(known)
+                    }
+                }
             })
             .collect()
     }

@@ -271,7 +271,7 @@ impl Worker {
 
     /// Reads the room as it is stored, and plans again what waits for that.
     async fn begin_again(&mut self) {
-        match self.rooms.reload(&self.room).await {
+        match self.rooms.stored_view(&self.room).await {
             Ok(view) => {
                 self.view = view;
                 self.broken = false;

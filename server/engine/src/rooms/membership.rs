@@ -205,7 +205,7 @@ impl Rooms {
         change: SetMembership,
     ) -> Result<(), RoomError> {
         let draft = change.draft(Map::new())?;
-        let view = self.reload(room).await?;
+        let view = self.stored_view(room).await?;
         let plan = Plan::new(self, room, view.clone());
         let invite = plan.draft(&draft).await?;
         plan.ask(invite.event(), &view.current)

@@ -408,9 +408,15 @@ impl Rooms {
         nids.sort_unstable();
         nids.dedup();
         let placed = prev.values().filter(|prev| prev.is_placed()).count();
-        if placed == known.event.prev_events().len() && !nids.is_empty() {
-            let view = self.planning_view_of(room).await?;
-            return Plan::new(self, room, view).resolved(&nids).await;
+        if placed == known.event.prev_events().len() {
+            match nids.as_slice() {
+                [] => {}
+                [one] => return Ok(self.snapshots.get(*one).await?),
+                _ => {
+                    let view = self.stored_view(room).await?;
+                    return Plan::new(self, room, view).resolved(&nids).await;
+                }
+            }
         }
         // Prev events that are not here: the state after the event, without what it changed, is as
         // near as this server knows.

@@ -289,7 +289,7 @@ impl Rooms {
         drop(reader);
         if let Some(room) = stored.as_ref().filter(|room| room.snapshot_nid.is_some()) {
             let shared = self.room_by_nid(room.room_nid).await?;
-            let view = self.reload(&shared).await?;
+            let view = self.stored_view(&shared).await?;
             return Ok((shared, view, false));
         }
         let (room_nid, revision) = match &stored {
@@ -300,6 +300,7 @@ impl Rooms {
         let (nothing, _) = Snapshot::root(0..1, room_nid, StateMap::default());
         let live = Live {
             timeline: VecDeque::new(),
+            revision,
             current: nothing.clone(),
             extremities: Vec::new(),
             local_members: self.invited_locals(room_nid).await?,

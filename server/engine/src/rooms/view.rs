@@ -53,6 +53,8 @@ pub struct Arrival {
 pub struct Live {
     /// The newest live events, oldest first, without gaps between them.
     pub timeline: VecDeque<Shown>,
+    /// The commit that current state and extremities are of.
+    pub revision: i64,
     /// The current state.
     pub current: Snapshot,
     /// The ends of the known graph.
@@ -129,6 +131,23 @@ impl Live {
         while self.timeline.len() > TIMELINE_KEPT {
             self.timeline.pop_front();
         }
+    }
+
+    /// Takes over what a commit left, unless that of a later one is here.
+    pub fn leave_at(&mut self, view: &View) {
+        if view.revision > self.revision {
+            self.revision = view.revision;
+            self.current = view.current.clone();
+            self.extremities.clone_from(&view.extremities);
+        }
+    }
+
+    /// Where an event stands in live order, if it is here.
+    #[must_use]
+    pub fn position_of(&self, event_nid: i64) -> Option<i64> {
+        let mut newest_first = self.timeline.iter().rev();
+        let shown = newest_first.find(|shown| shown.known.nid == event_nid);
+        shown.map(|shown| shown.position)
     }
 
     /// Replaces an event whose content was redacted.

@@ -342,7 +342,7 @@ impl Side {
         depth: i64,
     ) -> VerifiedPdu {
         let room = self.rooms.room(room_id).await.unwrap();
-        let view = self.rooms.planning_view(&room).await.unwrap();
+        let view = self.rooms.stored_view(&room).await.unwrap();
         let draft = Draft {
             sender: id(sender),
             kind: kind.to_owned(),
@@ -416,13 +416,21 @@ impl Side {
         found.unwrap().room_nid
     }
 
+    /// What is stored, which its event must say too.
     pub(super) async fn membership(&self, room: &RoomId, user: &str) -> String {
         let (nid, room) = (self.person(user).await, self.stored(room).await);
         let mut reader = self.ctx.storage.read().await.unwrap();
         let found = hearth_storage::tables::state::membership(reader.conn(), room, nid)
             .await
+            .unwrap()
             .unwrap();
-        found.unwrap().membership
+        let events =
+            hearth_storage::tables::events::events_by_nid(reader.conn(), &[found.event_nid])
+                .await
+                .unwrap();
+        let event: Value = serde_json::from_slice(&events[0].json).unwrap();
+        assert_eq!(event["content"]["membership"], found.membership.as_str());
+        found.membership
     }
 
     pub(super) async fn extremities(&self, room: &RoomId) -> usize {
