@@ -5,6 +5,7 @@
 
 use ruma_common::{OwnedEventId, OwnedUserId};
 
+use super::format::event_id_of;
 use crate::canonical_json::{Object, Value};
 use crate::power_levels::{PowerLevels, PowerLevelsError};
 use crate::signing::signed_bytes;
@@ -201,7 +202,7 @@ impl AuthContent {
                 content
                     .get("redacts")
                     .and_then(Value::as_str)
-                    .and_then(|id| OwnedEventId::try_from(id).ok()),
+                    .and_then(event_id_of),
             ),
             _ => Self::Other,
         }

@@ -143,14 +143,16 @@ fn event_ids(
     }
     let event_id = |item: &Value<'_>| {
         let id = short(field, item.as_str().ok_or(FormatError::Id { field })?)?;
-        let id = OwnedEventId::try_from(id).map_err(|_| FormatError::Id { field })?;
-        // Of all ids, these alone are parsed so loosely; U+0000 has no place in a database's text.
-        if id.as_str().contains('\0') {
-            return Err(FormatError::Id { field });
-        }
-        Ok(id)
+        event_id_of(id).ok_or(FormatError::Id { field })
     };
     items.iter().map(event_id).collect()
+}
+
+/// The event id that a text is. Of all kinds of ids, this alone is parsed so loosely as to admit
+/// U+0000, for which databases have no place; no event has such an id.
+pub(super) fn event_id_of(text: &str) -> Option<OwnedEventId> {
+    let id = OwnedEventId::try_from(text).ok()?;
+    (!text.contains('\0')).then_some(id)
 }
 
 fn short<'t>(field: &'static str, text: &'t str) -> Result<&'t str, FormatError> {

@@ -115,6 +115,8 @@ fn a_redaction_names_its_target_in_its_content() {
     );
     let redacted = event.redacted(rules("11")).unwrap();
     assert_eq!(redacted.content(), r#"{"redacts":"$target"}"#);
+    let impossible = self::draft("m.room.redaction", &json!({"redacts": "$a\u{0}b"}));
+    assert_eq!(sign("11", &impossible).redacts(), None);
 }
 
 #[test]
