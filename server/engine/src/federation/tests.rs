@@ -48,6 +48,26 @@ both_engines! {
 }
 
 both_engines! {
+    async fn people_who_join_at_once_are_all_in_the_room(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        for _ in 0..6 {
+            let room = pair.one.create("@alice:one.test", Preset::PublicChat, "12").await;
+            let people = ["@a:two.test", "@b:two.test", "@c:two.test", "@d:two.test"];
+            let joins = people.map(|user| pair.two.join_over(&room, user, "one.test"));
+            for joined in futures_util::future::join_all(joins).await {
+                joined.unwrap();
+            }
+            pair.deliver().await;
+            pair.two.settle().await;
+            for user in people {
+                assert_eq!(pair.two.membership(&room, user).await, "join", "{user}");
+            }
+            pair.assert_same_state(&room).await;
+        }
+    }
+}
+
+both_engines! {
     async fn an_invite_is_declined_over_the_inviter_or_here_alone(scratch: Scratch) {
         let pair = Pair::new(scratch).await;
         for gone in [false, true] {

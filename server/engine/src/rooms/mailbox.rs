@@ -174,16 +174,13 @@ impl Worker {
         }
     }
 
-    async fn plan(&mut self, jobs: Vec<Job>) {
-        let mut plan = Plan::new(&self.rooms, &self.room, self.view.clone());
-        let mut planned = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let result = work(&mut plan, &job.work).await;
-            match result {
-                Ok(done) => planned.push((job, done)),
-                Err(error) => drop(job.answer.send(Err(error))),
+    async fn plan(&mut self, mut jobs: Vec<Job>) {
+        let (mut plan, planned) = loop {
+            match planned(&self.rooms, &self.room, &self.view, jobs).await {
+                Ok(planned) => break planned,
+                Err(others) => jobs = others,
             }
-        }
+        };
         if plan.is_empty() {
             let flight = Flight {
                 jobs: planned,
@@ -296,6 +293,34 @@ fn answer(jobs: Vec<(Job, Done)>) {
         // A caller that no longer waits has still had its work done.
         drop(job.answer.send(Ok(done)));
     }
+}
+
+/// Plans jobs into one commit. What the room's rules refuse leaves no trace; a job that failed
+/// otherwise may have left half of itself in the plan, so the others are given back, to be planned
+/// without it.
+async fn planned<'a>(
+    rooms: &'a Rooms,
+    room: &'a SharedRoom,
+    view: &View,
+    jobs: Vec<Job>,
+) -> Result<(Plan<'a>, Vec<(Job, Done)>), Vec<Job>> {
+    let mut plan = Plan::new(rooms, room, view.clone());
+    let mut planned = Vec::with_capacity(jobs.len());
+    let mut jobs = jobs.into_iter();
+    while let Some(job) = jobs.next() {
+        match work(&mut plan, &job.work).await {
+            Ok(done) => planned.push((job, done)),
+            Err(error) => {
+                let refused = matches!(error, RoomError::Forbidden(_) | RoomError::NotFound(_));
+                drop(job.answer.send(Err(error)));
+                if !refused {
+                    let before = planned.into_iter().map(|(job, _)| job);
+                    return Err(before.chain(jobs).collect());
+                }
+            }
+        }
+    }
+    Ok((plan, planned))
 }
 
 async fn work(plan: &mut Plan<'_>, work: &Work) -> Result<Done, RoomError> {

@@ -224,6 +224,20 @@ impl Rooms {
         join: &VerifiedPdu,
     ) -> Result<(), RoomError> {
         let (room, view, new) = self.to_adopt(room_id, rules).await?;
+        let handed_over: Vec<VerifiedPdu> = joined
+            .auth_chain
+            .iter()
+            .chain(&joined.state)
+            .cloned()
+            .collect();
+        let state: Vec<OwnedEventId> = joined
+            .state
+            .iter()
+            .map(|pdu| pdu.event().event_id().to_owned())
+            .collect();
+        if self.has_joined_locals(room.nid).await? {
+            return self.join_others(&room, handed_over, state, join).await;
+        }
         let mut plan = Plan::new(self, &room, view);
         if new {
             plan.commit.rows.rooms.push(RoomRow {
@@ -232,18 +246,7 @@ impl Rooms {
                 version: rules.id.to_owned(),
             });
         }
-        let handed_over: Vec<VerifiedPdu> = joined
-            .auth_chain
-            .iter()
-            .chain(&joined.state)
-            .cloned()
-            .collect();
         plan.add_outliers(&handed_over).await?;
-        let state: Vec<OwnedEventId> = joined
-            .state
-            .iter()
-            .map(|pdu| pdu.event().event_id().to_owned())
-            .collect();
         let before = plan.state_of(&state).await?;
         // What was known of the room before is history: its ends are not ends of the graph as the
         // others see it.
@@ -257,10 +260,7 @@ impl Rooms {
                 event_nid: end.nid,
             }));
         let was = std::mem::replace(&mut plan.view.current, before.clone());
-        let verdict = plan.admit(join, before, was).await?;
-        if let Received::Rejected(rule) | Received::SoftFailed(rule) = verdict {
-            return Err(RoomError::Forbidden(rule));
-        }
+        joined_or_why(plan.admit(join, before, was).await?)?;
         plan.finish();
         let Plan {
             commit, effects, ..
@@ -273,9 +273,32 @@ impl Rooms {
                 return Err(error.into());
             }
         };
-        self.active.insert(room.nid, Arc::clone(&room));
+        // Somebody may have read the room since the commit: there is one in memory, and theirs is it.
+        let room = self.room_by_nid(room.nid).await?;
         self.publish(&room, &effects, receipt);
         Ok(())
+    }
+
+    /// Another of ours joined while we did: the room is not as it was left, and what was handed over
+    /// is not all of it. Our join is one more event of the room, on the state that came with it.
+    async fn join_others(
+        &self,
+        room: &SharedRoom,
+        handed_over: Vec<VerifiedPdu>,
+        state: Vec<OwnedEventId>,
+        join: &VerifiedPdu,
+    ) -> Result<(), RoomError> {
+        self.take_in_outliers(room, handed_over).await?;
+        joined_or_why(self.anchor(room, join.clone(), state).await?)
+    }
+
+    /// Whether one of our people is joined, as it is stored.
+    async fn has_joined_locals(&self, room_nid: i64) -> Result<bool, RoomError> {
+        let mut reader = self.ctx.storage.read().await?;
+        let mut members = state_rows::memberships_in(reader.conn(), room_nid).await?;
+        drop(reader);
+        members.retain(|member| member.membership == "join");
+        Ok(!self.ours(&members).await?.is_empty())
     }
 
     /// The room to adopt: as it was left, or new.
@@ -287,6 +310,12 @@ impl Rooms {
         let mut reader = self.ctx.storage.read().await?;
         let stored = room_rows::room_by_id(reader.conn(), room_id.as_str()).await?;
         drop(reader);
+        if stored.as_ref().is_some_and(|room| room.version != rules.id) {
+            return Err(RoomError::Invalid {
+                field: "room_version",
+                rule: "it is not the version that the room was known by".to_owned(),
+            });
+        }
         if let Some(room) = stored.as_ref().filter(|room| room.snapshot_nid.is_some()) {
             let shared = self.room_by_nid(room.room_nid).await?;
             let view = self.stored_view(&shared).await?;
@@ -336,6 +365,18 @@ impl Plan<'_> {
         // commit records as changed is everything that differs from what was known.
         self.recorded = Some(was);
         self.anchor(join, before, false).await
+    }
+}
+
+/// Whether our join stands, on what was handed over with it.
+fn joined_or_why(verdict: Received) -> Result<(), RoomError> {
+    match verdict {
+        Received::Accepted | Received::Duplicate => Ok(()),
+        Received::Rejected(rule) | Received::SoftFailed(rule) => Err(RoomError::Forbidden(rule)),
+        Received::Missing { .. } => Err(RoomError::Invalid {
+            field: "auth_chain",
+            rule: "it lacks events that authorize the join".to_owned(),
+        }),
     }
 }
 

@@ -127,7 +127,11 @@ impl Live {
         let at = self
             .timeline
             .partition_point(|other| other.position < shown.position);
-        self.timeline.insert(at, shown);
+        match self.timeline.get_mut(at) {
+            // The room was read after the commit and before it was published.
+            Some(same) if same.position == shown.position => *same = shown,
+            _ => self.timeline.insert(at, shown),
+        }
         while self.timeline.len() > TIMELINE_KEPT {
             self.timeline.pop_front();
         }
