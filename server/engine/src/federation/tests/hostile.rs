@@ -116,3 +116,18 @@ both_engines! {
         assert_eq!(ends.len(), 1, "the child stands on the late one, and that on all else: {ends:?}");
     }
 }
+
+both_engines! {
+    async fn a_join_to_which_nothing_is_handed_over_is_none(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        for version in ["11", "12"] {
+            let room = pair.one.create("@alice:one.test", Preset::PublicChat, version).await;
+            pair.withhold(true);
+            let refused = pair.two.join_over(&room, "@bob:two.test", "one.test").await;
+            assert!(refused.is_err(), "{version}");
+            pair.withhold(false);
+            pair.two.join_over(&room, "@bob:two.test", "one.test").await.unwrap();
+            assert_eq!(pair.two.membership(&room, "@bob:two.test").await, "join");
+        }
+    }
+}

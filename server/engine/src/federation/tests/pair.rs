@@ -49,8 +49,15 @@ pub(super) struct Side {
 pub(super) struct Pair {
     pub(super) one: Side,
     pub(super) two: Side,
-    cut: Arc<AtomicBool>,
+    wire: Arc<Wire>,
     _scratches: [Scratch; 2],
+}
+
+/// What goes wrong between them.
+#[derive(Default)]
+struct Wire {
+    cut: AtomicBool,
+    withholds: AtomicBool,
 }
 
 fn key(name: &str) -> SigningKey {
@@ -96,23 +103,28 @@ impl Pair {
             Engine::Postgres(_) => On::Postgres,
         };
         let scratches = [first, Scratch::new(on).await];
-        let cut = Arc::new(AtomicBool::new(false));
+        let wire = Arc::new(Wire::default());
         let links = [Arc::new(OnceLock::new()), Arc::new(OnceLock::new())];
-        let one = Side::new("one.test", &scratches[0], &links[1], &cut).await;
-        let two = Side::new("two.test", &scratches[1], &links[0], &cut).await;
+        let one = Side::new("one.test", &scratches[0], &links[1], &wire).await;
+        let two = Side::new("two.test", &scratches[1], &links[0], &wire).await;
         assert!(links[0].set(one.federation.clone()).is_ok());
         assert!(links[1].set(two.federation.clone()).is_ok());
         Self {
             one,
             two,
-            cut,
+            wire,
             _scratches: scratches,
         }
     }
 
     /// Cuts the wire, or mends it.
     pub(super) fn cut(&self, cut: bool) {
-        self.cut.store(cut, Ordering::Relaxed);
+        self.wire.cut.store(cut, Ordering::Relaxed);
+    }
+
+    /// Makes both answer joins without handing anything over, or in full again.
+    pub(super) fn withhold(&self, withholds: bool) {
+        self.wire.withholds.store(withholds, Ordering::Relaxed);
     }
 
     /// Carries what both have sent since the last time, until neither has anything.
@@ -142,7 +154,7 @@ impl Side {
         name: &str,
         scratch: &Scratch,
         other: &Arc<OnceLock<Federation>>,
-        cut: &Arc<AtomicBool>,
+        wire: &Arc<Wire>,
     ) -> Self {
         let mut whose = identity();
         whose.server_name = name.to_owned();
@@ -152,7 +164,7 @@ impl Side {
         let link = Link {
             me: server_name.clone(),
             other: Arc::clone(other),
-            cut: Arc::clone(cut),
+            wire: Arc::clone(wire),
         };
         let ctx = Arc::new(Context {
             storage,
@@ -546,7 +558,7 @@ fn id(user: &str) -> OwnedUserId {
 struct Link {
     me: OwnedServerName,
     other: Arc<OnceLock<Federation>>,
-    cut: Arc<AtomicBool>,
+    wire: Arc<Wire>,
 }
 
 impl Link {
@@ -556,7 +568,7 @@ impl Link {
             .get()
             .filter(|other| other.ctx.server_name == server);
         other
-            .filter(|_| !self.cut.load(Ordering::Relaxed))
+            .filter(|_| !self.wire.cut.load(Ordering::Relaxed))
             .ok_or_else(|| PeerError::Unreachable {
                 server: server.to_string(),
                 why: "cut".to_owned(),
@@ -611,9 +623,14 @@ impl Peers for Link {
                 .send_join(&self.me, event.room_id(), pdu)
                 .await
                 .map_err(|error| refused(&error))?;
+            let withholds = self.wire.withholds.load(Ordering::Relaxed);
+            let handed_over = |pdus: &[Bytes]| match withholds {
+                true => Vec::new(),
+                false => all(rules, pdus),
+            };
             Ok(JoinedState {
-                state: all(rules, &answer.state),
-                auth_chain: all(rules, &answer.auth_chain),
+                state: handed_over(&answer.state),
+                auth_chain: handed_over(&answer.auth_chain),
                 event: None,
             })
         })
