@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hearth_protocol::event::Membership;
-use hearth_protocol::room_version::RoomVersionRules;
+use hearth_protocol::room_version::{RoomIdFormat, RoomVersionRules};
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::Commit;
 use hearth_storage::tables::events::{self as rows, Fate};
@@ -190,6 +190,7 @@ impl Federation {
     ) -> Result<Bytes, RoomError> {
         let event = invite.event();
         let invited = invited(origin, invite)?;
+        fits_version(rules, event.room_id())?;
         if !self.ctx.is_ours(invited.server_name().as_str()) {
             return Err(RoomError::Forbidden(
                 "the invited person is not ours".to_owned(),
@@ -269,6 +270,19 @@ fn own_membership(
     Err(RoomError::Invalid {
         field: "event",
         rule: "it must be the membership, in this room, of a user of the asking server".to_owned(),
+    })
+}
+
+/// Checks that a room of this version can have this id: an invite is believed about the version of a
+/// room that nothing else is known of, and a later join has to agree with it.
+fn fits_version(rules: &RoomVersionRules, room_id: &RoomId) -> Result<(), RoomError> {
+    let hashed = rules.event_format.room_id == RoomIdFormat::CreateHash;
+    if hashed == room_id.server_name().is_none() {
+        return Ok(());
+    }
+    Err(RoomError::Invalid {
+        field: "room_version",
+        rule: "rooms of this version have other ids".to_owned(),
     })
 }
 

@@ -57,12 +57,18 @@ both_engines! {
             for joined in futures_util::future::join_all(joins).await {
                 joined.unwrap();
             }
-            pair.deliver().await;
-            pair.two.settle().await;
             for user in people {
                 assert_eq!(pair.two.membership(&room, user).await, "join", "{user}");
             }
-            pair.assert_same_state(&room).await;
+            pair.deliver().await;
+            // Who joined twice has one join that only the other server knows: its next event names it.
+            pair.one.send(&room, "@alice:one.test", "welcome").await.unwrap();
+            pair.deliver().await;
+            pair.two.settle().await;
+            for user in people {
+                assert_eq!(pair.one.membership(&room, user).await, "join", "{user}");
+                assert_eq!(pair.two.membership(&room, user).await, "join", "{user}");
+            }
         }
     }
 }
@@ -209,7 +215,11 @@ both_engines! {
             .await;
         let three = hearth_types::ruma::ServerName::parse("three.test").unwrap();
         assert!(pair.two.federation.receive_invite(&three, rules, &invite, &[]).await.is_err());
-        pair.two.federation.receive_invite(pair.one.name(), rules, &invite, &[]).await.unwrap();
+        // A room of the older version cannot have this id: a join would never fit what was believed.
+        let older = hearth_protocol::rules_for("11").unwrap();
+        let one = pair.one.name();
+        assert!(pair.two.federation.receive_invite(one, older, &invite, &[]).await.is_err());
+        pair.two.federation.receive_invite(one, rules, &invite, &[]).await.unwrap();
         assert_eq!(pair.two.membership(&room, "@bob:two.test").await, "invite");
     }
 }
