@@ -71,6 +71,9 @@ pub struct Inner {
     /// Transaction ids used of late, by room: those on their way are not stored yet.
     sent: Cache<(i64, ClientTxn), OwnedEventId>,
     mailboxes: Mutex<HashMap<i64, Mailbox>>,
+    /// Held while a room is taken over from another server, until everybody sees it: who joins the
+    /// same room meanwhile finds it whole or not at all.
+    adopting: tokio::sync::Mutex<()>,
     /// The time that the newest room was given.
     created_at_ms: AtomicI64,
 }
@@ -96,6 +99,7 @@ impl Rooms {
             active: Cache::new(ROOMS_KEPT),
             sent: Cache::new(SENT_KEPT),
             mailboxes: Mutex::new(HashMap::new()),
+            adopting: tokio::sync::Mutex::new(()),
             created_at_ms: AtomicI64::new(0),
             ctx,
         }))

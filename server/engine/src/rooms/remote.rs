@@ -223,6 +223,7 @@ impl Rooms {
         joined: &JoinedState,
         join: &VerifiedPdu,
     ) -> Result<(), RoomError> {
+        let _alone = self.adopting.lock().await;
         let (room, view, new) = self.to_adopt(room_id, rules).await?;
         let handed_over: Vec<VerifiedPdu> = joined
             .auth_chain
