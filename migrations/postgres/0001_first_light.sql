@@ -161,10 +161,11 @@ CREATE TABLE client_transactions (
     user_nid BIGINT NOT NULL,
     device_id TEXT COLLATE "C" NOT NULL,
     room_nid BIGINT NOT NULL,
+    endpoint TEXT COLLATE "C" NOT NULL,
     txn_id TEXT COLLATE "C" NOT NULL,
     event_id TEXT COLLATE "C" NOT NULL,
     created_at_ms BIGINT NOT NULL,
-    PRIMARY KEY (user_nid, device_id, room_nid, txn_id)
+    PRIMARY KEY (user_nid, device_id, room_nid, endpoint, txn_id)
 );
 CREATE INDEX client_transactions_by_event ON client_transactions (event_id);
 

@@ -161,10 +161,11 @@ CREATE TABLE client_transactions (
     user_nid INTEGER NOT NULL,
     device_id TEXT NOT NULL,
     room_nid INTEGER NOT NULL,
+    endpoint TEXT NOT NULL,
     txn_id TEXT NOT NULL,
     event_id TEXT NOT NULL,
     created_at_ms INTEGER NOT NULL,
-    PRIMARY KEY (user_nid, device_id, room_nid, txn_id)
+    PRIMARY KEY (user_nid, device_id, room_nid, endpoint, txn_id)
 );
 CREATE INDEX client_transactions_by_event ON client_transactions (event_id);
 

@@ -46,13 +46,17 @@ pub struct Draft {
     pub redacts: Option<OwnedEventId>,
 }
 
-/// A device's transaction id.
+/// A device's transaction id. Its scope is one endpoint.
+///
+/// spec: client-server v1.19 §Transaction identifiers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientTxn {
     /// The sender.
     pub user_nid: i64,
     /// The device.
     pub device_id: String,
+    /// The endpoint that it was given to: `send` or `redact`.
+    pub endpoint: &'static str,
     /// Its id.
     pub txn_id: String,
 }
@@ -219,6 +223,7 @@ impl<'a> Plan<'a> {
                     user_nid: txn.user_nid,
                     device_id: txn.device_id.clone(),
                     room_nid: self.room.nid,
+                    endpoint: txn.endpoint.to_owned(),
                     txn_id: txn.txn_id.clone(),
                     event_id: known.event.event_id().to_string(),
                     created_at_ms: self.rooms.ctx.clock.now_ms(),
@@ -240,9 +245,15 @@ impl<'a> Plan<'a> {
             return Ok(self.rooms.known.one(self.room.rules, &event_id).await?);
         }
         let mut reader = self.rooms.ctx.storage.read().await?;
-        let (device, id) = (&txn.device_id, &txn.txn_id);
-        let found =
-            client_transaction(reader.conn(), txn.user_nid, device, self.room.nid, id).await?;
+        let found = client_transaction(
+            reader.conn(),
+            txn.user_nid,
+            &txn.device_id,
+            self.room.nid,
+            txn.endpoint,
+            &txn.txn_id,
+        )
+        .await?;
         drop(reader);
         match found.and_then(|id| OwnedEventId::try_from(id).ok()) {
             Some(id) => Ok(self.rooms.known.one(self.room.rules, &id).await?),

@@ -164,6 +164,7 @@ both_engines! {
                 send.txn = Some(ClientTxn {
                     user_nid: alice,
                     device_id: if attempt < 5 { "A" } else { "B" }.to_owned(),
+                    endpoint: "send",
                     txn_id: "m1".to_owned(),
                 });
                 rooms.send(&room_id, send).await.unwrap()
@@ -265,5 +266,25 @@ both_engines! {
         let content: serde_json::Value =
             serde_json::from_str(member.unwrap().unwrap().event.content()).unwrap();
         assert_eq!(content, json!({ "membership": "join", "displayname": "Alice" }));
+    }
+}
+
+both_engines! {
+    async fn a_transaction_id_counts_for_each_endpoint(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        let alice = server.context.storage.user_find("@alice:one.test").await.unwrap().unwrap();
+        let txn = |endpoint| {
+            let device_id = "A".to_owned();
+            let txn_id = "m1".to_owned();
+            Some(ClientTxn { user_nid: alice, device_id, endpoint, txn_id })
+        };
+        let mut send = message("alice", "oops");
+        send.txn = txn("send");
+        let target = rooms.send(&room_id, send).await.unwrap();
+        let redact = rooms.redact(&room_id, user("alice"), &target, None, txn("redact"));
+        assert_ne!(redact.await.unwrap(), target);
+        assert_eq!(read(&server, &rooms, &room_id, "alice").await, ["(redacted)"]);
     }
 }

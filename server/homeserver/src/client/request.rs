@@ -105,13 +105,18 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// A device's transaction id.
-pub(super) fn txn(user: &User, txn_id: &str) -> Result<ClientTxn, RouteError> {
+pub(super) fn txn(
+    user: &User,
+    endpoint: &'static str,
+    txn_id: &str,
+) -> Result<ClientTxn, RouteError> {
     if txn_id.is_empty() || txn_id.len() > TXN_ID_MAX_BYTES || txn_id.contains('\0') {
         return Err(invalid("txnId", "must have 1 to 255 bytes, none of them 0"));
     }
     Ok(ClientTxn {
         user_nid: user.session.user_nid,
         device_id: user.session.device_id.to_string(),
+        endpoint,
         txn_id: txn_id.to_owned(),
     })
 }

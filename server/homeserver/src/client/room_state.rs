@@ -23,7 +23,7 @@ pub(super) async fn send(user: User, call: Call) -> Result<Response<Body>, Route
         kind: call.arg(1).to_owned(),
         state_key: None,
         content: content(&call)?,
-        txn: Some(txn(&user, call.arg(2))?),
+        txn: Some(txn(&user, "send", call.arg(2))?),
     };
     sent(&call.app.rooms.send(&room_id(&call)?, send).await?)
 }
@@ -50,7 +50,7 @@ struct Reason {
 pub(super) async fn redact(user: User, call: Call) -> Result<Response<Body>, RouteError> {
     let target = event_id(&call)?;
     let Reason { reason } = body(&call)?;
-    let txn = Some(txn(&user, call.arg(2))?);
+    let txn = Some(txn(&user, "redact", call.arg(2))?);
     let (rooms, sender) = (&call.app.rooms, user.session.user_id.clone());
     sent(
         &rooms

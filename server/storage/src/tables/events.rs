@@ -149,6 +149,8 @@ pub struct ClientTransactionRow {
     pub device_id: String,
     /// The room; 0 for to-device messages.
     pub room_nid: i64,
+    /// The endpoint that it was given to: each counts for itself.
+    pub endpoint: String,
     /// The client's id.
     pub txn_id: String,
     /// The event; empty for to-device messages.
@@ -452,13 +454,14 @@ pub(crate) async fn client_transaction_insert(
         conn,
         execute,
         "INSERT INTO client_transactions
-         (user_nid, device_id, room_nid, txn_id, event_id, created_at_ms) {rows}
-         ON CONFLICT (user_nid, device_id, room_nid, txn_id) DO NOTHING",
+         (user_nid, device_id, room_nid, endpoint, txn_id, event_id, created_at_ms) {rows}
+         ON CONFLICT (user_nid, device_id, room_nid, endpoint, txn_id) DO NOTHING",
         transactions,
         |row| (
             row.user_nid => BIGINT,
             row.device_id.as_str() => TEXT,
             row.room_nid => BIGINT,
+            row.endpoint.as_str() => TEXT,
             row.txn_id.as_str() => TEXT,
             row.event_id.as_str() => TEXT,
             row.created_at_ms => BIGINT
@@ -476,16 +479,19 @@ pub async fn client_transaction(
     user_nid: i64,
     device_id: &str,
     room_nid: i64,
+    endpoint: &str,
     txn_id: &str,
 ) -> Result<Option<String>, StorageError> {
     sql!(
         conn,
         scalar::<String>,
         "SELECT event_id FROM client_transactions
-         WHERE user_nid = $1 AND device_id = $2 AND room_nid = $3 AND txn_id = $4",
+         WHERE user_nid = $1 AND device_id = $2 AND room_nid = $3 AND endpoint = $4
+           AND txn_id = $5",
         user_nid,
         device_id,
         room_nid,
+        endpoint,
         txn_id
     )
 }

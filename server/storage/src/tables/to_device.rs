@@ -55,9 +55,9 @@ impl SendOnce {
             conn,
             execute,
             "INSERT INTO client_transactions
-             (user_nid, device_id, room_nid, txn_id, event_id, created_at_ms)
-             VALUES ($1, $2, 0, $3, '', $4)
-             ON CONFLICT (user_nid, device_id, room_nid, txn_id) DO NOTHING",
+             (user_nid, device_id, room_nid, endpoint, txn_id, event_id, created_at_ms)
+             VALUES ($1, $2, 0, 'sendToDevice', $3, '', $4)
+             ON CONFLICT (user_nid, device_id, room_nid, endpoint, txn_id) DO NOTHING",
             self.user_nid,
             &self.device_id,
             &self.txn_id,

@@ -78,6 +78,7 @@ both_engines! {
         let txn = ClientTxn {
             user_nid: alice.user_nid,
             device_id: alice.device_id.to_string(),
+            endpoint: "send",
             txn_id: "m1".to_owned(),
         };
         house.rooms.send(&room_id, message("alice", "hi", Some(txn))).await.unwrap();
