@@ -23,7 +23,7 @@ RULES = {
 }
 
 
-def package(name="a", version="1.0.0", license="MIT", source=policy.CRATES_IO, wildcards=()):
+def package(name="a", version="1.0.0", license="MIT", source=policy.REGISTRY + "index", wildcards=()):
     return policy.Package(name, version, license, source, wildcards)
 
 

@@ -14,7 +14,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
+# How Cargo spells that a package comes from a registry, not from a repository or a folder.
+REGISTRY = "registry+"
 
 KNOWN_KEYS = {
     "graph": {"targets"},
@@ -62,7 +63,7 @@ def check_keys(policy):
 def license_allowed(expression, allowed):
     """Whether an SPDX expression can be satisfied with allowed licenses alone.
 
-    A slash is crates.io's old spelling of OR. AND binds tighter than OR.
+    A slash is an old spelling of OR. AND binds tighter than OR.
     """
     tokens = re.findall(r"\(|\)|[^\s()/]+|/", expression)
     position = 0
@@ -124,10 +125,13 @@ def violations(policy, packages):
             found.append(f"{label} names no license")
         elif not license_allowed(package.license, allowed):
             found.append(f"{label}: license {package.license} is not allowed")
-        if package.source not in (None, CRATES_IO):
-            found.append(f"{label} comes from {package.source}, not from crates.io")
+        if package.source is not None and not package.source.startswith(REGISTRY):
+            found.append(f"{label} comes from {package.source}, not from a registry")
         if bans.get("wildcards") == "deny":
             found += [f"{label} takes {name} in any version" for name in package.wildcards]
+    registries = {package.source for package in packages if package.source}
+    if len(registries) > 1:
+        found.append(f"packages come from several places: {', '.join(sorted(registries))}")
     for ban in bans.get("deny", []):
         name, here = ban["crate"], sorted(versions.get(ban["crate"], ()))
         reason = ban.get("reason", "banned")
