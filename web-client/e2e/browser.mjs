@@ -61,8 +61,26 @@ export async function newPage(browser, base, options = {}) {
   };
 }
 
+/** What fades or slides in is half transparent on its way: its colors count when it has arrived. */
+async function settled(page) {
+  await page.evaluate(async () => {
+    const passing = document
+      .getAnimations()
+      .filter((animation) => animation.effect?.getComputedTiming().iterations !== Infinity);
+    await Promise.allSettled(passing.map((animation) => animation.finished));
+  });
+}
+
 /** No accessibility violation on the page as it is now. */
 export async function assertAccessible(page, where) {
+  await settled(page);
+  // While it fades in, nothing has its contrast yet.
+  await page.evaluate(() => {
+    const ending = document
+      .getAnimations()
+      .filter((animation) => animation.effect?.getComputedTiming().endTime !== Infinity);
+    return Promise.allSettled(ending.map((animation) => animation.finished));
+  });
   // The context's own evaluation is not subject to the page's content security policy.
   const found = await page.evaluate(
     `(async () => { ${AXE}; const { violations } = await axe.run(document, ${JSON.stringify({
