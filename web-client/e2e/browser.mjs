@@ -74,13 +74,6 @@ async function settled(page) {
 /** No accessibility violation on the page as it is now. */
 export async function assertAccessible(page, where) {
   await settled(page);
-  // While it fades in, nothing has its contrast yet.
-  await page.evaluate(() => {
-    const ending = document
-      .getAnimations()
-      .filter((animation) => animation.effect?.getComputedTiming().endTime !== Infinity);
-    return Promise.allSettled(ending.map((animation) => animation.finished));
-  });
   // The context's own evaluation is not subject to the page's content security policy.
   const found = await page.evaluate(
     `(async () => { ${AXE}; const { violations } = await axe.run(document, ${JSON.stringify({
