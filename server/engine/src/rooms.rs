@@ -28,7 +28,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hearth_protocol::room_version::rules_for;
+use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::tables::{events, rooms as room_rows, state as state_rows};
 use hearth_storage::{Receipt, Slot, StorageError};
@@ -129,7 +129,7 @@ impl Rooms {
             match self.active.get_value_or_guard_async(&nid).await {
                 Ok(room) => return Ok(room),
                 Err(guard) => {
-                    let (room, _) = self.load(nid).await?;
+                    let room = self.load(nid).await?;
                     if guard.insert(Arc::clone(&room)).is_ok() {
                         return Ok(room);
                     }
@@ -141,28 +141,21 @@ impl Rooms {
     }
 
     /// Reads a room as it is stored.
-    async fn load(&self, nid: i64) -> Result<(SharedRoom, View), RoomError> {
+    async fn load(&self, nid: i64) -> Result<SharedRoom, RoomError> {
+        let (id, rules, view) = self.stored(nid).await?;
         let storage = &self.ctx.storage;
         let mut reader = storage.read().await?;
-        let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
-        let stored = stored.ok_or(RoomError::NotFound("the room"))?;
-        let snapshot_nid = stored.snapshot_nid.ok_or(RoomError::NotFound("the room"))?;
-        let rules = rules_for(&stored.version)
-            .ok_or_else(|| RoomError::UnsupportedVersion(stored.version.clone()))?;
-        let ends = events::extremities(reader.conn(), nid).await?;
         let head = storage.writer().head().position();
         let recent = i64::try_from(TIMELINE_KEPT).unwrap_or(i64::MAX);
         let newest = events::live_events(reader.conn(), nid, 0, head, recent).await?;
         let members = state_rows::memberships_in(reader.conn(), nid).await?;
         let changed_at = state_rows::state_changed_at(reader.conn(), nid).await?;
         drop(reader);
-        let extremities = self.known.take_in(rules, ends)?;
-        let current = self.snapshots.get(snapshot_nid).await?;
         let mut live = Live {
             timeline: std::collections::VecDeque::new(),
-            current: current.clone(),
-            revision: stored.revision,
-            extremities: extremities.clone(),
+            current: view.current,
+            revision: view.revision,
+            extremities: view.extremities,
             local_members: self.ours(&members).await?,
             position: changed_at,
         };
@@ -177,16 +170,33 @@ impl Rooms {
                 });
             }
         }
+        Ok(Arc::new(Room::new(nid, id, rules, live)))
+    }
+
+    /// Reads what there is of a room to plan on. The revision is read first: where a commit comes in
+    /// between, a plan on what follows is refused by it.
+    async fn stored(
+        &self,
+        nid: i64,
+    ) -> Result<(OwnedRoomId, &'static RoomVersionRules, View), RoomError> {
+        let mut reader = self.ctx.storage.read().await?;
+        let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
+        let stored = stored.ok_or(RoomError::NotFound("the room"))?;
+        let snapshot_nid = stored.snapshot_nid.ok_or(RoomError::NotFound("the room"))?;
+        let rules = rules_for(&stored.version)
+            .ok_or_else(|| RoomError::UnsupportedVersion(stored.version.clone()))?;
+        let ends = events::extremities(reader.conn(), nid).await?;
+        drop(reader);
         let id = OwnedRoomId::try_from(stored.room_id).map_err(|error| StorageError::Corrupt {
             what: "room",
             why: error.to_string(),
         })?;
         let view = View {
             revision: stored.revision,
-            extremities,
-            current,
+            extremities: self.known.take_in(rules, ends)?,
+            current: self.snapshots.get(snapshot_nid).await?,
         };
-        Ok((Arc::new(Room::new(nid, id, rules, live)), view))
+        Ok((id, rules, view))
     }
 
     async fn ours(
@@ -206,7 +216,8 @@ impl Rooms {
 
     /// What is stored of a room to plan on.
     pub(crate) async fn stored_view(&self, room: &Room) -> Result<View, RoomError> {
-        Ok(self.load(room.nid).await?.1)
+        let (.., view) = self.stored(room.nid).await?;
+        Ok(view)
     }
 
     /// Has work done by a room's worker.
