@@ -2,11 +2,14 @@
 //!
 //! [`parse`] reads bytes straight into a tree that borrows from them; [`Value::to_canonical`] writes
 //! the canonical bytes. Parsing accepts any spelling of a value (white space, key order, escapes) and
-//! refuses every value that has no canonical form.
+//! refuses every value that has no canonical form. What has one differs between room versions in
+//! numbers alone ([`Numbers`]); the rest is the same for all, also where old rooms are said to be
+//! lenient: twin keys and lone surrogates have no bytes that two servers would agree on.
 //!
-//! spec: appendices v1.19 §Canonical JSON; rooms/v6 §Canonical JSON (strict enforcement).
+//! spec: appendices v1.19 §Canonical JSON; rooms/v1 and rooms/v6 §Canonical JSON (lenient, strict).
 
 mod fields;
+mod number;
 mod parse;
 mod write;
 
@@ -17,6 +20,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use fields::{FieldError, FieldRule};
+pub use number::{Float, MAX_INTEGER, Numbers};
 pub use parse::{JsonRule, ParseError, parse, parse_object};
 pub(crate) use write::Members;
 pub use write::write_string;
@@ -28,16 +32,23 @@ pub const MAX_DEPTH: usize = 127;
 /// What a room version accepts as JSON: one column of the table in [`crate::room_version`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CanonicalJsonRules {
-    /// The largest absolute value of an integer.
-    pub max_integer: i64,
+    /// Which numbers there may be.
+    pub numbers: Numbers,
 }
 
 impl CanonicalJsonRules {
-    /// Strict canonical JSON: integers within ±(2^53 − 1), which doubles represent exactly.
+    /// Canonical JSON as the specification defines it, enforced.
     ///
     /// spec: rooms/v6 §Canonical JSON.
     pub const STRICT: Self = Self {
-        max_integer: (1 << 53) - 1,
+        numbers: Numbers::Strict,
+    };
+
+    /// The old form, which is not enforced.
+    ///
+    /// spec: rooms/v1 §Canonical JSON.
+    pub const LENIENT: Self = Self {
+        numbers: Numbers::Lenient,
     };
 }
 
@@ -49,8 +60,12 @@ pub enum Value<'a> {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// An integer; floats do not exist here.
+    /// An integer.
     Integer(i64),
+    /// An integer that needs more than 64 bits, as its digits; only in old room versions.
+    LongInteger(Cow<'a, str>),
+    /// A float; only in old room versions.
+    Float(Float),
     /// A string of Unicode scalar values (it may hold U+0000).
     String(Cow<'a, str>),
     /// A list.
@@ -179,7 +194,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The integer, if this is one.
+    /// The integer, if this is one (of 64 bits).
     #[must_use]
     pub fn as_integer(&self) -> Option<i64> {
         match self {

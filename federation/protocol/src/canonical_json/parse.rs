@@ -32,6 +32,9 @@ pub enum JsonRule {
     /// Arrays and objects nest at most [`MAX_DEPTH`] deep.
     #[error("JSON must not nest deeper than {MAX_DEPTH}")]
     Depth,
+    /// A double must be able to hold a float.
+    #[error("floats must be finite doubles")]
+    FloatRange,
     /// No floats, no exponents.
     #[error("numbers must be integers without fraction or exponent")]
     Float,
@@ -108,7 +111,7 @@ impl<'a> Parser<'a> {
             Some(b'"') => self.string().map(Value::String),
             Some(b'{') => self.object(depth).map(Value::Object),
             Some(b'[') => self.array(depth).map(Value::Array),
-            Some(b'-' | b'0'..=b'9') => self.integer().map(Value::Integer),
+            Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.literal("true", Value::Bool(true)),
             Some(b'f') => self.literal("false", Value::Bool(false)),
             Some(b'n') => self.literal("null", Value::Null),
@@ -205,48 +208,64 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn integer(&mut self) -> Result<i64, ParseError> {
+    fn number(&mut self) -> Result<Value<'a>, ParseError> {
         let start = self.at;
-        let negative = self.peek() == Some(b'-');
-        if negative {
+        if self.peek() == Some(b'-') {
             self.at += 1;
         }
         let first_digit = self.at;
-        let mut number: i64 = 0;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            number = number
-                .checked_mul(10)
-                .and_then(|tens| tens.checked_add(i64::from(digit - b'0')))
-                .filter(|number| *number <= self.rules.max_integer)
-                .ok_or(ParseError {
-                    offset: start,
-                    rule: JsonRule::IntegerRange,
-                })?;
-            self.at += 1;
-        }
-        if self.at == first_digit {
-            return self.unexpected();
-        }
+        self.digits()?;
         if self.at > first_digit + 1 && self.bytes.get(first_digit) == Some(&b'0') {
             return Err(ParseError {
                 offset: first_digit,
                 rule: JsonRule::Syntax,
             });
         }
-        if matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
-            return Err(ParseError {
-                offset: start,
-                rule: JsonRule::Float,
-            });
+        let is_float = self.fraction()? | self.exponent()?;
+        // Only ASCII was passed over, so the slice is on character boundaries.
+        let text = self.text.get(start..self.at).unwrap_or_default();
+        let value = if is_float {
+            self.rules.numbers.float(text)
+        } else {
+            self.rules.numbers.integer(text)
+        };
+        value.map_err(|rule| ParseError {
+            offset: start,
+            rule,
+        })
+    }
+
+    fn fraction(&mut self) -> Result<bool, ParseError> {
+        if self.peek() != Some(b'.') {
+            return Ok(false);
         }
-        match (negative, number) {
-            (true, 0) => Err(ParseError {
-                offset: start,
-                rule: JsonRule::NegativeZero,
-            }),
-            (true, _) => Ok(-number),
-            (false, _) => Ok(number),
+        self.at += 1;
+        self.digits()?;
+        Ok(true)
+    }
+
+    fn exponent(&mut self) -> Result<bool, ParseError> {
+        if !matches!(self.peek(), Some(b'e' | b'E')) {
+            return Ok(false);
         }
+        self.at += 1;
+        if matches!(self.peek(), Some(b'+' | b'-')) {
+            self.at += 1;
+        }
+        self.digits()?;
+        Ok(true)
+    }
+
+    /// One digit or more.
+    fn digits(&mut self) -> Result<(), ParseError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start {
+            return self.unexpected();
+        }
+        Ok(())
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, ParseError> {

@@ -15,6 +15,8 @@ impl Value<'_> {
                 // Writing to memory cannot fail.
                 let _ = write!(out, "{number}");
             }
+            Value::LongInteger(digits) => out.extend_from_slice(digits.as_bytes()),
+            Value::Float(float) => float.write(out),
             Value::String(text) => write_string(text, out),
             Value::Array(items) => {
                 out.push(b'[');

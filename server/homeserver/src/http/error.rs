@@ -85,6 +85,7 @@ impl Code {
     pub fn of_json(error: &ParseError) -> Self {
         match error.rule {
             JsonRule::Float
+            | JsonRule::FloatRange
             | JsonRule::NegativeZero
             | JsonRule::IntegerRange
             | JsonRule::DuplicateKey
