@@ -98,7 +98,8 @@ fn select<'e>(
     }
     // "If `membership` is `join`, `content.join_authorised_via_users_server` is present, and the room
     // version supports restricted rooms, then the `m.room.member` event with `state_key` matching".
-    if member.membership == Some(Membership::Join)
+    if rules.restricted_joins()
+        && member.membership == Some(Membership::Join)
         && let Field::Present(user) = &member.join_authorised_via_users_server
     {
         add("m.room.member", user.as_str());

@@ -7,7 +7,10 @@
 //!
 //! The rules stand in the order of the specification; comments give their numbers as
 //! `spec: v12 5.3.2 (v11 4.3.2)`, which are those of rooms/v12 and rooms/v11 §Authorisation rules.
-//! Rules that speak of signatures (v12 5.2) are the verifier's, see [`crate::verify`].
+//! Versions 8 to 11 share their numbers; rules that later versions do not have any more, or changed, go
+//! by those of rooms/v1 (`spec: v1 4`). What a version lacks or does otherwise is a column of
+//! [`AuthorizationRules`](crate::room_version::AuthorizationRules). Rules that speak of signatures (v12
+//! 5.2) are the verifier's, see [`crate::verify`].
 
 mod auth_events;
 mod create;
@@ -23,7 +26,7 @@ pub use error::{AuthError, ThirdPartyInviteRule};
 
 use crate::event::{AuthContent, CreateContent, Event, Membership};
 use crate::power_levels::RoomPower;
-use crate::room_version::RoomVersionRules;
+use crate::room_version::{RedactionCheck, RoomVersionRules};
 
 /// A state of a room: at most one event for each type and state key.
 pub trait StateView {
@@ -86,6 +89,10 @@ pub fn check_state_dependent(
         return Err(AuthError::NoCreateEvent);
     };
     check_federate(event, &create, create_content)?;
+    // spec: v1 4: "If type is `m.room.aliases`"
+    if rules.authorization.aliases_of_own_server && event.kind() == "m.room.aliases" {
+        return check_aliases(event);
+    }
     let room = Room {
         rules,
         state,
@@ -132,6 +139,12 @@ pub fn check_state_dependent(
             .map_err(|error| AuthError::PowerLevels(*error))?;
         return power_levels::check(&room, event.sender(), new, &power);
     }
+    // spec: v1 11: "If type is `m.room.redaction`"
+    if rules.authorization.redactions == RedactionCheck::WhenAuthorized
+        && event.kind() == "m.room.redaction"
+    {
+        return check_redaction(event, &power);
+    }
     // spec: v12 11 (v11 10): "Otherwise, allow."
     Ok(())
 }
@@ -144,6 +157,28 @@ fn check_federate(event: &Event, create: &Event, content: &CreateContent) -> Res
         return Err(AuthError::NotFederated);
     }
     Ok(())
+}
+
+/// spec: v1 4.1–4.3: "If event has no `state_key`, reject. If sender's domain doesn't match
+/// `state_key`, reject. Otherwise, allow."
+fn check_aliases(event: &Event) -> Result<(), AuthError> {
+    if event.state_key() == Some(event.sender().server_name().as_str()) {
+        return Ok(());
+    }
+    Err(AuthError::AliasesOfOtherServer)
+}
+
+/// spec: v1 11.1–11.3: "If the `sender`'s power level is greater than or equal to the *redact level*,
+/// allow. If the domain of the `event_id` of the event being redacted is the same as the domain of the
+/// `event_id` of the `m.room.redaction`, allow. Otherwise, reject."
+fn check_redaction(event: &Event, power: &RoomPower) -> Result<(), AuthError> {
+    let target_server = event.redacts().and_then(EventId::server_name);
+    if power.user_level(event.sender()).reaches(power.redact())
+        || (target_server.is_some() && target_server == event.event_id().server_name())
+    {
+        return Ok(());
+    }
+    Err(AuthError::RedactLevel)
 }
 
 /// The room as the rules see it.

@@ -4,16 +4,16 @@
 //! read for the few values that it is asked for, and the event is drafted anew; nothing is ever signed
 //! as received.
 
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, ServerName, UserId};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, ServerName, UserId};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::auth_events::{StateType, auth_types_for_event};
 use crate::canonical_json::{Object, ParseError, Value, parse_object};
 use crate::encoding;
-use crate::event::{Event, FormatError, Header, reference_id};
+use crate::event::{Event, FormatError, Header, event_id};
 use crate::redaction::signing_payload;
-use crate::room_version::RoomVersionRules;
+use crate::room_version::{EventIdFormat, RedactsPlace, ReferenceFormat, RoomVersionRules};
 use crate::signing::{SigningKey, add_signature};
 use crate::verify::{VerifiedPdu, required_servers};
 
@@ -51,6 +51,9 @@ pub enum DraftError {
     /// The event would not have the format of its room version (`M_TOO_LARGE` or `M_BAD_JSON`).
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// The room version wants the hash of an event that this one refers to.
+    #[error("the reference hash of `{0}` must be known")]
+    NeedsReferenceHash(OwnedEventId),
     /// Another server has to sign the event too.
     #[error("must also be signed by `{0}`")]
     NeedsSignatureOf(ruma_common::OwnedServerName),
@@ -81,14 +84,36 @@ impl PduDraft {
     /// spec: server-server v1.19 §Adding hashes and signatures to outgoing events.
     ///
     /// # Errors
-    /// When the content has no canonical form or the event breaks the format of its room version.
+    /// When the content has no canonical form or the event breaks the format of its room version; and
+    /// [`DraftError::NeedsReferenceHash`] in the room versions in which references have hashes: see
+    /// [`PduDraft::sign_referencing`].
     pub fn sign(
         &self,
         rules: &RoomVersionRules,
         server: &ServerName,
         key: &SigningKey,
     ) -> Result<Event, DraftError> {
-        let mut object = self.to_object(rules)?;
+        self.sign_referencing(rules, server, key, |_| None)
+    }
+
+    /// Like [`PduDraft::sign`], for all room versions. `reference_hash` finds the
+    /// [`Event::reference_hash`] of the events that this one follows or cites; it is asked only in the
+    /// room versions in which references have hashes.
+    ///
+    /// # Errors
+    /// As [`PduDraft::sign`], of reference hashes when one is not found.
+    pub fn sign_referencing(
+        &self,
+        rules: &RoomVersionRules,
+        server: &ServerName,
+        key: &SigningKey,
+        reference_hash: impl Fn(&EventId) -> Option<String>,
+    ) -> Result<Event, DraftError> {
+        let mut object = self.to_object(rules, reference_hash)?;
+        if rules.event_format.event_id == EventIdFormat::Stated {
+            let id = own_event_id(&object, server);
+            object.insert("event_id", id);
+        }
         let hash = Sha256::digest(object.to_canonical());
         object.edit_object("hashes", |hashes| {
             hashes.insert("sha256", encoding::base64(&hash));
@@ -96,11 +121,8 @@ impl PduDraft {
         let payload = signing_payload(&rules.redaction, &object);
         add_signature(&mut object, server, key.id(), key.sign(&payload));
         let header = Header::read(rules, &object)?;
-        Ok(Event::from_object(
-            &object,
-            header,
-            reference_id(&payload)?,
-        )?)
+        let event_id = event_id(rules, &object, &payload)?;
+        Ok(Event::from_object(rules, &object, header, event_id)?)
     }
 
     /// Like [`PduDraft::sign`], as the type that the engine takes in. What was just made of our own
@@ -114,8 +136,22 @@ impl PduDraft {
         server: &ServerName,
         key: &SigningKey,
     ) -> Result<VerifiedPdu, DraftError> {
-        let event = self.sign(rules, server, key)?;
-        match required_servers(&event)
+        self.sign_verified_referencing(rules, server, key, |_| None)
+    }
+
+    /// Like [`PduDraft::sign_verified`], for all room versions, as [`PduDraft::sign_referencing`].
+    ///
+    /// # Errors
+    /// As [`PduDraft::sign_referencing`]; and when a server other than ours has to sign the event.
+    pub fn sign_verified_referencing(
+        &self,
+        rules: &RoomVersionRules,
+        server: &ServerName,
+        key: &SigningKey,
+        reference_hash: impl Fn(&EventId) -> Option<String>,
+    ) -> Result<VerifiedPdu, DraftError> {
+        let event = self.sign_referencing(rules, server, key, reference_hash)?;
+        match required_servers(&rules.signatures, &event)
             .into_iter()
             .find(|required| required != server)
         {
@@ -128,18 +164,30 @@ impl PduDraft {
         parse_object(self.content.get().as_bytes(), rules.canonical_json)
     }
 
-    fn to_object(&self, rules: &RoomVersionRules) -> Result<Object<'_>, ParseError> {
+    fn to_object(
+        &self,
+        rules: &RoomVersionRules,
+        reference_hash: impl Fn(&EventId) -> Option<String>,
+    ) -> Result<Object<'_>, DraftError> {
+        let references = |ids: &[OwnedEventId]| -> Result<Value<'static>, DraftError> {
+            match rules.event_format.references {
+                ReferenceFormat::Ids => Ok(ids.iter().map(ToString::to_string).collect()),
+                ReferenceFormat::IdsWithHashes => with_hashes(ids, &reference_hash),
+            }
+        };
         let mut content = self.parse_content(rules)?;
-        if let Some(redacts) = &self.redacts {
-            // spec: rooms/v11 §Moving the `redacts` property.
-            content.insert("redacts", redacts.as_str());
-        }
         let mut object = Object::new();
-        object.insert("auth_events", ids(&self.auth_events));
+        if let Some(redacts) = &self.redacts {
+            match rules.event_format.redacts {
+                RedactsPlace::TopLevel => object.insert("redacts", redacts.as_str()),
+                RedactsPlace::Content => content.insert("redacts", redacts.as_str()),
+            }
+        }
+        object.insert("auth_events", references(&self.auth_events)?);
         object.insert("content", content);
         object.insert("depth", self.depth);
         object.insert("origin_server_ts", self.origin_server_ts);
-        object.insert("prev_events", ids(&self.prev_events));
+        object.insert("prev_events", references(&self.prev_events)?);
         if let Some(room_id) = &self.room_id {
             object.insert("room_id", room_id.as_str());
         }
@@ -152,6 +200,26 @@ impl PduDraft {
     }
 }
 
-fn ids(ids: &[OwnedEventId]) -> Value<'_> {
-    ids.iter().map(|id| id.as_str()).collect()
+/// spec: rooms/v1 §Event format ("Event IDs and reference hashes").
+fn with_hashes(
+    ids: &[OwnedEventId],
+    reference_hash: impl Fn(&EventId) -> Option<String>,
+) -> Result<Value<'static>, DraftError> {
+    let pair = |id: &OwnedEventId| {
+        let hash = reference_hash(id).ok_or_else(|| DraftError::NeedsReferenceHash(id.clone()))?;
+        let mut hashes = Object::new();
+        hashes.insert("sha256", hash);
+        Ok(Value::Array(vec![id.to_string().into(), hashes.into()]))
+    };
+    let pairs: Result<Vec<Value<'static>>, DraftError> = ids.iter().map(pair).collect();
+    Ok(Value::Array(pairs?))
+}
+
+/// The id of an event of ours, where servers choose them: a hash over all that the event says, so that
+/// no two events share it, and nothing random is needed.
+///
+/// spec: rooms/v1 §Event IDs ("`opaque_id` is a locally-unique string").
+fn own_event_id(object: &Object<'_>, server: &ServerName) -> String {
+    let opaque = encoding::base64_url(&Sha256::digest(object.to_canonical()));
+    format!("${opaque}:{server}")
 }

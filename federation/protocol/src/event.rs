@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, RoomId, ServerName, UserId};
+use sha2::{Digest as _, Sha256};
 
 pub use auth_content::{
     AuthContent, CreateContent, Field, JoinRule, JoinRulesContent, MemberContent, Membership,
@@ -23,7 +24,7 @@ pub use auth_content::{
 };
 pub use format::{FormatError, MAX_AUTH_EVENTS, MAX_ID_BYTES, MAX_PDU_BYTES, MAX_PREV_EVENTS};
 
-pub(crate) use format::Header;
+pub(crate) use format::{Header, event_id};
 
 use crate::canonical_json::{Members, Object, parse_object};
 use crate::redaction;
@@ -61,20 +62,25 @@ impl Event {
         let header = Header::read(rules, &object)?;
         let event_id = match event_id {
             Some(event_id) => event_id,
-            None => reference_id(&redaction::signing_payload(&rules.redaction, &object))?,
+            None => {
+                let payload = redaction::signing_payload(&rules.redaction, &object);
+                format::event_id(rules, &object, &payload)?
+            }
         };
         let content = object.object("content")?;
-        let (auth_content, content) = (AuthContent::read(&header.kind, content), content.span());
+        let auth_content = AuthContent::read(rules, &header.kind, content);
+        let content = content.span();
         Self::assemble(event_id, header, auth_content, json, content)
     }
 
     /// Puts together an event whose parts were just read from `object`, and writes its bytes.
     pub(crate) fn from_object(
+        rules: &RoomVersionRules,
         object: &Object<'_>,
         header: Header,
         event_id: OwnedEventId,
     ) -> Result<Self, FormatError> {
-        let auth_content = AuthContent::read(&header.kind, object.object("content")?);
+        let auth_content = AuthContent::read(rules, &header.kind, object.object("content")?);
         let (json, content) = write_federated(object);
         format::check_size(&json)?;
         Self::assemble(event_id, header, auth_content, json.into(), content)
@@ -169,14 +175,9 @@ impl Event {
     }
 
     /// The event that it redacts, if it is a redaction that names one.
-    ///
-    /// spec: rooms/v11 §Moving the `redacts` property.
     #[must_use]
     pub fn redacts(&self) -> Option<&EventId> {
-        match &self.0.auth_content {
-            AuthContent::Redaction(redacts) => redacts.as_deref(),
-            _ => None,
-        }
+        self.0.header.redacts.as_deref()
     }
 
     /// Its content: canonical JSON of an object.
@@ -214,6 +215,19 @@ impl Event {
         }
     }
 
+    /// The reference hash, in unpadded base64: what stands beside the event's id where others refer
+    /// to it, in the room versions in which they state hashes.
+    ///
+    /// spec: server-server v1.19 §Calculating the reference hash for an event.
+    ///
+    /// # Errors
+    /// Never for an event of this room version.
+    pub fn reference_hash(&self, rules: &RoomVersionRules) -> Result<String, FormatError> {
+        let object = parse_object(&self.0.json, rules.canonical_json)?;
+        let payload = redaction::signing_payload(&rules.redaction, &object);
+        Ok(crate::encoding::base64(&Sha256::digest(payload)))
+    }
+
     /// What is left of the event when it is redacted. Its id stays the same.
     ///
     /// # Errors
@@ -241,7 +255,7 @@ impl Event {
         let payload = redaction::signing_payload(&rules.redaction, &object);
         add_signature(&mut object, server, key.id(), key.sign(&payload));
         let header = Header::read(rules, &object)?;
-        Self::from_object(&object, header, self.0.event_id.clone())
+        Self::from_object(rules, &object, header, self.0.event_id.clone())
     }
 }
 
@@ -265,15 +279,6 @@ impl PartialEq for Event {
 }
 
 impl Eq for Event {}
-
-/// The id of the event whose signing payload this is: its reference hash in URL-safe base64.
-///
-/// spec: rooms/v4 §Event IDs; server-server v1.19 §Calculating the reference hash for an event.
-pub(crate) fn reference_id(payload: &[u8]) -> Result<OwnedEventId, FormatError> {
-    use sha2::{Digest as _, Sha256};
-    let hash = crate::encoding::base64_url(&Sha256::digest(payload));
-    OwnedEventId::try_from(format!("${hash}")).map_err(|_| FormatError::Id { field: "event_id" })
-}
 
 /// The room that this create event opens, where room ids are hashes of create events.
 ///

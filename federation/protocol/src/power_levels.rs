@@ -1,14 +1,18 @@
 //! Power levels: the content of `m.room.power_levels`, and the view of a room's powers that the rules
 //! ask.
 //!
-//! spec: client-server v1.19 §m.room.power_levels; server-server v1.19 §Definitions; rooms/v12
-//! §Authorisation rules (creators).
+//! spec: client-server v1.19 §m.room.power_levels; server-server v1.19 §Definitions; rooms/v1
+//! §Deprecated event content schemas; rooms/v12 §Authorisation rules (creators).
+
+use std::num::IntErrorKind;
 
 use ruma_common::{OwnedUserId, UserId};
 
 use crate::canonical_json::{Object, Value};
 use crate::event::{AuthContent, Event};
-use crate::room_version::{AuthorizationRules, CreatorPower};
+use crate::room_version::{
+    AuthorizationRules, CreatorField, CreatorPower, LevelValues, RedactionCheck,
+};
 
 #[cfg(test)]
 mod tests;
@@ -110,10 +114,12 @@ impl LevelMap {
 
 /// Which rule on its format a power levels event breaks.
 ///
-/// spec: rooms/v11 §Authorisation rules 9.1–9.3; rooms/v12 10.1–10.3.
+/// spec: rooms/v1 §Authorisation rules 10.1; rooms/v10 9.1–9.3; rooms/v12 10.1–10.3. Up to version 9
+/// the text speaks of `users` alone; what is malformed elsewhere has no meaning that servers could
+/// share, so it is refused there too, as by others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PowerLevelsError {
-    /// A level must be an integer.
+    /// A level must be an integer, in old room versions also a string that holds one or a float.
     #[error("power levels: field `{0}` must be an integer")]
     NotAnInteger(&'static str),
     /// A map must be an object of integers.
@@ -141,19 +147,24 @@ impl PowerLevels {
     ///
     /// # Errors
     /// The rule on the format that it breaks.
-    pub fn read(content: &Object<'_>) -> Result<Self, PowerLevelsError> {
-        // spec: rooms/v12 10.1
+    pub fn read(
+        rules: &AuthorizationRules,
+        content: &Object<'_>,
+    ) -> Result<Self, PowerLevelsError> {
+        let values = rules.level_values;
+        // spec: rooms/v12 10.1 (v10 9.1)
         let mut levels = [None; 7];
         for (slot, name) in levels.iter_mut().zip(LevelName::ALL) {
-            *slot = content
-                .optional_integer(name.key())
-                .map_err(|_| PowerLevelsError::NotAnInteger(name.key()))?;
+            if let Some(value) = content.get(name.key()) {
+                let level = read_level(values, value);
+                *slot = Some(level.ok_or(PowerLevelsError::NotAnInteger(name.key()))?);
+            }
         }
-        // spec: rooms/v12 10.2
-        let events = read_map(content, LevelMap::Events)?;
-        let notifications = read_map(content, LevelMap::Notifications)?;
-        // spec: rooms/v12 10.3
-        let users = read_map(content, LevelMap::Users)?;
+        // spec: rooms/v12 10.2 (v10 9.2)
+        let events = read_map(values, content, LevelMap::Events)?;
+        let notifications = read_map(values, content, LevelMap::Notifications)?;
+        // spec: rooms/v12 10.3 (v10 9.3, v1 10.1)
+        let users = read_map(values, content, LevelMap::Users)?;
         if users
             .iter()
             .any(|(user, _)| <&UserId>::try_from(user.as_ref()).is_err())
@@ -206,24 +217,65 @@ impl PowerLevels {
     }
 }
 
-fn read_map(content: &Object<'_>, map: LevelMap) -> Result<Levels, PowerLevelsError> {
+fn read_map(
+    values: LevelValues,
+    content: &Object<'_>,
+    map: LevelMap,
+) -> Result<Levels, PowerLevelsError> {
     let error = PowerLevelsError::NotAMapOfIntegers(map.key());
     let Some(value) = content.get(map.key()) else {
         return Ok(Levels::default());
     };
-    let entry = |(key, value): (&str, &Value<'_>)| Some((key.into(), value.as_integer()?));
+    let entry = |(key, value): (&str, &Value<'_>)| Some((key.into(), read_level(values, value)?));
     value
         .as_object()
         .and_then(|entries| entries.iter().map(entry).collect())
         .ok_or(error)
 }
 
+/// A level beyond 64 bits counts as the greatest or the least: it is above or below all that anybody
+/// was given in earnest.
+fn read_level(values: LevelValues, value: &Value<'_>) -> Option<i64> {
+    match (values, value) {
+        (_, Value::Integer(level)) => Some(*level),
+        (LevelValues::Integers, _) => None,
+        (LevelValues::Lenient, Value::LongInteger(digits)) => read_digits(digits),
+        (LevelValues::Lenient, Value::Float(level)) => Some(truncate(level.get())),
+        // spec: rooms/v1 §Deprecated event content schemas: "optionally with any number of leading or
+        // trailing whitespace characters".
+        (LevelValues::Lenient, Value::String(text)) => read_digits(text.trim()),
+        (LevelValues::Lenient, _) => None,
+    }
+}
+
+/// spec: rooms/v1 §Deprecated event content schemas: "a single base 10 integer […] optionally with any
+/// number of leading zeroes; optionally prefixed with a single `-` or `+` character".
+fn read_digits(text: &str) -> Option<i64> {
+    match text.parse() {
+        Ok(level) => Some(level),
+        Err(error) => match error.kind() {
+            IntErrorKind::PosOverflow => Some(i64::MAX),
+            IntErrorKind::NegOverflow => Some(i64::MIN),
+            _ => None,
+        },
+    }
+}
+
+/// spec: rooms/v1 §Deprecated event content schemas: "the value is truncated at the decimal point".
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the conversion truncates at the decimal point, and stops at both ends of the range"
+)]
+fn truncate(level: f64) -> i64 {
+    level as i64
+}
+
 /// The powers in a room: its power levels, or what holds without them, and its creators.
 #[derive(Clone, Debug)]
 pub struct RoomPower {
+    rules: AuthorizationRules,
     create: Event,
     power_levels: Option<Event>,
-    creators: CreatorPower,
 }
 
 impl RoomPower {
@@ -242,9 +294,9 @@ impl RoomPower {
             return Err(*error);
         }
         Ok(Self {
+            rules: *rules,
             create,
             power_levels,
-            creators: rules.creators,
         })
     }
 
@@ -260,12 +312,11 @@ impl RoomPower {
     /// A user's power.
     #[must_use]
     pub fn user_level(&self, user: &UserId) -> Power {
-        match (self.creators, self.power_levels()) {
+        let is_creator = || is_creator(&self.rules, &self.create, user);
+        match (self.rules.creators, self.power_levels()) {
             // spec: rooms/v12 §Authorisation rules: "The power level of 'room creators' is
             // infinitely high."
-            (CreatorPower::Infinite, _) if is_creator(&self.create, self.creators, user) => {
-                Power::Infinite
-            }
+            (CreatorPower::Infinite, _) if is_creator() => Power::Infinite,
             (_, Some(levels)) => Power::Level(
                 levels
                     .entry(LevelMap::Users, user.as_str())
@@ -273,9 +324,7 @@ impl RoomPower {
             ),
             // spec: client-server v1.19 §m.room.power_levels: without the event, the creator has
             // 100 and all others have 0.
-            (CreatorPower::UntilPowerLevels, None) if self.create.sender() == user => {
-                Power::Level(100)
-            }
+            (CreatorPower::UntilPowerLevels, None) if is_creator() => Power::Level(100),
             (_, None) => Power::Level(0),
         }
     }
@@ -336,26 +385,42 @@ impl RoomPower {
             .unwrap_or(50)
     }
 
-    /// Whether `sender` may have the event of `target_sender` redacted. Both events are needed to ask
-    /// this, so it is asked when a redaction is applied, not when it is authorized.
+    /// Whether an authorized redaction by `sender` takes effect on an event of `target_sender`. Both
+    /// events are needed to ask this, so it is asked when a redaction is applied.
     ///
-    /// spec: rooms/v11 §Handling redactions.
+    /// spec: rooms/v3 §Handling redactions; rooms/v1 §Authorisation rules 11, which left nothing to ask.
     #[must_use]
     pub fn may_redact(&self, sender: &UserId, target_sender: &UserId) -> bool {
-        self.user_level(sender).reaches(self.redact())
+        self.rules.redactions == RedactionCheck::WhenAuthorized
+            || self.user_level(sender).reaches(self.redact())
             || sender.server_name() == target_sender.server_name()
     }
 }
 
-/// The users whose power the create event itself gives, in the room versions where it does.
+/// Who created the room: whom the create event names, in the place where the room version has it.
+///
+/// spec: rooms/v11 §Remove the `creator` property of `m.room.create` events.
+#[must_use]
+pub fn creator<'e>(rules: &AuthorizationRules, create: &'e Event) -> Option<&'e UserId> {
+    match (rules.creator, create.auth_content()) {
+        (CreatorField::Sender, _) => Some(create.sender()),
+        (CreatorField::Content, AuthContent::Create(content)) => {
+            content.creator.present().map(|creator| &**creator)
+        }
+        (CreatorField::Content, _) => None,
+    }
+}
+
+/// Whether the create event gives `user` power: its creator, and the additional creators in the room
+/// versions that have such.
 ///
 /// spec: rooms/v12 §Authorisation rules, *room creators*.
 #[must_use]
-pub fn is_creator(create: &Event, creators: CreatorPower, user: &UserId) -> bool {
-    if create.sender() == user {
+pub fn is_creator(rules: &AuthorizationRules, create: &Event, user: &UserId) -> bool {
+    if creator(rules, create) == Some(user) {
         return true;
     }
-    match (creators, create.auth_content()) {
+    match (rules.creators, create.auth_content()) {
         (CreatorPower::Infinite, AuthContent::Create(content)) => content
             .additional_creators
             .present()

@@ -18,10 +18,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::canonical_json::{Members, Object, parse_object};
 use crate::encoding;
-use crate::event::{Event, FormatError, Header, Membership, reference_id};
+use crate::event::{Event, FormatError, Header, Membership, event_id};
 use crate::key_document::PublishedKey;
 use crate::redaction::{redact, signing_payload};
-use crate::room_version::RoomVersionRules;
+use crate::room_version::{RoomVersionRules, SignatureRules};
 
 #[cfg(test)]
 mod tests;
@@ -66,6 +66,8 @@ pub struct UnverifiedPdu {
     redacted: bool,
     payload: Vec<u8>,
     signatures: Vec<ServerSignatures>,
+    /// Whether keys must have been valid at the time of the event.
+    key_validity: bool,
 }
 
 /// The signatures that one required server put on an event.
@@ -92,14 +94,14 @@ impl UnverifiedPdu {
         object.remove("unsigned");
         let header = Header::read(rules, &object)?;
         let payload = signing_payload(&rules.redaction, &object);
-        let event_id = reference_id(&payload)?;
-        let mut event = Event::from_object(&object, header, event_id.clone())?;
+        let event_id = event_id(rules, &object, &payload)?;
+        let mut event = Event::from_object(rules, &object, header, event_id.clone())?;
         let intact = hash_matches(&object);
         if !intact {
             let json = redact(&rules.redaction, &object);
             event = Event::from_trusted(rules, json.into(), Some(event_id))?;
         }
-        let signatures = required_servers(&event)
+        let signatures = required_servers(&rules.signatures, &event)
             .into_iter()
             .map(|server| ServerSignatures::read(&object, server))
             .collect();
@@ -108,6 +110,7 @@ impl UnverifiedPdu {
             redacted: !intact,
             payload,
             signatures,
+            key_validity: rules.signatures.key_validity,
         })
     }
 
@@ -123,6 +126,12 @@ impl UnverifiedPdu {
         self.event.room_id()
     }
 
+    /// Whether it came with content that its hash does not cover, so that this is its redacted form.
+    #[must_use]
+    pub fn was_redacted(&self) -> bool {
+        self.redacted
+    }
+
     /// Who is said to have sent it.
     #[must_use]
     pub fn sender(&self) -> &UserId {
@@ -135,7 +144,8 @@ impl UnverifiedPdu {
         self.event.kind()
     }
 
-    /// When it is said to have been sent: its keys must be valid then.
+    /// When it is said to have been sent: its keys must be valid then, in the room versions that ask
+    /// for it.
     #[must_use]
     pub fn origin_server_ts(&self) -> i64 {
         self.event.origin_server_ts()
@@ -156,14 +166,16 @@ impl UnverifiedPdu {
 
     /// Checks the signatures. This is the expensive step: about 30 µs each.
     ///
-    /// Of each required server, every signature with a key that is known and valid at the time of the
-    /// event must verify, and there must be one.
+    /// Of each required server, every signature with a key that is known and, where the room version
+    /// asks for it, valid at the time of the event must verify, and there must be one.
     ///
     /// # Errors
     /// When they do not, or there is none.
     pub fn verify(self, keys: &impl KeyLookup) -> Result<VerifiedPdu, VerifyError> {
+        // spec: rooms/v5 §Signing key validity period. In the versions before, a key counts for ever.
+        let at_ms = self.key_validity.then(|| self.event.origin_server_ts());
         for of_server in &self.signatures {
-            of_server.verify(&self.payload, self.event.origin_server_ts(), keys)?;
+            of_server.verify(&self.payload, at_ms, keys)?;
         }
         Ok(VerifiedPdu {
             event: self.event,
@@ -205,13 +217,18 @@ impl ServerSignatures {
         Self { server, signatures }
     }
 
-    fn verify(&self, payload: &[u8], at_ms: i64, keys: &impl KeyLookup) -> Result<(), VerifyError> {
+    /// `at_ms` is when keys must have been valid; `None` where that is not asked.
+    fn verify(
+        &self,
+        payload: &[u8],
+        at_ms: Option<i64>,
+        keys: &impl KeyLookup,
+    ) -> Result<(), VerifyError> {
         let mut verified = false;
         for (key_id, signature) in &self.signatures {
-            // spec: rooms/v5 §Signing key validity period.
             let Some(published) = keys
                 .published_key(&self.server, key_id)
-                .filter(|published| at_ms <= published.valid_until_ts)
+                .filter(|published| at_ms.is_none_or(|at_ms| at_ms <= published.valid_until_ts))
             else {
                 continue;
             };
@@ -277,8 +294,16 @@ impl Deref for VerifiedPdu {
 }
 
 /// The servers whose signature an event needs.
-pub(crate) fn required_servers(event: &Event) -> Vec<OwnedServerName> {
+pub(crate) fn required_servers(rules: &SignatureRules, event: &Event) -> Vec<OwnedServerName> {
     let mut servers = Vec::with_capacity(1);
+    let mut add = |server: &ServerName| {
+        if !servers
+            .iter()
+            .any(|known: &OwnedServerName| known == server)
+        {
+            servers.push(server.to_owned());
+        }
+    };
     let member = event.member();
     let invite_by_third_party = member.is_some_and(|member| {
         let signed = member
@@ -290,16 +315,22 @@ pub(crate) fn required_servers(event: &Event) -> Vec<OwnedServerName> {
     // spec: server-server v1.19 §Validating hashes and signatures on received events: "unless the
     // event is a 3rd party invite, only the signature(s) from the originating server".
     if !invite_by_third_party {
-        servers.push(event.sender().server_name().to_owned());
+        add(event.sender().server_name());
     }
-    // spec: rooms/v11 §Authorisation rules 4.2, rooms/v12 5.2. The text asks it of all memberships;
+    // spec: rooms/v3 §Authorisation rules ("In room versions 1 and 2, events need a signature from the
+    // domain of the `event_id` in order to be considered valid").
+    if let (true, Some(server)) = (rules.event_id_server, event.event_id().server_name()) {
+        add(server);
+    }
+    // spec: rooms/v8 §Authorisation rules 4.2, rooms/v12 5.2. The text asks it of all memberships;
     // most servers of the network ask it of joins, the only ones that the field authorizes. So do we,
     // or we would drop what they have.
-    let authorizer = member
-        .filter(|member| member.membership == Some(Membership::Join))
+    if let Some(user) = member
+        .filter(|member| rules.authorizing_server && member.membership == Some(Membership::Join))
         .and_then(|member| member.join_authorised_via_users_server.present())
-        .map(|user| user.server_name().to_owned());
-    servers.extend(authorizer.filter(|server| server.as_str() != event.sender().server_name()));
+    {
+        add(user.server_name());
+    }
     servers
 }
 

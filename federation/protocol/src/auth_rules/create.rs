@@ -2,7 +2,7 @@
 
 use super::AuthError;
 use crate::event::{CreateContent, Event, Field};
-use crate::room_version::{CreatorPower, RoomIdFormat, RoomVersionRules, rules_for};
+use crate::room_version::{CreatorField, CreatorPower, RoomIdFormat, RoomVersionRules, rules_for};
 
 pub(super) fn check(
     rules: &RoomVersionRules,
@@ -29,6 +29,10 @@ pub(super) fn check(
         }
         Field::Malformed => return Err(AuthError::UnknownRoomVersion),
         Field::Present(_) | Field::Absent => {}
+    }
+    // spec: v1 1.4: "If `content` has no `creator` property, reject."
+    if rules.authorization.creator == CreatorField::Content && content.creator == Field::Absent {
+        return Err(AuthError::NoCreator);
     }
     // spec: v12 1.4: "If `additional_creators` is present in `content` and is not an array of strings
     // where each string passes the same user ID validation applied to `sender`, reject."

@@ -20,6 +20,9 @@ pub enum AuthError {
     /// spec: v12 1.3 (v11 1.3)
     #[error("`content.room_version` of `m.room.create` must be a known room version")]
     UnknownRoomVersion,
+    /// spec: v1 1.4
+    #[error("`m.room.create` must have a `content.creator`")]
+    NoCreator,
     /// spec: v12 1.4
     #[error("`content.additional_creators` of `m.room.create` must be an array of user ids")]
     AdditionalCreators,
@@ -54,6 +57,12 @@ pub enum AuthError {
     /// spec: v12 4 (v11 3)
     #[error("users of other servers may not send in a room with `m.federate` false")]
     NotFederated,
+    /// spec: v1 4
+    #[error("`m.room.aliases` must have the sender's server as `state_key`")]
+    AliasesOfOtherServer,
+    /// spec: v1 11
+    #[error("the sender must reach the redact level, or redact an event id of its own server")]
+    RedactLevel,
     /// spec: v12 6 (v11 5), and the rules on memberships that ask the same
     #[error("the sender must be joined to the room")]
     SenderNotJoined,

@@ -5,6 +5,7 @@ use ruma_common::UserId;
 use super::member::join_rule;
 use super::{AuthError, Room, StateView};
 use crate::event::{Event, Field, JoinRule, MemberContent, Membership};
+use crate::power_levels::creator;
 
 pub(super) fn check(
     room: &Room<'_, impl StateView>,
@@ -13,10 +14,10 @@ pub(super) fn check(
     target: &UserId,
 ) -> Result<(), AuthError> {
     // spec: v12 5.3.1 (v11 4.3.1): "If the only previous event is an `m.room.create` and the
-    // `state_key` is the sender of the `m.room.create`, allow."
+    // `state_key` is the sender of the `m.room.create`, allow." (v1 5.2.1: "[…] is the creator")
     if let [only] = event.prev_events()
         && only == room.create.event_id()
-        && target == room.create.sender()
+        && creator(&room.rules.authorization, room.create) == Some(target)
     {
         return Ok(());
     }
@@ -30,12 +31,12 @@ pub(super) fn check(
         return Err(AuthError::TargetBanned);
     }
     let is_in_or_invited = matches!(membership, Membership::Invite | Membership::Join);
-    match join_rule(room.state) {
+    match join_rule(room) {
         // spec: v12 5.3.4 (v11 4.3.4): "If the `join_rule` is `invite` or `knock` then allow if
-        // membership state is `invite` or `join`."
+        // membership state is `invite` or `join`." (`knock` since v7)
         JoinRule::Invite | JoinRule::Knock if is_in_or_invited => Ok(()),
         // spec: v12 5.3.5 (v11 4.3.5): "If the `join_rule` is `restricted` or `knock_restricted`:
-        // If membership state is `join` or `invite`, allow."
+        // If membership state is `join` or `invite`, allow." (since v8 and v10)
         JoinRule::Restricted | JoinRule::KnockRestricted if is_in_or_invited => Ok(()),
         JoinRule::Restricted | JoinRule::KnockRestricted => check_authorizing_user(room, content),
         // spec: v12 5.3.6 (v11 4.3.6): "If the `join_rule` is `public`, allow."

@@ -19,8 +19,9 @@ pub(super) fn check(
     let membership = content.membership.ok_or(AuthError::NoMembership)?;
     // spec: v12 5.2 (v11 4.2): "If the event is not validly signed by the homeserver of the user ID
     // denoted by the key, reject." The verifier checked the signature; what denotes no user cannot
-    // have one.
-    if membership == Membership::Join
+    // have one. (since v8)
+    if room.rules.authorization.restricted_joins()
+        && membership == Membership::Join
         && content.join_authorised_via_users_server == Field::Malformed
     {
         return Err(AuthError::MalformedAuthorizingUser);
@@ -34,10 +35,12 @@ pub(super) fn check(
         Membership::Leave => check_leave(room, event.sender(), target),
         // spec: v12 5.6 (v11 4.6)
         Membership::Ban => check_ban(room, event.sender(), target),
-        // spec: v12 5.7 (v11 4.7)
-        Membership::Knock => check_knock(room, event.sender(), target),
+        // spec: v12 5.7 (v11 4.7), since v7
+        Membership::Knock if room.rules.authorization.knocking() => {
+            check_knock(room, event.sender(), target)
+        }
         // spec: v12 5.8 (v11 4.8): "Otherwise, the membership is unknown. Reject."
-        Membership::Unknown => Err(AuthError::UnknownMembership),
+        Membership::Knock | Membership::Unknown => Err(AuthError::UnknownMembership),
     }
 }
 
@@ -80,10 +83,11 @@ fn check_leave(
     target: &UserId,
 ) -> Result<(), AuthError> {
     // spec: v12 5.5.1 (v11 4.5.1): "If the `sender` matches `state_key`, allow if and only if that
-    // user's current membership state is `invite`, `join`, or `knock`."
+    // user's current membership state is `invite`, `join`, or `knock`." (`knock` since v7)
     if sender == target {
         return match room.membership(sender) {
-            Membership::Invite | Membership::Join | Membership::Knock => Ok(()),
+            Membership::Invite | Membership::Join => Ok(()),
+            Membership::Knock if room.rules.authorization.knocking() => Ok(()),
             _ => Err(AuthError::NothingToLeave),
         };
     }
@@ -144,10 +148,7 @@ fn check_knock(
 ) -> Result<(), AuthError> {
     // spec: v12 5.7.1 (v11 4.7.1): "If the `join_rule` is anything other than `knock` or
     // `knock_restricted`, reject."
-    if !matches!(
-        join_rule(room.state),
-        JoinRule::Knock | JoinRule::KnockRestricted
-    ) {
+    if !matches!(join_rule(room), JoinRule::Knock | JoinRule::KnockRestricted) {
         return Err(AuthError::KnockRule);
     }
     // spec: v12 5.7.2 (v11 4.7.2): "If `sender` does not match `state_key`, reject."
@@ -163,12 +164,17 @@ fn check_knock(
     }
 }
 
-/// The room's join rule. The rules do not say what holds without one; like other servers, we take it
-/// as `invite`.
-pub(super) fn join_rule(state: &impl StateView) -> JoinRule {
-    let event = state.get("m.room.join_rules", "");
-    match event.as_ref().map(Event::auth_content) {
+/// The room's join rule; one that the room version does not know counts as any other unknown rule. The
+/// rules do not say what holds without one; like other servers, we take it as `invite`.
+pub(super) fn join_rule(room: &Room<'_, impl StateView>) -> JoinRule {
+    let event = room.state.get("m.room.join_rules", "");
+    let rule = match event.as_ref().map(Event::auth_content) {
         Some(AuthContent::JoinRules(content)) => content.join_rule.unwrap_or(JoinRule::Invite),
         _ => JoinRule::Invite,
+    };
+    if room.rules.authorization.join_rules.contains(&rule) {
+        rule
+    } else {
+        JoinRule::Other
     }
 }

@@ -1,5 +1,5 @@
-//! spec: v12 10 (v11 9): "If type is `m.room.power_levels`". Rules 10.1–10.3 are the format, which
-//! [`PowerLevels::read`] checks.
+//! spec: v12 10 (v11 9, v1 10): "If type is `m.room.power_levels`". Rules 10.1–10.3 are the format,
+//! which [`PowerLevels::read`] checks.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +17,10 @@ pub(super) fn check(
 ) -> Result<(), AuthError> {
     // spec: v12 10.4: "If the `users` property in `content` contains the `sender` of the
     // `m.room.create` event or any of the `additional_creators` array, reject."
-    let creators = room.rules.authorization.creators;
-    if creators == CreatorPower::Infinite {
+    let rules = &room.rules.authorization;
+    if rules.creators == CreatorPower::Infinite {
         let is_creator = |(user, _): (&str, i64)| {
-            <&UserId>::try_from(user).is_ok_and(|user| is_creator(room.create, creators, user))
+            <&UserId>::try_from(user).is_ok_and(|user| is_creator(rules, room.create, user))
         };
         if new.entries(LevelMap::Users).any(is_creator) {
             return Err(AuthError::CreatorInPowerLevels);
@@ -39,7 +39,10 @@ pub(super) fn check(
     };
     change.check_levels()?;
     change.check_map(LevelMap::Events)?;
-    change.check_map(LevelMap::Notifications)?;
+    // spec: rooms/v6 §Authorisation rules ("now include a `notifications` property").
+    if rules.notification_levels {
+        change.check_map(LevelMap::Notifications)?;
+    }
     change.check_map(LevelMap::Users)
     // spec: v12 10.11 (v11 9.10): "Otherwise, allow."
 }

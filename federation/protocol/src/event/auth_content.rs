@@ -3,11 +3,11 @@
 //! Content comes from other servers and may be malformed; that is not an error here, since only the
 //! rule that needs a field may reject the event for it. Hence [`Field`].
 
-use ruma_common::{OwnedEventId, OwnedUserId};
+use ruma_common::OwnedUserId;
 
-use super::format::event_id_of;
 use crate::canonical_json::{Object, Value};
 use crate::power_levels::{PowerLevels, PowerLevelsError};
+use crate::room_version::RoomVersionRules;
 use crate::signing::signed_bytes;
 
 /// The parsed content of an event of a type that affects authorization.
@@ -23,8 +23,6 @@ pub enum AuthContent {
     JoinRules(JoinRulesContent),
     /// `m.room.third_party_invite`
     ThirdPartyInvite(ThirdPartyInviteContent),
-    /// `m.room.redaction`: the event that it redacts.
-    Redaction(Option<OwnedEventId>),
     /// Content that no authorization rule reads.
     Other,
 }
@@ -66,6 +64,8 @@ impl<T> Field<T> {
 pub struct CreateContent {
     /// The room version; absent means `1`.
     pub room_version: Field<Box<str>>,
+    /// The creator, in the room versions that state it here.
+    pub creator: Field<OwnedUserId>,
     /// Whether users of other servers may take part: false only where `m.federate` is `false`.
     pub federate: bool,
     /// The creators beside the sender.
@@ -184,11 +184,13 @@ pub struct ThirdPartyInviteContent {
 impl AuthContent {
     /// Reads the content of an event of type `kind`.
     #[must_use]
-    pub fn read(kind: &str, content: &Object<'_>) -> Self {
+    pub fn read(rules: &RoomVersionRules, kind: &str, content: &Object<'_>) -> Self {
         match kind {
             "m.room.create" => Self::Create(CreateContent::read(content)),
             "m.room.member" => Self::Member(Box::new(MemberContent::read(content))),
-            "m.room.power_levels" => Self::PowerLevels(PowerLevels::read(content)),
+            "m.room.power_levels" => {
+                Self::PowerLevels(PowerLevels::read(&rules.authorization, content))
+            }
             "m.room.join_rules" => Self::JoinRules(JoinRulesContent {
                 join_rule: content
                     .get("join_rule")
@@ -198,12 +200,6 @@ impl AuthContent {
             "m.room.third_party_invite" => {
                 Self::ThirdPartyInvite(ThirdPartyInviteContent::read(content))
             }
-            "m.room.redaction" => Self::Redaction(
-                content
-                    .get("redacts")
-                    .and_then(Value::as_str)
-                    .and_then(event_id_of),
-            ),
             _ => Self::Other,
         }
     }
@@ -215,6 +211,7 @@ impl CreateContent {
             room_version: Field::read(content, "room_version", |value| {
                 value.as_str().map(Into::into)
             }),
+            creator: Field::read(content, "creator", user_id),
             federate: content.get("m.federate") != Some(&Value::Bool(false)),
             additional_creators: Field::read(content, "additional_creators", |value| {
                 value.as_array()?.iter().map(user_id).collect()

@@ -1,12 +1,16 @@
 //! What an event must look like to be one.
 //!
-//! spec: server-server v1.19 §Checks performed on receipt of a PDU, 1; rooms/v11 and v12 §Event
-//! format; client-server v1.19 §Size limits.
+//! spec: server-server v1.19 §Checks performed on receipt of a PDU, 1; rooms/v1, v3, v4, v6, v11 and
+//! v12 §Event format, §Event IDs; client-server v1.19 §Size limits.
 
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use sha2::{Digest as _, Sha256};
 
 use crate::canonical_json::{FieldError, Object, ParseError, Value};
-use crate::room_version::{RoomIdFormat, RoomVersionRules};
+use crate::encoding;
+use crate::room_version::{
+    EventIdFormat, RedactsPlace, ReferenceFormat, RoomIdFormat, RoomVersionRules,
+};
 
 /// The complete event in canonical form, signatures included, is at most this long.
 pub const MAX_PDU_BYTES: usize = 65_536;
@@ -74,6 +78,8 @@ pub(crate) struct Header {
     pub(crate) auth_events: Box<[OwnedEventId]>,
     pub(crate) depth: i64,
     pub(crate) origin_server_ts: i64,
+    /// What a redaction redacts, if it names an event.
+    pub(crate) redacts: Option<OwnedEventId>,
 }
 
 impl Header {
@@ -97,10 +103,11 @@ impl Header {
                 .map_err(|_| FormatError::Id { field: "sender" })?,
             kind: kind.into(),
             state_key,
-            prev_events: event_ids("prev_events", object, MAX_PREV_EVENTS)?,
-            auth_events: event_ids("auth_events", object, MAX_AUTH_EVENTS)?,
+            prev_events: references(rules, "prev_events", object, MAX_PREV_EVENTS)?,
+            auth_events: references(rules, "auth_events", object, MAX_AUTH_EVENTS)?,
             depth,
             origin_server_ts: object.integer("origin_server_ts")?,
+            redacts: redacts(rules, kind, object),
         })
     }
 }
@@ -132,7 +139,11 @@ fn room_id(
     Ok(Some(room_id))
 }
 
-fn event_ids(
+/// spec: rooms/v1 §Event format ("Event IDs and reference hashes"); rooms/v3 §Event format ("they are
+/// now plain lists of event IDs"). The hashes are not looked at: that two events share an id, they
+/// could not tell us in time.
+fn references(
+    rules: &RoomVersionRules,
     field: &'static str,
     object: &Object<'_>,
     max: usize,
@@ -141,16 +152,59 @@ fn event_ids(
     if items.len() > max {
         return Err(FormatError::TooMany { field, max });
     }
-    let event_id = |item: &Value<'_>| {
-        let id = short(field, item.as_str().ok_or(FormatError::Id { field })?)?;
+    let reference = |item: &Value<'_>| {
+        let id = match (rules.event_format.references, item.as_array()) {
+            (ReferenceFormat::IdsWithHashes, Some([id, _hashes])) => id.as_str(),
+            (ReferenceFormat::IdsWithHashes, _) => None,
+            (ReferenceFormat::Ids, _) => item.as_str(),
+        };
+        let id = short(field, id.ok_or(FormatError::Id { field })?)?;
         event_id_of(id).ok_or(FormatError::Id { field })
     };
-    items.iter().map(event_id).collect()
+    items.iter().map(reference).collect()
+}
+
+/// spec: rooms/v11 §Moving the `redacts` property of `m.room.redaction` events to a `content`
+/// property.
+fn redacts(rules: &RoomVersionRules, kind: &str, object: &Object<'_>) -> Option<OwnedEventId> {
+    if kind != "m.room.redaction" {
+        return None;
+    }
+    let holder = match rules.event_format.redacts {
+        RedactsPlace::TopLevel => object,
+        RedactsPlace::Content => object.get("content")?.as_object()?,
+    };
+    event_id_of(holder.get("redacts")?.as_str()?)
+}
+
+/// The id of the event `object`, whose signing payload is `payload`.
+///
+/// spec: rooms/v1, v3, v4 §Event IDs.
+pub(crate) fn event_id(
+    rules: &RoomVersionRules,
+    object: &Object<'_>,
+    payload: &[u8],
+) -> Result<OwnedEventId, FormatError> {
+    let encode = match rules.event_format.event_id {
+        EventIdFormat::Stated => return stated_id(object),
+        EventIdFormat::Hash => encoding::base64,
+        EventIdFormat::UrlSafeHash => encoding::base64_url,
+    };
+    OwnedEventId::try_from(format!("${}", encode(&Sha256::digest(payload))))
+        .map_err(|_| FormatError::Id { field: "event_id" })
+}
+
+/// spec: rooms/v1 §Event IDs ("Event IDs in this room version have the format `$opaque_id:domain`").
+fn stated_id(object: &Object<'_>) -> Result<OwnedEventId, FormatError> {
+    let id = short("event_id", object.string("event_id")?)?;
+    event_id_of(id)
+        .filter(|id| id.server_name().is_some())
+        .ok_or(FormatError::Id { field: "event_id" })
 }
 
 /// The event id that a text is. Of all kinds of ids, this alone is parsed so loosely as to admit
 /// U+0000, for which databases have no place; no event has such an id.
-pub(super) fn event_id_of(text: &str) -> Option<OwnedEventId> {
+fn event_id_of(text: &str) -> Option<OwnedEventId> {
     let id = OwnedEventId::try_from(text).ok()?;
     (!text.contains('\0')).then_some(id)
 }

@@ -140,7 +140,7 @@ fn levels_are_stored_under_their_own_names() {
     for (at, name) in (1..).zip(LevelName::ALL) {
         let json = json!({ name.key(): at }).to_string();
         let content = parse_object(json.as_bytes(), CanonicalJsonRules::STRICT).unwrap();
-        let levels = PowerLevels::read(&content).unwrap();
+        let levels = PowerLevels::read(&rules_for("11").unwrap().authorization, &content).unwrap();
         for other in LevelName::ALL {
             assert_eq!(levels.stated(other), (other == name).then_some(at));
         }

@@ -127,11 +127,15 @@ pub fn resolve_states<Id: Copy + Ord>(
                 .collect()
         })
         .collect();
-    let auth_difference = auth_difference(&parts, auth_events, |candidates| {
-        let common: BTreeSet<Id> = unconflicted.values().copied().collect();
-        reached(&common, auth_events, candidates)
-    })?;
-    let subgraph = if rules.state_resolution.conflicted_state_subgraph {
+    let auth_difference = if rules.state_resolution.auth_difference() {
+        auth_difference(&parts, auth_events, |candidates| {
+            let common: BTreeSet<Id> = unconflicted.values().copied().collect();
+            reached(&common, auth_events, candidates)
+        })?
+    } else {
+        BTreeSet::new()
+    };
+    let subgraph = if rules.state_resolution.conflicted_state_subgraph() {
         let conflicted = entries.values().flatten().copied().collect();
         conflicted_state_subgraph(&conflicted, auth_events)?
     } else {

@@ -33,6 +33,14 @@ impl<Id: Copy + Ord, F: Fn(Id) -> Option<GraphEvent<Id>>> Store<Id, F> {
         Some(event)
     }
 
+    /// Looks up `ids`, so that all that is missing is named at once.
+    pub(super) fn load(&self, ids: impl Iterator<Item = Id>) -> Result<(), MissingEvents<Id>> {
+        for id in ids {
+            self.get(id);
+        }
+        self.check_missing()
+    }
+
     /// Looks up `ids` and their auth events, so that all that is missing is named at once.
     pub(super) fn load_with_auth_events(
         &self,

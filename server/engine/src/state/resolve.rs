@@ -125,7 +125,7 @@ impl Resolver<'_> {
         let candidates = asked.into_inner();
         let in_common = self.reachable(graph, common, &candidates).await?;
         let subgraph = loop {
-            if !self.rules.state_resolution.conflicted_state_subgraph {
+            if !self.rules.state_resolution.conflicted_state_subgraph() {
                 break BTreeSet::new();
             }
             let edges = |nid: i64| graph.edges.get(&nid).cloned();

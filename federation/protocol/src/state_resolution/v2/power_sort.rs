@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::store::Store;
-use super::{GraphEvent, is_power_event};
+use super::super::GraphEvent;
+use super::super::store::Store;
+use super::is_power_event;
 use crate::power_levels::{Power, RoomPower};
 use crate::room_version::RoomVersionRules;
 

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::GraphEvent;
-use super::store::Store;
+use super::super::GraphEvent;
+use super::super::store::Store;
 
 /// Sorts `events` by the mainline ordering based on `power_levels`.
 ///

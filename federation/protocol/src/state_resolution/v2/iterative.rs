@@ -1,46 +1,11 @@
 //! The iterative auth checks.
 
-use std::collections::BTreeMap;
-
-use super::store::Store;
-use super::{GraphEvent, MissingEvents, StateKey};
+use super::super::partial_state::{Lookup, PartialState};
+use super::super::store::Store;
+use super::super::{GraphEvent, MissingEvents};
 use crate::auth_rules::{StateView, check_state_dependent};
 use crate::event::Event;
 use crate::room_version::RoomVersionRules;
-
-/// The state as it is built up, by type and state key.
-pub(super) struct PartialState<Id>(BTreeMap<String, BTreeMap<String, Id>>);
-
-impl<Id> Default for PartialState<Id> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<Id: Copy> PartialState<Id> {
-    fn get(&self, kind: &str, state_key: &str) -> Option<Id> {
-        self.0.get(kind)?.get(state_key).copied()
-    }
-
-    fn insert(&mut self, kind: &str, state_key: &str, id: Id) {
-        let of_kind = match self.0.get_mut(kind) {
-            Some(of_kind) => of_kind,
-            None => self.0.entry(kind.to_owned()).or_default(),
-        };
-        of_kind.insert(state_key.to_owned(), id);
-    }
-
-    pub(super) fn into_entries(self) -> impl Iterator<Item = (StateKey, Id)> {
-        self.0.into_iter().flat_map(|(kind, of_kind)| {
-            of_kind
-                .into_iter()
-                .map(move |(state_key, id)| ((kind.clone(), state_key), id))
-        })
-    }
-}
-
-/// Finds what holds a place in a state.
-pub(super) type Lookup<'r, Id> = &'r dyn Fn(&str, &str) -> Option<Id>;
 
 /// spec: "The *iterative auth checks algorithm* takes as input an initial room state and a sorted list
 /// of state events, and constructs a new room state by iterating through the event list and applying
