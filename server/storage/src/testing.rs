@@ -54,6 +54,30 @@ impl Scratch {
         }
     }
 
+    /// A database with contents: the bytes of a SQLite file, or SQL that PostgreSQL runs.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn holding(on: On, contents: Vec<u8>) -> Self {
+        let scratch = Self::new(on).await;
+        match &scratch.connect_to {
+            Engine::Sqlite(options) => {
+                std::fs::write(options.get_filename(), contents).expect("a file");
+            }
+            Engine::Postgres(options) => {
+                let text = String::from_utf8(contents).expect("text");
+                let mut conn = sqlx::PgConnection::connect_with(options)
+                    .await
+                    .expect("PostgreSQL answers");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+                    .execute(&mut conn)
+                    .await
+                    .expect("the contents load");
+            }
+        }
+        scratch
+    }
+
     /// How to reach it.
     #[must_use]
     pub fn options(&self) -> Options {
@@ -69,7 +93,15 @@ impl Scratch {
     /// # Panics
     /// When it does not open.
     pub async fn open(&self) -> Storage {
-        let (storage, background) = Storage::open(&self.options(), &identity())
+        self.open_as(&identity()).await
+    }
+
+    /// Opens it as somebody's, with its background work running.
+    ///
+    /// # Panics
+    /// When it does not open.
+    pub async fn open_as(&self, identity: &Identity) -> Storage {
+        let (storage, background) = Storage::open(&self.options(), identity)
             .await
             .expect("the database opens");
         spawn(background.writer.run());
@@ -209,7 +241,7 @@ impl Scratch {
     pub async fn schema(&self) -> Vec<String> {
         let sqlite =
             "SELECT m.name || '.' || c.name FROM sqlite_schema m, pragma_table_info(m.name) c
-             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '_sqlx%'";
+             WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '_sqlx%'";
         let postgres = "SELECT (table_name || '.' || column_name)::TEXT
              FROM information_schema.columns
              WHERE table_schema = current_schema() AND table_name NOT LIKE '\\_sqlx%'";

@@ -9,6 +9,7 @@
 mod accounts;
 mod encryption;
 mod inspect;
+mod levels;
 mod open;
 mod parity;
 mod writer;

@@ -1,0 +1,96 @@
+//! Transaction ids of clients: a repeated request gives the same event.
+
+use crate::commit::Stamped;
+use crate::driver::Conn;
+use crate::error::StorageError;
+use crate::{rows, sql};
+
+/// A client's transaction id and the event that came of it. Scoped to the device.
+#[derive(Debug, Clone)]
+pub struct ClientTransactionRow {
+    /// The sender.
+    pub user_nid: i64,
+    /// The sending device.
+    pub device_id: String,
+    /// The room; 0 for to-device messages.
+    pub room_nid: i64,
+    /// The endpoint that it was given to: each counts for itself.
+    pub endpoint: String,
+    /// The client's id.
+    pub txn_id: String,
+    /// The event; empty for to-device messages.
+    pub event_id: String,
+    /// When it was sent.
+    pub created_at_ms: i64,
+}
+
+pub(crate) async fn client_transaction_insert(
+    conn: Conn<'_>,
+    transactions: &[Stamped<'_, ClientTransactionRow>],
+) -> Result<(), StorageError> {
+    rows!(
+        conn,
+        execute,
+        "INSERT INTO client_transactions
+         (user_nid, device_id, room_nid, endpoint, txn_id, event_id, created_at_ms) {rows}
+         ON CONFLICT (user_nid, device_id, room_nid, endpoint, txn_id) DO NOTHING",
+        transactions,
+        |row| (
+            row.user_nid => BIGINT,
+            row.device_id.as_str() => TEXT,
+            row.room_nid => BIGINT,
+            row.endpoint.as_str() => TEXT,
+            row.txn_id.as_str() => TEXT,
+            row.event_id.as_str() => TEXT,
+            row.created_at_ms => BIGINT
+        )
+    )?;
+    Ok(())
+}
+
+/// The event that came of a device's transaction id, if it was used.
+///
+/// # Errors
+/// When the database fails.
+pub async fn client_transaction(
+    conn: Conn<'_>,
+    user_nid: i64,
+    device_id: &str,
+    room_nid: i64,
+    endpoint: &str,
+    txn_id: &str,
+) -> Result<Option<String>, StorageError> {
+    sql!(
+        conn,
+        scalar::<String>,
+        "SELECT event_id FROM client_transactions
+         WHERE user_nid = $1 AND device_id = $2 AND room_nid = $3 AND endpoint = $4
+           AND txn_id = $5",
+        user_nid,
+        device_id,
+        room_nid,
+        endpoint,
+        txn_id
+    )
+}
+
+/// The transaction ids that a device used for events, of those in `event_ids`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn client_transactions_of(
+    conn: Conn<'_>,
+    user_nid: i64,
+    device_id: &str,
+    event_ids: &[String],
+) -> Result<Vec<(String, String)>, StorageError> {
+    rows!(
+        conn,
+        all::<(String, String)>,
+        "WITH k(event_id, user_nid, device_id) AS ({rows})
+         SELECT t.event_id, t.txn_id FROM k JOIN client_transactions t
+         ON t.event_id = k.event_id AND t.user_nid = k.user_nid AND t.device_id = k.device_id",
+        event_ids,
+        |id| (id.as_str() => TEXT, user_nid => BIGINT, device_id => TEXT)
+    )
+}
