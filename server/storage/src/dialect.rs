@@ -85,6 +85,17 @@ pub(crate) async fn connect_writer(to: &ConnectTo) -> Result<WriteConn, StorageE
     })
 }
 
+/// Opens a connection that cannot write, for one long reading.
+pub(crate) async fn connect_snapshot(to: &ConnectTo) -> Result<WriteConn, StorageError> {
+    match to {
+        Engine::Sqlite(options) => {
+            let options = options.clone().create_if_missing(false).read_only(true);
+            connect_writer(&Engine::Sqlite(options)).await
+        }
+        Engine::Postgres(_) => connect_writer(to).await,
+    }
+}
+
 /// Opens the read pool. `test_before_acquire` is off: it doubles the round trips of a point read,
 /// and a lost connection is replaced after the one statement that finds it lost.
 pub(crate) async fn connect_pool(to: &ConnectTo, size: u32) -> Result<Pool, StorageError> {
@@ -127,6 +138,45 @@ impl WriteConn {
         };
         Ok(())
     }
+}
+
+impl WriteConn {
+    /// Begins to read the database as it is now, whatever is written meanwhile; ends a reading that
+    /// was begun before.
+    pub(crate) async fn begin_snapshot(&mut self) -> Result<(), StorageError> {
+        // Where nothing was begun, there is nothing to end.
+        let _nothing_begun = sql!(self.conn(), execute, "ROLLBACK");
+        match self {
+            Self::Sqlite(_) => sql!(self.conn(), execute, "BEGIN")?,
+            Self::Postgres(_) => sql!(
+                self.conn(),
+                execute,
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+            )?,
+        };
+        Ok(())
+    }
+}
+
+/// The first column of what a text finds, as text.
+pub(crate) async fn texts(
+    conn: Conn<'_>,
+    text: &'static str,
+) -> Result<Vec<String>, StorageError> {
+    crate::on_driver!(conn, Driver, c => {
+        sqlx::query_scalar::<Driver, String>(text).fetch_all(&mut *c).await
+    })
+}
+
+/// What the engine itself finds damaged in its files: SQLite can look, PostgreSQL has checksums and
+/// tools of its own.
+pub(crate) async fn damaged_pages(conn: Conn<'_>) -> Result<Vec<String>, StorageError> {
+    if matches!(conn, Engine::Postgres(_)) {
+        return Ok(Vec::new());
+    }
+    let mut found = texts(conn, "PRAGMA integrity_check(20)").await?;
+    found.retain(|line| line != "ok");
+    Ok(found)
 }
 
 /// Pages that the write-ahead log may hold before writers are made to wait for it: 64 MiB.

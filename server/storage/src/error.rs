@@ -50,4 +50,18 @@ impl StorageError {
             _ => false,
         }
     }
+
+    /// Whether a table is missing: nobody has set the database up.
+    pub(crate) fn is_no_table(&self) -> bool {
+        match self {
+            Self::Engine(sqlx::Error::Database(error)) => {
+                error.code().as_deref() == Some(POSTGRES_NO_TABLE)
+                    || error.message().starts_with(SQLITE_NO_TABLE)
+            }
+            _ => false,
+        }
+    }
 }
+
+const POSTGRES_NO_TABLE: &str = "42P01";
+const SQLITE_NO_TABLE: &str = "no such table";

@@ -13,15 +13,7 @@ pub async fn identity(connect_to: &ConnectTo) -> Result<Option<Identity>, Storag
     let pool = dialect::connect_pool(connect_to, 1).await?;
     let mut reader = Reader::acquire(&pool).await?;
     match log::identity_select(reader.conn()).await {
-        Err(StorageError::Engine(sqlx::Error::Database(error)))
-            if error.code().as_deref() == Some(POSTGRES_NO_TABLE)
-                || error.message().starts_with(SQLITE_NO_TABLE) =>
-        {
-            Ok(None)
-        }
+        Err(error) if error.is_no_table() => Ok(None),
         found => found,
     }
 }
-
-const POSTGRES_NO_TABLE: &str = "42P01";
-const SQLITE_NO_TABLE: &str = "no such table";

@@ -18,6 +18,7 @@ mod storage;
 pub mod tables;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod verify;
 pub mod writer;
 
 pub use commit::{Commit, CommitError, Guard, Outcome, Refusal, Slot};

@@ -1,10 +1,13 @@
 //! Brings a database to this version's schema, and refuses one from a newer version.
 
+use std::cmp::Ordering;
+
 use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::dialect::WriteConn;
-use crate::driver::Engine;
+use crate::driver::{Conn, Engine};
 use crate::error::StorageError;
+use crate::sql;
 
 static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
@@ -30,6 +33,35 @@ fn sentence(error: &MigrateError) -> String {
              an unreleased build"
         ),
         other => format!("the database schema could not be brought up to date: {other}"),
+    }
+}
+
+/// Refuses a database that is not of this version's schema, and changes nothing.
+pub(crate) async fn refuse_other_levels(conn: Conn<'_>) -> Result<(), StorageError> {
+    let level = sql!(
+        conn,
+        scalar::<i64>,
+        "SELECT CAST(MAX(version) AS BIGINT) FROM _sqlx_migrations WHERE success"
+    );
+    let level = match level {
+        Ok(level) => level.unwrap_or_default(),
+        Err(error) if error.is_no_table() => {
+            return Err(StorageError::Unusable(
+                "this is no database of Hearth, or no server has set it up yet".to_owned(),
+            ));
+        }
+        Err(error) => return Err(error),
+    };
+    match level.cmp(&newest()) {
+        Ordering::Equal => Ok(()),
+        Ordering::Less => Err(StorageError::Unusable(format!(
+            "the database has schema {level}, this version knows {}: start the server once, which \
+             brings it up to date, or use the hearthctl of the version that wrote it",
+            newest()
+        ))),
+        Ordering::Greater => Err(StorageError::Migration(sentence(
+            &MigrateError::VersionMissing(level),
+        ))),
     }
 }
 
