@@ -4,20 +4,20 @@ use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use hearth_protocol::Event;
+use hearth_protocol::room_version::RoomIdFormat;
 use ruma::events::{StateEventType, TimelineEventType};
 use ruma::room_version_rules::RoomVersionRules;
-use ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UInt, UserId};
+use ruma::{
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, RoomVersionId, UInt, UserId,
+};
 use ruma_state_res::utils::event_id_set::EventIdSet;
 use serde_json::value::RawValue;
 
 use crate::test_room::{Id, State, TestRoom};
 
 pub(crate) fn rules(version: &str) -> RoomVersionRules {
-    match version {
-        "11" => RoomVersionRules::V11,
-        "12" => RoomVersionRules::V12,
-        other => panic!("no oracle for room version {other}"),
-    }
+    let version = RoomVersionId::try_from(version).unwrap();
+    version.rules().expect("ruma knows all versions")
 }
 
 /// An event as ruma wants to see it.
@@ -100,7 +100,8 @@ impl TestRoom {
 
     fn ruma_pdu(&self, id: &EventId) -> Option<RumaPdu> {
         let known = self.known(id)?;
-        Some(RumaPdu::new(&known.event, self.version() != "12"))
+        let states_room_id = self.rules.event_format.room_id == RoomIdFormat::ServerAssigned;
+        Some(RumaPdu::new(&known.event, states_room_id))
     }
 
     /// ruma's state-dependent verdict.

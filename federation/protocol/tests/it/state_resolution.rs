@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::test_room::{ALICE, BOB, CAROL, Id, State, TestRoom};
 
-const VERSIONS: [&str; 2] = ["11", "12"];
+/// Those with version 2 of the algorithm.
+const VERSIONS: [&str; 11] = ["2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 const DAVE: &str = "@dave:four.test";
 
 fn member(membership: &str) -> Value {

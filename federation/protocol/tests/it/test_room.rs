@@ -1,10 +1,13 @@
 //! Rooms made of real, signed events, for tests.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use hearth_protocol::auth_rules::{AuthError, KnownEvent, check_state_dependent};
-use hearth_protocol::room_version::{RoomVersionRules, rules_for};
+use hearth_protocol::room_version::{
+    CreatorField, CreatorPower, ROOM_VERSIONS, RoomIdFormat, RoomVersionRules, rules_for,
+};
 use hearth_protocol::signing::SigningKey;
 use hearth_protocol::state_resolution::{GraphEvent, StateMap};
 use hearth_protocol::{Event, PduDraft};
@@ -14,6 +17,26 @@ use serde_json::{Value, json, value::to_raw_value};
 pub(crate) const ALICE: &str = "@alice:one.test";
 pub(crate) const BOB: &str = "@bob:two.test";
 pub(crate) const CAROL: &str = "@carol:three.test";
+
+/// The room versions from one to another.
+pub(crate) fn versions(range: RangeInclusive<usize>) -> impl Iterator<Item = &'static str> {
+    range.map(|number| ROOM_VERSIONS[number - 1].id)
+}
+
+/// All room versions.
+pub(crate) fn all_versions() -> impl Iterator<Item = &'static str> {
+    versions(1..=ROOM_VERSIONS.len())
+}
+
+/// `users` of the power levels in which Alice, the creator, has 100, or more than all without being
+/// named.
+pub(crate) fn with_alice(version: &str, users: &Value) -> Value {
+    let mut users = users.clone();
+    if rules_for(version).unwrap().authorization.creators == CreatorPower::UntilPowerLevels {
+        users[ALICE] = json!(100);
+    }
+    users
+}
 
 /// Index of an event in its room.
 pub(crate) type Id = usize;
@@ -28,6 +51,7 @@ pub(crate) struct TestRoom {
     by_id: BTreeMap<OwnedEventId, Id>,
     room_id: Option<OwnedRoomId>,
     pub(crate) now: i64,
+    pub(crate) depth: i64,
 }
 
 impl TestRoom {
@@ -40,11 +64,16 @@ impl TestRoom {
             by_id: BTreeMap::new(),
             room_id: None,
             now: 1_000,
+            depth: 0,
         };
-        room.room_id = (version != "12").then(|| "!room:one.test".try_into().unwrap());
+        room.room_id = (rules.event_format.room_id == RoomIdFormat::ServerAssigned)
+            .then(|| "!room:one.test".try_into().unwrap());
         let mut state = State::new();
         let mut content = create.clone();
         content["room_version"] = json!(version);
+        if rules.authorization.creator == CreatorField::Content && content["creator"].is_null() {
+            content["creator"] = json!(ALICE);
+        }
         let create = room.event(
             &State::new(),
             &[],
@@ -58,8 +87,10 @@ impl TestRoom {
         (room, state)
     }
 
-    /// A public room that Alice, Bob and Carol have joined; `users` are the power levels.
+    /// A public room that Alice, Bob and Carol have joined; `users` are the power levels beside
+    /// Alice's.
     pub(crate) fn with_members(version: &str, users: &Value) -> (Self, State) {
+        let users = with_alice(version, users);
         let (mut room, mut state) = Self::new(version, &json!({}));
         room.send(
             &mut state,
@@ -94,7 +125,8 @@ impl TestRoom {
         (room, state)
     }
 
-    /// Makes an event whose auth events are those of `state`. It is not applied.
+    /// Makes an event whose auth events are those of `state`. It is not applied. What a redaction
+    /// redacts is taken from its content, and put where the version wants it.
     #[expect(clippy::too_many_arguments, reason = "an event has this many parts")]
     pub(crate) fn event(
         &mut self,
@@ -105,19 +137,24 @@ impl TestRoom {
         state_key: Option<&str>,
         content: &Value,
     ) -> Id {
+        let mut content = content.clone();
+        let redacts = (kind == "m.room.redaction")
+            .then(|| content.as_object_mut()?.remove("redacts"))
+            .flatten();
         let mut draft = PduDraft {
             room_id: self.room_id.clone(),
             sender: sender.try_into().unwrap(),
             kind: kind.to_owned(),
             state_key: state_key.map(str::to_owned),
-            content: to_raw_value(content).unwrap(),
+            content: to_raw_value(&content).unwrap(),
             prev_events: prev.iter().map(|id| self.id(*id)).collect(),
             auth_events: vec![],
-            depth: i64::try_from(self.events.len()).unwrap(),
+            depth: self.depth,
             origin_server_ts: self.now,
-            redacts: None,
+            redacts: redacts.map(|id| id.as_str().unwrap().try_into().unwrap()),
         };
         self.now += 1;
+        self.depth += 1;
         draft.auth_events = draft
             .auth_types(self.rules)
             .unwrap()
@@ -131,7 +168,13 @@ impl TestRoom {
     pub(crate) fn sign(&mut self, draft: &PduDraft) -> Id {
         let server = draft.sender.server_name().to_owned();
         let key = SigningKey::from_seed("k", &[7; 32]).unwrap();
-        let event = draft.sign(self.rules, &server, &key).unwrap();
+        let hash = |id: &EventId| {
+            let known = self.known(id)?;
+            Some(known.event.reference_hash(self.rules).unwrap())
+        };
+        let event = draft
+            .sign_referencing(self.rules, &server, &key, hash)
+            .unwrap();
         let id = self.events.len();
         self.by_id.insert(event.event_id().to_owned(), id);
         self.events.push(event);

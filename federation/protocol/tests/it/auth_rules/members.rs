@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_room_without_federation_is_for_the_creators_server() {
-    for version in VERSIONS {
+    for version in all_versions() {
         for (federate, expected) in [
             (json!(false), Err(AuthError::NotFederated)),
             (json!(true), Ok(())),
@@ -29,7 +29,7 @@ fn a_room_without_federation_is_for_the_creators_server() {
 
 #[test]
 fn the_state_has_a_create_event() {
-    for version in VERSIONS {
+    for version in all_versions() {
         let (mut room, mut state) = room_with(version, &[]);
         let id = room.event(&state, &[], ALICE, "m.room.message", None, &json!({}));
         state.remove(&("m.room.create".to_owned(), String::new()));
@@ -63,7 +63,7 @@ fn member_events_need_a_user_and_a_membership() {
 
 #[test]
 fn the_creator_joins_directly_after_the_create_event() {
-    for version in VERSIONS {
+    for version in all_versions() {
         let (mut room, state) = TestRoom::new(version, &json!({}));
         let join = json!({"membership": "join"});
         let mut verdict = |prev: &[Id], user: &str| {
@@ -92,16 +92,35 @@ fn joining() {
         join(),
         AuthError::TargetBanned,
     );
-    for closed in ["invite", "knock", "restricted", "knock_restricted"] {
+    for (closed, since) in CLOSED {
+        // Where the rule means nothing yet, nobody can join by it, invited or not.
         refused(&[join_rule(closed)], join(), AuthError::JoinRule);
-        allowed(&[join_rule(closed), invite()], join());
+        allowed_in(since..=12, &[join_rule(closed), invite()], join());
+        refused_in(
+            1..=since - 1,
+            &[join_rule(closed), invite()],
+            join(),
+            AuthError::JoinRule,
+        );
         // Those who are in may say so again.
-        allowed(&[join_rule(closed)], member(CAROL, CAROL, "join"));
+        allowed_in(
+            since..=12,
+            &[join_rule(closed)],
+            member(CAROL, CAROL, "join"),
+        );
     }
     for strange in ["private", "org.example.mystery"] {
         refused(&[join_rule(strange), invite()], join(), AuthError::JoinRule);
     }
 }
+
+/// The join rules that do not let everybody in, and the room versions that first had them.
+const CLOSED: [(&str, usize); 4] = [
+    ("invite", 1),
+    ("knock", 7),
+    ("restricted", 8),
+    ("knock_restricted", 10),
+];
 
 #[test]
 fn restricted_joins_need_a_member_who_may_invite() {
@@ -109,9 +128,15 @@ fn restricted_joins_need_a_member_who_may_invite() {
         let content = json!({"membership": "join", "join_authorised_via_users_server": user});
         Attempt(DAVE, "m.room.member", Some(DAVE), content)
     };
-    let levels = |content| Attempt(ALICE, "m.room.power_levels", Some(""), content);
-    for rule in ["restricted", "knock_restricted"] {
-        allowed(&[join_rule(rule)], via(CAROL));
+    for (rule, since) in [("restricted", 8), ("knock_restricted", 10)] {
+        let refused = |setup: &[_], attempt, rule| refused_in(since..=12, setup, attempt, rule);
+        allowed_in(since..=12, &[join_rule(rule)], via(CAROL));
+        refused_in(
+            1..=since - 1,
+            &[join_rule(rule)],
+            via(CAROL),
+            AuthError::JoinRule,
+        );
         refused(
             &[join_rule(rule)],
             via("@nobody:one.test"),
@@ -127,29 +152,24 @@ fn restricted_joins_need_a_member_who_may_invite() {
             via("no user"),
             AuthError::MalformedAuthorizingUser,
         );
-        for version in VERSIONS {
-            let (mut room, mut state) = room_with(version, &[join_rule(rule)]);
-            let Attempt(sender, kind, key, _) = levels(json!({}));
-            let users = match version {
-                "12" => json!({BOB: 50}),
-                _ => json!({ALICE: 100, BOB: 50}),
-            };
-            room.send(
-                &mut state,
-                sender,
-                kind,
-                key,
-                &json!({"users": users, "invite": 50}),
-            );
-            assert_eq!(
-                verdict(&mut room, &state, &via(CAROL)),
-                Err(AuthError::AuthorizingUser)
-            );
-            assert_eq!(verdict(&mut room, &state, &via(BOB)), Ok(()));
-            assert_eq!(verdict(&mut room, &state, &via(ALICE)), Ok(()));
-        }
+        let invite_50 = [join_rule(rule), levels(json!({"invite": 50}))];
+        refused(&invite_50, via(CAROL), AuthError::AuthorizingUser);
+        allowed_in(since..=12, &invite_50, via(BOB));
+        allowed_in(since..=12, &invite_50, via(ALICE));
     }
     refused(&[join_rule("invite")], via(CAROL), AuthError::JoinRule);
+    // Before restricted joins, the field says nothing.
+    allowed_in(1..=7, &[], via("no user"));
+    // After that, a join that names nobody has nobody's signature, whatever the join rule.
+    for version in versions(8..=12) {
+        let (mut room, state) = room_with(version, &[]);
+        let Attempt(sender, kind, key, content) = via("no user");
+        let id = room.event(&state, &[], sender, kind, key, &content);
+        assert_eq!(
+            room.check(id, &state),
+            Err(AuthError::MalformedAuthorizingUser)
+        );
+    }
 }
 
 #[test]
@@ -166,24 +186,16 @@ fn inviting() {
         member(ALICE, DAVE, "invite"),
         AuthError::TargetBanned,
     );
-    for version in VERSIONS {
-        let (mut room, mut state) = room_with(version, &[]);
-        let users = if version == "12" {
-            json!({BOB: 50})
-        } else {
-            json!({ALICE: 100, BOB: 50})
-        };
-        let levels = json!({"users": users, "invite": 50});
-        room.send(&mut state, ALICE, "m.room.power_levels", Some(""), &levels);
-        assert_eq!(
-            verdict(&mut room, &state, &member(CAROL, DAVE, "invite")),
-            Err(AuthError::InviteLevel)
-        );
-        assert_eq!(
-            verdict(&mut room, &state, &member(BOB, DAVE, "invite")),
-            Ok(())
-        );
-    }
+    let invite_50 = [levels(json!({"invite": 50}))];
+    refused(
+        &invite_50,
+        member(CAROL, DAVE, "invite"),
+        AuthError::InviteLevel,
+    );
+    allowed(&invite_50, member(BOB, DAVE, "invite"));
+    // Who knocked can be invited.
+    let knocked = [join_rule("knock"), member(DAVE, DAVE, "knock")];
+    allowed_in(7..=12, &knocked, member(CAROL, DAVE, "invite"));
 }
 
 #[test]
@@ -193,7 +205,8 @@ fn leaving_and_kicking() {
         &[member(ALICE, DAVE, "invite")],
         member(DAVE, DAVE, "leave"),
     );
-    allowed(
+    allowed_in(
+        7..=12,
         &[join_rule("knock"), member(DAVE, DAVE, "knock")],
         member(DAVE, DAVE, "leave"),
     );
@@ -213,29 +226,17 @@ fn leaving_and_kicking() {
     );
     refused(&[], member(CAROL, DAVE, "leave"), AuthError::KickLevel);
     refused(&[], member(BOB, ALICE, "leave"), AuthError::TargetPower);
+    let kick_60 = [levels(json!({"kick": 60}))];
+    refused(&kick_60, member(BOB, CAROL, "leave"), AuthError::KickLevel);
+    allowed(&kick_60, member(ALICE, CAROL, "leave"));
 }
 
 #[test]
 fn equals_do_not_remove_each_other() {
-    for version in VERSIONS {
-        let (mut room, mut state) = room_with(version, &[]);
-        let users = match version {
-            "12" => json!({BOB: 50, CAROL: 50}),
-            _ => json!({ALICE: 100, BOB: 50, CAROL: 50}),
-        };
-        room.send(
-            &mut state,
-            ALICE,
-            "m.room.power_levels",
-            Some(""),
-            &json!({"users": users}),
-        );
-        for membership in ["leave", "ban"] {
-            assert_eq!(
-                verdict(&mut room, &state, &member(BOB, CAROL, membership)),
-                Err(AuthError::TargetPower)
-            );
-        }
+    let equals = [levels(json!({"users": {BOB: 50, CAROL: 50}}))];
+    for membership in ["leave", "ban"] {
+        let attempt = member(BOB, CAROL, membership);
+        refused(&equals, attempt, AuthError::TargetPower);
     }
 }
 
@@ -249,13 +250,25 @@ fn banning_and_unbanning() {
     refused(&[], member(BOB, ALICE, "ban"), AuthError::TargetPower);
     allowed(&banned(), member(BOB, DAVE, "leave"));
     refused(&banned(), member(CAROL, DAVE, "leave"), AuthError::BanLevel);
+    // Whoever lifts a ban also has to reach the kick level.
+    let kick_60 = [member(ALICE, DAVE, "ban"), levels(json!({"kick": 60}))];
+    refused(&kick_60, member(BOB, DAVE, "leave"), AuthError::KickLevel);
+    let ban_60 = [member(ALICE, DAVE, "ban"), levels(json!({"ban": 60}))];
+    refused(&ban_60, member(BOB, DAVE, "leave"), AuthError::BanLevel);
+    refused(&ban_60, member(BOB, CAROL, "ban"), AuthError::BanLevel);
 }
 
 #[test]
 fn knocking() {
     let knock = || member(DAVE, DAVE, "knock");
-    for rule in ["knock", "knock_restricted"] {
-        allowed(&[join_rule(rule)], knock());
+    for (rule, since) in [("knock", 7), ("knock_restricted", 10)] {
+        let refused = |setup: &[_], attempt, rule| refused_in(since..=12, setup, attempt, rule);
+        allowed_in(since..=12, &[join_rule(rule)], knock());
+        allowed_in(
+            since..=12,
+            &[join_rule(rule), knock(), member(ALICE, DAVE, "leave")],
+            knock(),
+        );
         refused(
             &[join_rule(rule)],
             member(ALICE, DAVE, "knock"),
@@ -274,7 +287,15 @@ fn knocking() {
             AuthError::NothingToKnockFor,
         );
     }
+    refused_in(
+        1..=6,
+        &[join_rule("knock")],
+        knock(),
+        AuthError::UnknownMembership,
+    );
+    let both = [join_rule("knock_restricted")];
+    refused_in(7..=9, &both, knock(), AuthError::KnockRule);
     for rule in ["public", "invite", "restricted"] {
-        refused(&[join_rule(rule)], knock(), AuthError::KnockRule);
+        refused_in(7..=12, &[join_rule(rule)], knock(), AuthError::KnockRule);
     }
 }

@@ -29,7 +29,7 @@ fn a_state_key_that_is_a_user_is_the_sender() {
 
 #[test]
 fn without_power_levels_the_creator_rules() {
-    for version in VERSIONS {
+    for version in all_versions() {
         let (mut room, mut state) = TestRoom::new(version, &json!({}));
         let join = json!({"membership": "join"});
         room.send(&mut state, ALICE, "m.room.member", Some(ALICE), &join);
