@@ -13,7 +13,7 @@
 //!
 //! Reading order: [`canonical_json`] → [`room_version`] → [`event`] → [`redaction`] → [`signing`] →
 //! [`draft`] and [`verify`] (the two ways an event comes into being) → [`auth_events`] →
-//! [`power_levels`] → [`auth_rules`] → [`state_resolution`] → [`visibility`] and [`server_acl`].
+//! [`power_levels`] → [`auth_rules`] → [`state_resolution`] → [`visibility`], [`server_acl`] and [`push_rules`].
 #![deny(missing_docs)]
 #![deny(clippy::indexing_slicing)]
 
@@ -24,8 +24,10 @@ pub mod canonical_json;
 pub mod draft;
 mod encoding;
 pub mod event;
+mod glob;
 pub mod key_document;
 pub mod power_levels;
+pub mod push_rules;
 pub mod redaction;
 pub mod room_version;
 pub mod server_acl;

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use ruma_common::ServerName;
 
 use crate::canonical_json::{Object, Value};
+use crate::glob::Glob;
 
 #[cfg(test)]
 mod tests;
@@ -60,57 +61,16 @@ fn globs(content: &Object<'_>, field: &str) -> Vec<Glob> {
         .unwrap_or_default();
     entries
         .iter()
-        .filter_map(|entry| Glob::compile(entry.as_str()?))
+        .filter_map(|entry| compile(entry.as_str()?))
         .collect()
 }
-
-/// A glob over host names, in lower case: `*` matches any number of characters, `?` exactly one.
-#[derive(Clone, Debug)]
-struct Glob(Vec<u8>);
 
 /// A host has at most this many bytes (a server name at most 255).
 const MAX_HOST_BYTES: usize = 255;
 
-impl Glob {
-    /// `None` for a pattern that no host can match: longer than any host, or not ASCII.
-    fn compile(pattern: &str) -> Option<Self> {
-        let mut compiled = pattern.to_ascii_lowercase().into_bytes();
-        // Neighbouring stars say no more than one.
-        compiled.dedup_by(|left, right| *left == b'*' && *right == b'*');
-        let least = compiled.iter().filter(|byte| **byte != b'*').count();
-        (pattern.is_ascii() && least <= MAX_HOST_BYTES).then_some(Self(compiled))
-    }
-
-    /// Matches greedily and goes back to the last star only, never further: no pattern takes more than
-    /// `host.len()` passes over it, whatever it looks like.
-    fn matches(&self, host: &str) -> bool {
-        let (pattern, host) = (self.0.as_slice(), host.as_bytes());
-        let (mut at, mut host_at) = (0, 0);
-        let mut retry: Option<(usize, usize)> = None;
-        while let Some(byte) = host.get(host_at) {
-            match pattern.get(at) {
-                Some(b'*') => {
-                    at += 1;
-                    retry = Some((at, host_at));
-                }
-                Some(wanted) if *wanted == b'?' || wanted == byte => {
-                    at += 1;
-                    host_at += 1;
-                }
-                // Let the last star swallow one character more.
-                _ => match &mut retry {
-                    Some((after_star, swallowed_to)) => {
-                        *swallowed_to += 1;
-                        (at, host_at) = (*after_star, *swallowed_to);
-                    }
-                    None => return false,
-                },
-            }
-        }
-        pattern
-            .get(at..)
-            .unwrap_or_default()
-            .iter()
-            .all(|byte| *byte == b'*')
-    }
+/// `None` for a pattern that no host can match: longer than any host, or not ASCII.
+fn compile(pattern: &str) -> Option<Glob> {
+    let least = pattern.bytes().filter(|byte| *byte != b'*').count();
+    (pattern.is_ascii() && least <= MAX_HOST_BYTES)
+        .then(|| Glob::compile(&pattern.to_ascii_lowercase()))
 }

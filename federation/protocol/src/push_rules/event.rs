@@ -1,0 +1,127 @@
+//! An event, prepared for being judged many times.
+
+use std::borrow::Cow;
+
+use ruma_common::{RoomId, UserId};
+
+use super::fold;
+use crate::canonical_json::{Object, ParseError, Value, parse_object};
+use crate::event::Event;
+use crate::room_version::RoomVersionRules;
+
+/// An event whose properties can be looked up by path.
+#[derive(Debug)]
+pub struct PushEvent<'e> {
+    sender: &'e UserId,
+    room_id: &'e RoomId,
+    /// The type, folded.
+    kind: Cow<'e, str>,
+    /// `content.body`, folded, if it is a text.
+    body: Option<Box<str>>,
+    /// The event as clients see it, apart from its content.
+    fields: Object<'e>,
+    content: Object<'e>,
+}
+
+impl<'e> PushEvent<'e> {
+    /// Prepares `event`, of a room of this version.
+    ///
+    /// # Errors
+    /// Never for an event of this room version.
+    pub fn new(rules: &RoomVersionRules, event: &'e Event) -> Result<Self, ParseError> {
+        let mut fields = parse_object(event.json(), rules.canonical_json)?;
+        let content = match fields.remove("content") {
+            Some(Value::Object(content)) => content,
+            _ => Object::new(),
+        };
+        // Room versions have them elsewhere or nowhere, clients always here.
+        fields.insert("event_id", event.event_id().as_str());
+        fields.insert("room_id", event.room_id().as_str());
+        let body = content.get("body").and_then(Value::as_str);
+        Ok(Self {
+            sender: event.sender(),
+            room_id: event.room_id(),
+            kind: fold(event.kind()),
+            body: body.map(|body| fold(body).into()),
+            fields,
+            content,
+        })
+    }
+
+    pub(super) fn sender(&self) -> &UserId {
+        self.sender
+    }
+
+    pub(super) fn room_id(&self) -> &RoomId {
+        self.room_id
+    }
+
+    pub(super) fn folded_kind(&self) -> &str {
+        &self.kind
+    }
+
+    pub(super) fn folded_body(&self) -> Option<&str> {
+        self.body.as_deref()
+    }
+
+    pub(super) fn property(&self, path: &Path) -> Option<&Value<'e>> {
+        let mut object = match path.root {
+            Root::Event => &self.fields,
+            Root::Content => &self.content,
+        };
+        for parent in &path.parents {
+            object = object.get(parent)?.as_object()?;
+        }
+        object.get(&path.name)
+    }
+}
+
+/// The path of a property.
+///
+/// spec: appendices v1.19 §Dot-separated property paths.
+#[derive(Debug)]
+pub(super) struct Path {
+    root: Root,
+    parents: Box<[Box<str>]>,
+    name: Box<str>,
+}
+
+#[derive(Debug)]
+enum Root {
+    Event,
+    Content,
+}
+
+impl Path {
+    pub(super) fn parse(path: &str) -> Self {
+        let mut names = vec![String::new()];
+        let mut characters = path.chars().peekable();
+        while let Some(character) = characters.next() {
+            if character == '.' {
+                names.push(String::new());
+                continue;
+            }
+            // "Other escape sequences are left as-is."
+            let escaped = match character {
+                '\\' => characters.next_if(|next| matches!(next, '.' | '\\')),
+                _ => None,
+            };
+            if let Some(name) = names.last_mut() {
+                name.push(escaped.unwrap_or(character));
+            }
+        }
+        let name = names.pop().unwrap_or_default();
+        let root = match names.first() {
+            Some(first) if first == "content" => {
+                names.remove(0);
+                Root::Content
+            }
+            _ => Root::Event,
+        };
+        Self {
+            root,
+            parents: names.into_iter().map(Into::into).collect(),
+            name: name.into(),
+        }
+    }
+}
