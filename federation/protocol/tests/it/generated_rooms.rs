@@ -1,43 +1,22 @@
-//! Rooms at random: forks, bans, demotions, power fights, stale auth events. Every verdict and every
-//! resolution is compared with ruma's, and resolutions with themselves under other ids and orders.
+//! Rooms at random: forks, bans, demotions, power fights, restricted joins, knocks, third-party invites,
+//! stale auth events. Every verdict is compared with ruma's, every resolution with ruma's or, in version
+//! 1, with a naive implementation; and resolutions with themselves under other ids and orders.
+
+mod actions;
 
 use std::collections::BTreeSet;
 
-use hearth_protocol::ambient::{Entropy, SeededEntropy};
-use hearth_protocol::auth_rules::check_state_independent;
+use hearth_protocol::ambient::SeededEntropy;
+use hearth_protocol::auth_rules::{AuthError, check_state_independent};
+use hearth_protocol::event::Membership;
+use hearth_protocol::room_version::{StateResolutionRules, rules_for};
 use hearth_protocol::state_resolution::{
     auth_difference, conflicted_state_subgraph, resolve_states, split,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::test_room::{Id, State, TestRoom};
-
-const USERS: [&str; 6] = [
-    "@alice:one.test",
-    "@bob:two.test",
-    "@carol:three.test",
-    "@dave:two.test",
-    "@eve:one.test",
-    "@frank:four.test",
-];
-
-struct Dice(SeededEntropy);
-
-impl Dice {
-    fn below(&self, n: usize) -> usize {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        usize::try_from(u32::from_le_bytes(bytes)).unwrap() % n
-    }
-
-    fn pick<'t, T: ?Sized>(&self, of: &[&'t T]) -> &'t T {
-        of[self.below(of.len())]
-    }
-
-    fn one_in(&self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
+use crate::test_room::{Id, State, TestRoom, with_alice};
+use actions::{Action, Dice, USERS};
 
 /// One side of a fork: its states, oldest first.
 #[derive(Clone)]
@@ -54,6 +33,12 @@ impl Branch {
 struct Seen {
     allowed: usize,
     forbidden: usize,
+    restricted_joins: usize,
+    knocks: usize,
+    third_party_invites: usize,
+    redactions: usize,
+    aliases: usize,
+    refused_levels: usize,
     conflicted_places: usize,
     power_conflicts: usize,
     in_auth_difference_only: usize,
@@ -62,67 +47,49 @@ struct Seen {
     reached_from_common_part: usize,
 }
 
-fn random_action(dice: &Dice, room: &TestRoom, state: &State) -> (&'static str, String, Value) {
-    let target = dice.pick(&USERS).to_owned();
-    let member = |membership: &str| json!({"membership": membership});
-    match dice.below(16) {
-        0..=2 => ("m.room.member", "".to_owned(), member("join")),
-        3 => ("m.room.member", "".to_owned(), member("leave")),
-        4 => ("m.room.member", target, member("invite")),
-        5 | 6 => ("m.room.member", target, member("leave")),
-        7 | 8 => ("m.room.member", target, member("ban")),
-        9 => ("m.room.member", "".to_owned(), member("knock")),
-        10..=12 => (
-            "m.room.power_levels",
-            String::new(),
-            random_power_levels(dice, room, state),
-        ),
-        13 => {
-            let rule = dice.pick(&["public", "public", "invite", "knock", "restricted"]);
-            (
-                "m.room.join_rules",
-                String::new(),
-                json!({"join_rule": rule}),
-            )
+impl Seen {
+    fn note_verdict(&mut self, room: &TestRoom, id: Id, verdict: &Result<(), AuthError>) {
+        let event = &room.events[id];
+        match verdict {
+            Ok(()) => self.allowed += 1,
+            Err(AuthError::PowerLevels(_) | AuthError::PowerLevelChange { .. }) => {
+                self.refused_levels += 1;
+                self.forbidden += 1;
+            }
+            Err(_) => self.forbidden += 1,
         }
-        _ => {
-            let kind = dice.pick(&["m.room.topic", "m.room.name", "m.room.avatar"]);
-            (kind, String::new(), json!({"n": dice.below(1000)}))
+        if verdict.is_err() {
+            return;
+        }
+        match (event.kind(), event.member()) {
+            ("m.room.redaction", _) => self.redactions += 1,
+            ("m.room.aliases", _) => self.aliases += 1,
+            (_, Some(member)) => {
+                let knock = member.membership == Some(Membership::Knock);
+                let via = member.join_authorised_via_users_server.present().is_some();
+                self.knocks += usize::from(knock);
+                self.restricted_joins += usize::from(via);
+                self.third_party_invites += usize::from(member.third_party_invite.is_some());
+            }
+            _ => {}
         }
     }
-}
-
-/// The current power levels with one user, or one level, changed.
-fn random_power_levels(dice: &Dice, room: &TestRoom, state: &State) -> Value {
-    let mut content = match room.get(state, "m.room.power_levels", "") {
-        Some(event) => serde_json::from_str(event.content()).unwrap(),
-        None => json!({"users": {}, "events": {}}),
-    };
-    let level = [0, 40, 50, 60, 100][dice.below(5)];
-    match dice.below(6) {
-        0 => content["events"]["m.room.topic"] = json!(level),
-        1 => content["ban"] = json!(level),
-        2 => {
-            content["users"]
-                .as_object_mut()
-                .unwrap()
-                .remove(dice.pick(&USERS));
-        }
-        _ => content["users"][dice.pick(&USERS)] = json!(level),
-    }
-    content
 }
 
 /// Makes one random event on `branch` and applies it if it is allowed.
 fn step(dice: &Dice, room: &mut TestRoom, branch: &mut Branch, seen: &mut Seen) {
-    let sender = dice.pick(&USERS);
-    let (kind, mut state_key, content) = random_action(dice, room, branch.state());
-    if kind == "m.room.member" && state_key.is_empty() {
-        state_key = sender.to_owned();
-    }
-    // Many events share a timestamp, so that the last tie break counts too.
+    let Action {
+        sender,
+        kind,
+        state_key,
+        content,
+    } = actions::random(dice, room, branch.state());
+    // Many events share a timestamp and a depth, so that the last tie break counts too.
     if dice.one_in(3) {
         room.now -= 1;
+    }
+    if dice.one_in(3) {
+        room.depth -= 1;
     }
     // Some servers lag behind: their auth events are older than they should be.
     let cited = if dice.one_in(4) {
@@ -131,31 +98,32 @@ fn step(dice: &Dice, room: &mut TestRoom, branch: &mut Branch, seen: &mut Seen) 
         branch.0.len() - 1
     };
     let cited = branch.0[cited].clone();
-    let id = room.event(&cited, &[], sender, kind, Some(&state_key), &content);
+    let state_key = state_key.as_deref();
+    let id = room.event(&cited, &[], &sender, kind, state_key, &content);
 
     check_state_independent(room.rules, &room.events[id], |id| room.known(id)).unwrap();
     assert_eq!(room.ruma_check_independent(id), Ok(()));
     let by_auth_events = same_verdict(room, id, &room.state_of_auth_events(id));
     let by_state = same_verdict(room, id, branch.state());
-    if by_auth_events && by_state {
-        seen.allowed += 1;
+    let verdict = by_auth_events.and(by_state);
+    seen.note_verdict(room, id, &verdict);
+    if verdict.is_ok() && state_key.is_some() {
         let mut state = branch.state().clone();
         room.apply(&mut state, id);
         branch.0.push(state);
-    } else {
-        seen.forbidden += 1;
     }
 }
 
-fn same_verdict(room: &TestRoom, id: Id, state: &State) -> bool {
+fn same_verdict(room: &TestRoom, id: Id, state: &State) -> Result<(), AuthError> {
     let (ours, ruma) = (room.check(id, state), room.ruma_check(id, state));
     assert_eq!(
         ours.is_ok(),
         ruma.is_ok(),
-        "{ours:?} {ruma:?}: {}",
+        "version {}: {ours:?} {ruma:?}: {}",
+        room.rules.id,
         String::from_utf8_lossy(room.events[id].json())
     );
-    ours.is_ok()
+    ours
 }
 
 fn resolve(room: &TestRoom, states: &[State]) -> State {
@@ -245,12 +213,8 @@ fn play(version: &str, seed: u64, seen: &mut Seen) {
     let (mut room, mut state) = TestRoom::new(version, &create);
     let join = json!({"membership": "join"});
     room.send(&mut state, USERS[0], "m.room.member", Some(USERS[0]), &join);
-    let users = if version == "12" {
-        json!({USERS[2]: 50})
-    } else {
-        json!({USERS[0]: 100})
-    };
-    let levels = json!({"users": users, "events": {}, "ban": 50});
+    let users = with_alice(version, &json!({USERS[2]: 50}));
+    let levels = json!({"users": users, "events": {}, "notifications": {}, "ban": 50});
     room.send(
         &mut state,
         USERS[0],
@@ -277,15 +241,16 @@ fn play(version: &str, seed: u64, seen: &mut Seen) {
             .collect();
         note(&room, &states, seen);
         let resolved = resolve(&room, &states);
-        assert_eq!(
-            resolved,
-            room.ruma_resolve(&states),
-            "not as ruma: seed {seed}"
-        );
+        let expected = if room.rules.state_resolution == StateResolutionRules::V1 {
+            room.naive_resolve_v1(&states)
+        } else {
+            room.ruma_resolve(&states)
+        };
+        assert_eq!(resolved, expected, "version {version}, seed {seed}");
         assert_eq!(
             resolved,
             resolve_mirrored(&room, &states),
-            "order matters: seed {seed}"
+            "order matters: version {version}, seed {seed}"
         );
         trunk = Branch(
             branches
@@ -297,25 +262,61 @@ fn play(version: &str, seed: u64, seen: &mut Seen) {
     }
 }
 
-fn play_all(version: &str) {
+/// Rooms of one version and what has to come up in each of them, on average.
+fn play_all(version: &str, rooms: u64) {
     let mut seen = Seen::default();
-    for seed in 0..150 {
+    let first = version.parse::<u64>().unwrap() * 1_000_000;
+    for seed in first..first + rooms {
         play(version, seed, &mut seen);
     }
+    println!("{rooms} rooms of version {version}: {seen:?}");
+    let rooms = usize::try_from(rooms).unwrap();
     // The generator has to keep meeting what it is for.
-    assert!(seen.allowed > 2_000 && seen.forbidden > 2_000, "{seen:?}");
-    assert!(seen.conflicted_places > 300, "{seen:?}");
-    assert!(seen.power_conflicts > 60, "{seen:?}");
-    assert!(seen.in_auth_difference_only > 30, "{seen:?}");
-    assert!(seen.reached_from_common_part > 30, "{seen:?}");
+    assert!(
+        seen.allowed > 12 * rooms && seen.forbidden > 12 * rooms,
+        "{seen:?}"
+    );
+    assert!(seen.conflicted_places > 2 * rooms, "{seen:?}");
+    assert!(3 * seen.power_conflicts > rooms, "{seen:?}");
+    assert!(5 * seen.in_auth_difference_only > rooms, "{seen:?}");
+    assert!(5 * seen.reached_from_common_part > rooms, "{seen:?}");
+    assert!(2 * seen.restricted_joins > rooms, "{seen:?}");
+    assert!(10 * seen.third_party_invites > rooms, "{seen:?}");
+    let knocking = rules_for(version).unwrap().authorization.knocking();
+    assert_eq!(10 * seen.knocks > rooms, knocking, "{seen:?}");
 }
 
-#[test]
-fn rooms_of_version_11_fare_as_with_ruma() {
-    play_all("11");
+/// A test for each version, so that they run beside each other.
+macro_rules! rooms_of_version {
+    ($($name:ident: $version:literal),*) => {
+        $(
+            #[test]
+            fn $name() {
+                play_all($version, 60);
+            }
+        )*
+
+        #[test]
+        #[ignore = "long: 300 rooms of each version"]
+        fn many_rooms_of_all_versions() {
+            for version in [$($version),*] {
+                play_all(version, 300);
+            }
+        }
+    };
 }
 
-#[test]
-fn rooms_of_version_12_fare_as_with_ruma() {
-    play_all("12");
+rooms_of_version! {
+    rooms_of_version_1_fare_as_with_ruma_and_by_the_letter: "1",
+    rooms_of_version_2_fare_as_with_ruma: "2",
+    rooms_of_version_3_fare_as_with_ruma: "3",
+    rooms_of_version_4_fare_as_with_ruma: "4",
+    rooms_of_version_5_fare_as_with_ruma: "5",
+    rooms_of_version_6_fare_as_with_ruma: "6",
+    rooms_of_version_7_fare_as_with_ruma: "7",
+    rooms_of_version_8_fare_as_with_ruma: "8",
+    rooms_of_version_9_fare_as_with_ruma: "9",
+    rooms_of_version_10_fare_as_with_ruma: "10",
+    rooms_of_version_11_fare_as_with_ruma: "11",
+    rooms_of_version_12_fare_as_with_ruma: "12"
 }

@@ -5,6 +5,8 @@ mod auth_rules;
 #[cfg(test)]
 mod generated_rooms;
 #[cfg(test)]
+mod naive_v1;
+#[cfg(test)]
 mod ruma_oracle;
 #[cfg(test)]
 mod signatures;
