@@ -89,7 +89,12 @@ pub(crate) async fn connect_writer(to: &ConnectTo) -> Result<WriteConn, StorageE
 pub(crate) async fn connect_snapshot(to: &ConnectTo) -> Result<WriteConn, StorageError> {
     match to {
         Engine::Sqlite(options) => {
-            let options = options.clone().create_if_missing(false).read_only(true);
+            // Without the settings of a writer: setting them is a write.
+            let options = SqliteConnectOptions::new()
+                .filename(options.get_filename())
+                .read_only(true)
+                .busy_timeout(BUSY_TIMEOUT)
+                .disable_statement_logging();
             connect_writer(&Engine::Sqlite(options)).await
         }
         Engine::Postgres(_) => connect_writer(to).await,
@@ -159,10 +164,7 @@ impl WriteConn {
 }
 
 /// The first column of what a text finds, as text.
-pub(crate) async fn texts(
-    conn: Conn<'_>,
-    text: &'static str,
-) -> Result<Vec<String>, StorageError> {
+pub(crate) async fn texts(conn: Conn<'_>, text: &'static str) -> Result<Vec<String>, StorageError> {
     crate::on_driver!(conn, Driver, c => {
         sqlx::query_scalar::<Driver, String>(text).fetch_all(&mut *c).await
     })

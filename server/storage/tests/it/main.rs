@@ -12,4 +12,5 @@ mod inspect;
 mod levels;
 mod open;
 mod parity;
+mod verify;
 mod writer;
