@@ -40,6 +40,9 @@ pub(crate) enum Verb {
     /// Make and change accounts of the running server.
     #[command(subcommand)]
     User(UserVerb),
+    /// Look after the database, with or without a running server.
+    #[command(subcommand)]
+    Db(DbVerb),
     /// Say what the running server says of itself.
     Status,
     /// Look for what is wrong with a configuration and its server.
@@ -82,6 +85,12 @@ pub(crate) enum UserVerb {
     List,
     /// Set a new password.
     Password(ChangePassword),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbVerb {
+    /// Check everything that must be true of the stored data; changes nothing.
+    Verify,
 }
 
 #[derive(Debug, Args)]

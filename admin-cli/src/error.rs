@@ -2,6 +2,7 @@ use std::{io, path::PathBuf};
 
 use hearth_admin_api::ApiError;
 use hearth_config::ConfigError;
+use hearth_storage::StorageError;
 
 /// Why a verb did not do its work: one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,8 @@ pub(crate) enum CliError {
     Argument { flag: &'static str, rule: String },
     #[error("{0}")]
     Password(&'static str),
+    #[error("the database cannot be verified: {0}")]
+    Database(#[from] StorageError),
     #[error("no server answers on {}: {source}; is it running with this configuration?", .socket.display())]
     NotRunning { socket: PathBuf, source: io::Error },
     #[error("the server did not answer as expected: {0}")]

@@ -3,18 +3,20 @@
 
 mod admin_client;
 mod arguments;
+mod db;
 mod doctor;
 mod error;
 mod exchange;
 mod init;
 mod output;
 mod password;
+mod signing_key;
 mod status;
 mod user;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, UserVerb, Verb};
+use arguments::{Arguments, DbVerb, UserVerb, Verb};
 use clap::Parser as _;
 use error::CliError;
 use output::Outcome;
@@ -39,6 +41,7 @@ async fn run(arguments: &Arguments) -> Result<Box<dyn Outcome>, CliError> {
     Ok(match &arguments.verb {
         Verb::Init(init) => Box::new(init::run(&arguments.config, init)?),
         Verb::Doctor => Box::new(doctor::run(&arguments.config, &arguments.set).await),
+        Verb::Db(DbVerb::Verify) => Box::new(db::verify(&arguments.load()?).await?),
         Verb::Status => Box::new(status::run(&arguments.load()?).await?),
         Verb::User(verb) => {
             let config = arguments.load()?;

@@ -77,3 +77,19 @@ fn a_failure_is_one_sentence_and_exit_code_1() {
         assert!(json(&machine)["error"].as_str().unwrap().contains(expected));
     }
 }
+
+#[test]
+fn a_database_that_is_not_there_or_empty_is_not_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    hearthctl(folder.path(), &["init", "--server-name", "one.test"]);
+    let absent = hearthctl(folder.path(), &["db", "verify"]);
+    let sentence = String::from_utf8(absent.stderr).unwrap();
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(sentence.contains("is not there"), "{sentence}");
+
+    std::fs::write(folder.path().join("data/hearth.db"), "").unwrap();
+    let empty = hearthctl(folder.path(), &["db", "verify", "--json"]);
+    assert_eq!(empty.status.code(), Some(1));
+    let sentence = json(&empty)["error"].as_str().unwrap().to_owned();
+    assert!(sentence.contains("no server has set it up"), "{sentence}");
+}

@@ -1,23 +1,12 @@
 use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt as _, path::Path};
 
-use base64::{
-    Engine as _,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-
 use super::Check;
+use crate::signing_key;
 
 const NAME: &str = "signing key";
 
-/// The server reads the seed with or without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// The file is one line: `ed25519 <version> <seed in base64>`.
 pub(super) fn check(data_dir: &Path) -> Check {
-    let path = data_dir.join("signing.key");
+    let path = data_dir.join(signing_key::FILE);
     let shown = path.display();
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -37,7 +26,7 @@ pub(super) fn check(data_dir: &Path) -> Check {
             );
         }
     };
-    let Some(key_id) = key_id(&text) else {
+    let Some((version, _)) = signing_key::parse(&text) else {
         return Check::problem(
             NAME,
             format!("{shown} is damaged"),
@@ -50,15 +39,6 @@ pub(super) fn check(data_dir: &Path) -> Check {
             format!("{shown} has mode {mode:03o}: other users can read it"),
             format!("chmod 600 {shown}"),
         ),
-        _ => Check::ok(NAME, format!("{shown} holds {key_id}")),
+        _ => Check::ok(NAME, format!("{shown} holds ed25519:{version}")),
     }
-}
-
-fn key_id(text: &str) -> Option<String> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let ["ed25519", version, seed] = words[..] else {
-        return None;
-    };
-    let whole = BASE64.decode(seed).is_ok_and(|seed| seed.len() == 32);
-    whole.then(|| format!("ed25519:{version}"))
 }
