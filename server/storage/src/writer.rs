@@ -3,6 +3,9 @@
 //!
 //! On an error it rolls back and replays by halves, so that one bad commit harms only itself.
 
+#[cfg(feature = "testing")]
+pub mod interrupt;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::{Commit, CommitError, Outcome, Rows, Slot};
@@ -110,6 +113,8 @@ pub struct WriterTask {
     conn: WriteConn,
     queue: mpsc::Receiver<Submission>,
     head: Head,
+    #[cfg(feature = "testing")]
+    interrupt: Option<std::sync::Arc<dyn interrupt::Interrupt>>,
 }
 
 pub(crate) fn writer(to: ConnectTo, conn: WriteConn, position: i64) -> (Writer, WriterTask) {
@@ -120,6 +125,8 @@ pub(crate) fn writer(to: ConnectTo, conn: WriteConn, position: i64) -> (Writer, 
         conn,
         queue,
         head: head.clone(),
+        #[cfg(feature = "testing")]
+        interrupt: None,
     };
     (
         Writer {
@@ -163,7 +170,7 @@ impl WriterTask {
     async fn attempt(&mut self, part: &[Submission]) -> Result<Vec<Verdict>, StorageError> {
         self.conn.begin().await?;
         let applied = match apply(&mut self.conn, part).await {
-            Ok(verdicts) => sql!(self.conn.conn(), execute, "COMMIT").map(|_| verdicts),
+            Ok(verdicts) => self.finish().await.map(|()| verdicts),
             Err(error) => Err(error),
         };
         if applied.is_err() {
@@ -171,6 +178,19 @@ impl WriterTask {
             let _already_gone = sql!(self.conn.conn(), execute, "ROLLBACK");
         }
         applied
+    }
+
+    async fn finish(&mut self) -> Result<(), StorageError> {
+        #[cfg(feature = "testing")]
+        if let Some(interrupt) = self.interrupt.clone() {
+            interrupt.at(interrupt::Stage::BeforeCommit).await;
+        }
+        sql!(self.conn.conn(), execute, "COMMIT")?;
+        #[cfg(feature = "testing")]
+        if let Some(interrupt) = self.interrupt.clone() {
+            interrupt.at(interrupt::Stage::AfterCommit).await;
+        }
+        Ok(())
     }
 
     fn answer(&self, part: Vec<Submission>, verdicts: Vec<Verdict>) {

@@ -1,0 +1,120 @@
+//! Nothing that was acknowledged is lost, and nothing happened twice.
+
+use std::collections::BTreeMap;
+
+use hearth_protocol::event::{Event, Membership};
+use hearth_storage::tables::events::Fate;
+use hearth_types::ruma::EventId;
+
+use super::held::Room;
+use super::name;
+use crate::seed::World;
+
+pub(super) fn judge(world: &World, room: &Room) -> Result<(), String> {
+    let mut bodies: BTreeMap<String, u32> = BTreeMap::new();
+    for event in room.model.events() {
+        if event.kind() == "m.room.message" {
+            let content: serde_json::Value = serde_json::from_str(event.content()).unwrap();
+            if let Some(body) = content["body"].as_str() {
+                *bodies.entry(body.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    match bodies.into_iter().find(|(_, times)| *times > 1) {
+        Some((body, times)) => Err(format!("once: {body} was sent {times} times")),
+        None => arrived(world, room),
+    }
+}
+
+/// An event of a server reached those who were in the room with it and stayed.
+fn arrived(world: &World, room: &Room) -> Result<(), String> {
+    for sent in world
+        .ledger
+        .all_sent()
+        .iter()
+        .filter(|sent| sent.room == room.id)
+    {
+        for held in room.held.iter().filter(|held| held.host != sent.host) {
+            let server = world.hosts[held.host].name.as_str();
+            let stayed = staying(room, server).any(|join| {
+                let before = room.model.before(&sent.event);
+                before.is_some_and(|before| before.contains(join))
+            });
+            if stayed && !held.events.contains_key(&sent.event) {
+                let (from, event) = (&world.hosts[sent.host].name, &sent.event);
+                return Err(format!("arrived: {event} of {from} never reached {server}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The joins of a server's people of whom nothing but joins is known.
+fn staying<'a>(room: &'a Room, server: &'a str) -> impl Iterator<Item = &'a EventId> {
+    let of_server = move |event: &&Event| {
+        let key = event.state_key().unwrap_or_default();
+        event.member().is_some() && key.split_once(':').is_some_and(|(_, of)| of == server)
+    };
+    let is_join = |event: &Event| {
+        event.member().and_then(|member| member.membership) == Some(Membership::Join)
+    };
+    let goes = |event: &Event| {
+        let membership = event.member().and_then(|member| member.membership);
+        matches!(membership, Some(Membership::Leave | Membership::Ban))
+    };
+    let members = move || room.model.events().filter(of_server);
+    members()
+        .filter(move |join| {
+            is_join(join)
+                && !members().any(|other| other.state_key() == join.state_key() && goes(other))
+        })
+        .map(Event::event_id)
+}
+
+/// What a server acknowledged, it has.
+pub(super) fn acknowledged(world: &World, rooms: &[Room]) -> Result<(), String> {
+    for (host, room_id) in world.ledger.rooms() {
+        let room = rooms.iter().find(|room| room.id == room_id);
+        let held = room.and_then(|room| room.held.iter().find(|held| held.host == host));
+        if held.is_none() {
+            let who = &world.hosts[host].name;
+            return Err(format!(
+                "kept: {who} lost the room {room_id} that it created"
+            ));
+        }
+    }
+    for sent in world.ledger.all_sent() {
+        let room = rooms.iter().find(|room| room.id == sent.room).unwrap();
+        let held = room
+            .held
+            .iter()
+            .find(|held| held.host == sent.host)
+            .unwrap();
+        let stored = held.events.get(&sent.event);
+        if stored.is_none_or(|stored| stored.fate != Fate::Accepted) {
+            let (who, event) = (name(world, held), &sent.event);
+            let fate = stored.map(|stored| stored.fate);
+            return Err(format!(
+                "kept: {who} acknowledged {event}, which is now {fate:?}"
+            ));
+        }
+    }
+    for member in world.ledger.all_members() {
+        let room = rooms.iter().find(|room| room.id == member.room);
+        let found = room.is_some_and(|room| {
+            room.model.events().any(|event| {
+                let of_target = event.state_key() == Some(member.target.as_str());
+                let text = format!("\"membership\":\"{}\"", member.membership);
+                event.member().is_some() && of_target && event.content().contains(&text)
+            })
+        });
+        if !found {
+            let who = &world.hosts[member.host].name;
+            let (target, membership) = (&member.target, member.membership);
+            return Err(format!(
+                "kept: {who} acknowledged that {target} is {membership}"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! The tests: so many seeds, and what happened in them.
+
+use std::time::Duration;
+
+use crate::seed;
+use crate::stats::{Summary, WANTED};
+
+/// Seeds of an ordinary run.
+const SEEDS: u64 = 40;
+/// From so many seeds on, each thing that is wanted must have happened.
+const ENOUGH: u64 = 100;
+
+#[expect(clippy::disallowed_methods, reason = "the test run says what to run")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a run took is its figure"
+)]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+fn run_one(seed: u64, on: seed::On, loud: bool) -> Result<crate::stats::Stats, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let outcome = runtime.block_on(seed::run(seed, on, loud));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    outcome
+}
+
+fn run(seeds: impl Iterator<Item = u64>, on: seed::On, loud: bool) -> Summary {
+    let (mut summary, mut failed) = (Summary::default(), Vec::new());
+    let began = now();
+    for seed in seeds {
+        match run_one(seed, on, loud) {
+            Ok(stats) => summary.take(&stats),
+            Err(why) => {
+                println!("seed {seed} failed: {why}");
+                println!(
+                    "replay: HEARTH_SIM_SEED={seed} cargo test -p hearth-tests --test simulator"
+                );
+                failed.push(seed);
+                if number("HEARTH_SIM_ON").is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    println!("{}", summary.line(began.elapsed().as_secs()));
+    assert!(failed.is_empty(), "failing seeds: {failed:?}");
+    summary
+}
+
+#[test]
+fn engines_agree_and_lose_nothing_on_sqlite() {
+    if let Some(seed) = number("HEARTH_SIM_SEED") {
+        run(std::iter::once(seed), seed::On::Sqlite, true);
+        return;
+    }
+    let first = number("HEARTH_SIM_FIRST").unwrap_or(1);
+    let seeds = number("HEARTH_SIM_SEEDS").unwrap_or(SEEDS);
+    let summary = run(first..first + seeds, seed::On::Sqlite, false);
+    if seeds >= ENOUGH {
+        for what in WANTED {
+            let share = summary.share(what);
+            assert!(
+                share >= 50,
+                "{what} happened in {share} seeds of a thousand"
+            );
+        }
+    }
+}
