@@ -310,23 +310,27 @@ fn access(target: &UserId, number: usize) -> Act {
     ];
     let visibilities = ["shared", "joined", "invited", "world_readable", "odd"];
     let visibility = json!({"history_visibility": visibilities[number % 5]});
-    match number % 9 {
+    match number % 10 {
         0..=4 => {
             let content = json!({"join_rule": rules[number % 6], "allow": []});
             Act::state("m.room.join_rules", "", content)
         }
         5..=7 => Act::state("m.room.history_visibility", "", visibility),
         _ => {
-            let denied: &[_] = if number.is_multiple_of(2) {
-                &[target.server_name()]
+            let name = target.server_name().as_str();
+            let patterns = [
+                name.to_owned(),
+                name.replacen('s', "?", 1),
+                format!("{}*", &name[..2]),
+            ];
+            let denied = &patterns[..number % 4];
+            let allowed = if number.is_multiple_of(7) {
+                "s?.*"
             } else {
-                &[]
+                "*"
             };
-            Act::state(
-                "m.room.server_acl",
-                "",
-                json!({"allow": ["*"], "deny": denied}),
-            )
+            let content = json!({"allow": [allowed], "deny": denied});
+            Act::state("m.room.server_acl", "", content)
         }
     }
 }

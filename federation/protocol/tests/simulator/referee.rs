@@ -5,13 +5,14 @@
 //! * it is the answer of a second implementation.
 
 mod second;
+mod second_v1;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::auth_rules::AuthError;
 use hearth_protocol::{Event, RoomVersionRules};
-use ruma::{EventId, OwnedEventId};
+use ruma::EventId;
 
 use second::Second;
 
@@ -63,7 +64,6 @@ struct Book {
     rules: &'static RoomVersionRules,
     second: Second,
     events: Vec<Event>,
-    numbers: BTreeMap<OwnedEventId, Gid>,
     hashes: BTreeMap<Gid, String>,
     resolved: BTreeMap<Vec<Digest>, Digest>,
     verdicts: BTreeMap<(Gid, Digest), bool>,
@@ -77,7 +77,6 @@ impl Referee {
                 rules,
                 second: Second::new(rules),
                 events: Vec::new(),
-                numbers: BTreeMap::new(),
                 hashes: BTreeMap::new(),
                 resolved: BTreeMap::new(),
                 verdicts: BTreeMap::new(),
@@ -98,15 +97,14 @@ impl Referee {
     /// Numbers a new event; one that is known keeps its number.
     pub(crate) fn number(&self, event: &Event) -> Gid {
         let book = &mut *self.book.borrow_mut();
-        if let Some(gid) = book.numbers.get(event.event_id()) {
-            return *gid;
+        if let Some(gid) = book.second.find(event.event_id()) {
+            return gid;
         }
         let gid = book.events.len();
         if let Err(why) = book.second.add(event) {
             fault("second implementation", &format!("{event:?}: {why}"));
         }
         book.events.push(event.clone());
-        book.numbers.insert(event.event_id().to_owned(), gid);
         gid
     }
 
@@ -122,16 +120,16 @@ impl Referee {
     /// an event that does not exist makes the hash up too.
     pub(crate) fn reference_hash(&self, id: &EventId) -> String {
         let book = &mut *self.book.borrow_mut();
-        let Some(gid) = book.numbers.get(id) else {
+        let Some(gid) = book.second.find(id) else {
             return "A".repeat(43);
         };
-        let (event, rules) = (&book.events[*gid], book.rules);
+        let (event, rules) = (&book.events[gid], book.rules);
         let hash = || event.reference_hash(rules).unwrap();
-        book.hashes.entry(*gid).or_insert_with(hash).clone()
+        book.hashes.entry(gid).or_insert_with(hash).clone()
     }
 
     pub(crate) fn find(&self, id: &EventId) -> Option<Gid> {
-        self.book.borrow().numbers.get(id).copied()
+        self.book.borrow().second.find(id)
     }
 
     /// The verdict on the auth events of an event, of which a server has rejected `rejected`.
@@ -219,9 +217,8 @@ impl Referee {
             seen.forks += 1;
             seen.power_conflicts += usize::from(of_power.len() > 1);
         });
-        if let Some(second) = book.second.resolve(&question)
-            && second != *result
-        {
+        let second = book.second.resolve(&question);
+        if second != *result {
             fault(
                 "second implementation",
                 &format!("{question:?} resolved to {result:?}, not {second:?}"),

@@ -102,7 +102,12 @@ fn shrunk(seed: u64) -> Limits {
 
 fn report(seed: u64, what: &str) -> String {
     say(&format!("seed {seed} failed: {what}"));
-    let least = shrunk(seed);
+    let shrinks = setting("HEARTH_SIM_SHRINK") != Some(0);
+    let least = if shrinks {
+        shrunk(seed)
+    } else {
+        Limits::default()
+    };
     let mut replay = format!("HEARTH_SIM_SEED={seed}");
     for (name, value) in [("SERVERS", least.servers), ("STEPS", least.steps)] {
         if let Some(value) = value {

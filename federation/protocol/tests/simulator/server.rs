@@ -11,6 +11,7 @@ use hearth_protocol::server_acl::ServerAcl;
 use hearth_protocol::signing::SigningKey;
 use ruma::{OwnedEventId, OwnedServerName, OwnedUserId, ServerName, UserId};
 
+use crate::referee::fault;
 use crate::room::{Fate, Held, Received, Room, State};
 
 /// Index of a server.
@@ -105,7 +106,38 @@ impl Store {
         };
         let content = self.room.event(id).content();
         let object = parse_object(content.as_bytes(), CanonicalJsonRules::STRICT).unwrap();
-        !ServerAcl::read(&object).allows(server)
+        let denied = !ServerAcl::read(&object).allows(server);
+        if denied != self.is_named(server) {
+            fault(
+                "the denied stay out",
+                &format!("{server} by {content}: {denied}"),
+            );
+        }
+        denied
+    }
+
+    /// Whether the access list names a server among those it denies, by a second reading.
+    fn is_named(&self, server: &ServerName) -> bool {
+        fn matches(pattern: &[u8], text: &[u8]) -> bool {
+            match (pattern.split_first(), text.split_first()) {
+                (None, _) => text.is_empty(),
+                (Some((b'*', rest)), _) => (0..=text.len()).any(|at| matches(rest, &text[at..])),
+                (Some((b'?', rest)), Some((_, others))) => matches(rest, others),
+                (Some((wanted, rest)), Some((byte, others))) => {
+                    wanted == byte && matches(rest, others)
+                }
+                (Some(_), None) => false,
+            }
+        }
+        let content = self
+            .room
+            .content(&self.room.current, "m.room.server_acl", "");
+        let named = |list: &str| {
+            let patterns = content[list].as_array().into_iter().flatten();
+            let mut patterns = patterns.filter_map(|pattern| pattern.as_str());
+            patterns.any(|pattern| matches(pattern.as_bytes(), server.as_str().as_bytes()))
+        };
+        named("deny") || !named("allow")
     }
 
     /// Takes an event in, or has it wait. Whether it is kept.

@@ -1,6 +1,6 @@
 //! The second implementation: ruma's, asked the same questions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearth_protocol::{Event, RoomVersionRules};
@@ -17,6 +17,7 @@ use super::{Digest, Gid};
 pub(super) struct Second {
     rules: ruma::room_version_rules::RoomVersionRules,
     pdus: Vec<Arc<Pdu>>,
+    numbers: BTreeMap<OwnedEventId, Gid>,
     auth: Vec<Vec<Gid>>,
 }
 
@@ -39,6 +40,7 @@ impl Second {
         Self {
             rules: version.rules().unwrap(),
             pdus: Vec::new(),
+            numbers: BTreeMap::new(),
             auth: Vec::new(),
         }
     }
@@ -58,6 +60,8 @@ impl Second {
         let auth = event.auth_events().iter().filter_map(|id| self.find(id));
         let auth = auth.collect();
         self.auth.push(auth);
+        let gid = self.pdus.len();
+        self.numbers.insert(event.event_id().to_owned(), gid);
         self.pdus.push(Arc::new(Pdu {
             event: event.clone(),
             event_id: event.event_id().to_owned(),
@@ -69,9 +73,8 @@ impl Second {
         Ok(())
     }
 
-    fn find(&self, id: &EventId) -> Option<Gid> {
-        // Auth events are recent most of the time.
-        self.pdus.iter().rposition(|pdu| pdu.event_id == id)
+    pub(super) fn find(&self, id: &EventId) -> Option<Gid> {
+        self.numbers.get(id).copied()
     }
 
     pub(super) fn independent(&self, gid: Gid, rejected: &BTreeSet<Gid>) -> Result<(), String> {
@@ -100,9 +103,14 @@ impl Second {
         )
     }
 
-    /// `None` where it has no opinion: state resolution of room version 1.
-    pub(super) fn resolve(&self, states: &[Digest]) -> Option<Digest> {
-        let rules = self.rules.state_res.v2_rules()?;
+    pub(super) fn event(&self, gid: Gid) -> &Event {
+        &self.pdus[gid].event
+    }
+
+    pub(super) fn resolve(&self, states: &[Digest]) -> Digest {
+        let Some(rules) = self.rules.state_res.v2_rules() else {
+            return self.resolve_v1(states);
+        };
         let maps: Vec<ruma_state_res::StateMap<OwnedEventId>> = states
             .iter()
             .map(|state| state.iter().map(|gid| self.entry(*gid)).collect())
@@ -129,7 +137,7 @@ impl Second {
             .filter_map(|id| self.find(id))
             .collect();
         digest.sort_unstable();
-        Some(digest)
+        digest
     }
 
     fn entry(&self, gid: Gid) -> ((StateEventType, String), OwnedEventId) {

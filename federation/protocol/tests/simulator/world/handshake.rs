@@ -104,8 +104,14 @@ impl World {
             return None;
         }
         let mut contents: Vec<Value> = vec![json!({"membership": membership})];
-        if membership == "join" {
-            // For a restricted room: any of the server's own people may be the one who may invite.
+        let rule = store
+            .room
+            .content(&store.room.current, "m.room.join_rules", "");
+        let restricted = rule["join_rule"]
+            .as_str()
+            .is_some_and(|rule| rule.contains("restricted"));
+        if membership == "join" && restricted {
+            // Any of the server's own people may be the one who may invite.
             contents.extend(self.servers[via].users.iter().map(|voucher| {
                 json!({"membership": "join", "join_authorised_via_users_server": voucher})
             }));
