@@ -1,5 +1,6 @@
 //! Rooms: writing through mailbox → plan → commit, reading from what is committed.
 
+mod adopt;
 pub mod authorize;
 pub mod client_event;
 pub mod create;
@@ -13,6 +14,7 @@ mod people;
 pub(crate) mod place;
 pub mod plan;
 mod positions;
+mod publish;
 pub mod read;
 mod redact;
 mod remote;
@@ -24,35 +26,37 @@ pub mod view;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::tables::{events, rooms as room_rows, state as state_rows};
-use hearth_storage::{Receipt, Slot, StorageError};
+use hearth_storage::{Commit, StorageError};
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId};
 use quick_cache::sync::Cache;
 
 use crate::context::Context;
+use crate::rooms::adopt::Adoption;
 use crate::rooms::error::RoomError;
-use crate::rooms::known::{Known, KnownEvents};
+use crate::rooms::known::KnownEvents;
 use crate::rooms::mailbox::{Done, Mailbox, Work};
 pub use crate::rooms::people::{RoomMembership, UserRooms};
-use crate::rooms::plan::{ClientTxn, Effects, Received};
+use crate::rooms::plan::{ClientTxn, Received};
 pub use crate::rooms::positions::RoomPositions;
-use crate::rooms::view::{Arrival, Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
+pub(crate) use crate::rooms::unseen::Unseen;
+use crate::rooms::view::{Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
 use crate::state::snapshots::Snapshots;
 
 /// Rooms kept in memory.
 const ROOMS_KEPT: usize = 10_000;
+/// Rooms whose local id is kept in memory.
+const ROOM_IDS_KEPT: usize = 50_000;
 /// Parsed events kept in memory.
 const EVENTS_KEPT: usize = 50_000;
 /// Transaction ids kept in memory: many more than can be on their way.
 const SENT_KEPT: usize = 20_000;
-/// State snapshots kept in memory; those of one room share their nodes.
-const SNAPSHOTS_KEPT: usize = 10_000;
 
 /// The rooms of this server. Cheap to clone.
 #[derive(Clone)]
@@ -68,12 +72,11 @@ pub struct Inner {
     /// When each room last changed.
     pub positions: RoomPositions,
     active: Cache<i64, SharedRoom>,
+    /// The local ids of rooms: neither of the two ever changes.
+    nids: Cache<OwnedRoomId, i64>,
     /// Transaction ids used of late, by room: those on their way are not stored yet.
     sent: Cache<(i64, ClientTxn), OwnedEventId>,
     mailboxes: Mutex<HashMap<i64, Mailbox>>,
-    /// Held while a room is taken over from another server, until everybody sees it: who joins the
-    /// same room meanwhile finds it whole or not at all.
-    adopting: tokio::sync::Mutex<()>,
     /// The time that the newest room was given.
     created_at_ms: AtomicI64,
 }
@@ -93,13 +96,13 @@ impl Rooms {
         let storage = &ctx.storage;
         Self(Arc::new(Inner {
             known: KnownEvents::new(storage.clone(), EVENTS_KEPT),
-            snapshots: Snapshots::new(storage.clone(), SNAPSHOTS_KEPT),
+            snapshots: Snapshots::new(storage.clone()),
             people: UserRooms::new(storage.clone()),
             positions: RoomPositions::new(storage.clone()),
             active: Cache::new(ROOMS_KEPT),
+            nids: Cache::new(ROOM_IDS_KEPT),
             sent: Cache::new(SENT_KEPT),
             mailboxes: Mutex::new(HashMap::new()),
-            adopting: tokio::sync::Mutex::new(()),
             created_at_ms: AtomicI64::new(0),
             ctx,
         }))
@@ -110,17 +113,92 @@ impl Rooms {
     /// # Errors
     /// `NotFound` when there is none.
     pub async fn room(&self, room_id: &RoomId) -> Result<SharedRoom, RoomError> {
-        let stored =
-            room_rows::room_by_id(self.ctx.storage.read().await?.conn(), room_id.as_str()).await?;
-        let stored = stored.ok_or(RoomError::NotFound("the room"))?;
-        self.room_by_nid(stored.room_nid).await
+        let nid = self.room_nid(room_id).await?;
+        self.room_by_nid(nid.ok_or(RoomError::NotFound("the room"))?)
+            .await
     }
 
     /// A room by its local id.
     ///
     /// # Errors
-    /// `NotFound` when this server is not in it and has no state of it.
+    /// `NotFound` when this server has no state of it.
     pub async fn room_by_nid(&self, nid: i64) -> Result<SharedRoom, RoomError> {
+        let room = self.any_room(nid).await?;
+        if room.live().is_known() {
+            return Ok(room);
+        }
+        Err(RoomError::NotFound("the room"))
+    }
+
+    /// The local id of a room that is stored here.
+    pub(crate) async fn room_nid(&self, room_id: &RoomId) -> Result<Option<i64>, RoomError> {
+        if let Some(nid) = self.nids.get(room_id) {
+            return Ok(Some(nid));
+        }
+        let mut reader = self.ctx.storage.read().await?;
+        let stored = room_rows::room_by_id(reader.conn(), room_id.as_str()).await?;
+        let nid = stored.map(|room| room.room_nid);
+        if let Some(nid) = nid {
+            self.nids.insert(room_id.to_owned(), nid);
+        }
+        Ok(nid)
+    }
+
+    /// A room of which somebody told us, known here or not: from now on it has a row, and what is
+    /// recorded of it goes through its mailbox. What was believed of its version gives way to
+    /// `rules` where nothing else is known of the room.
+    pub(crate) async fn room_named(
+        &self,
+        room_id: &RoomId,
+        rules: &'static RoomVersionRules,
+    ) -> Result<SharedRoom, RoomError> {
+        let storage = &self.ctx.storage;
+        let stored = room_rows::room_by_id(storage.read().await?.conn(), room_id.as_str()).await?;
+        let agrees = |room: &room_rows::StoredRoom| room.version == rules.id;
+        let nid = match stored {
+            Some(room) if agrees(&room) || room.snapshot_nid.is_some() => room.room_nid,
+            other => {
+                let known = other.map(|room| room.room_nid);
+                let mut commit = Commit::default();
+                commit.rows.rooms.push(room_rows::RoomRow {
+                    room_nid: match known {
+                        Some(nid) => nid,
+                        None => storage.room_nids().next().await?,
+                    },
+                    room_id: room_id.to_string(),
+                    version: rules.id.to_owned(),
+                });
+                drop(storage.writer().commit(commit).await?);
+                if let Some(nid) = known {
+                    self.put_out(nid);
+                }
+                let nid = self.room_nid(room_id).await?;
+                nid.ok_or(RoomError::NotFound("the room"))?
+            }
+        };
+        let room = self.any_room(nid).await?;
+        if room.rules.id == rules.id {
+            return Ok(room);
+        }
+        Err(RoomError::Invalid {
+            field: "room_version",
+            rule: "it is not the version that the room was known by".to_owned(),
+        })
+    }
+
+    /// Puts a room out of memory. A worker of it that still runs is harmless: what it plans, the
+    /// room's revision guards.
+    fn put_out(&self, nid: i64) {
+        let mut mailboxes = self
+            .mailboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        mailboxes.remove(&nid);
+        self.active.remove(&nid);
+    }
+
+    /// A room by its local id, also one whose state is not known here.
+    pub(crate) async fn any_room(&self, nid: i64) -> Result<SharedRoom, RoomError> {
         // A room whose worker runs is the one that its commits are published to.
         if let Some(mailbox) = self.open_mailbox(nid) {
             return Ok(mailbox.room());
@@ -152,12 +230,9 @@ impl Rooms {
         let changed_at = state_rows::state_changed_at(reader.conn(), nid).await?;
         drop(reader);
         let mut live = Live {
-            timeline: std::collections::VecDeque::new(),
-            current: view.current,
-            revision: view.revision,
-            extremities: view.extremities,
-            local_members: self.ours(&members).await?,
+            local_members: Arc::new(self.ours(&members).await?),
             position: changed_at,
+            ..Live::at(&view)
         };
         for known in self.known.take_in(rules, newest)? {
             if let Some(position) = known.live_position {
@@ -182,7 +257,6 @@ impl Rooms {
         let mut reader = self.ctx.storage.read().await?;
         let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
         let stored = stored.ok_or(RoomError::NotFound("the room"))?;
-        let snapshot_nid = stored.snapshot_nid.ok_or(RoomError::NotFound("the room"))?;
         let rules = rules_for(&stored.version)
             .ok_or_else(|| RoomError::UnsupportedVersion(stored.version.clone()))?;
         let ends = events::extremities(reader.conn(), nid).await?;
@@ -191,10 +265,13 @@ impl Rooms {
             what: "room",
             why: error.to_string(),
         })?;
-        let view = View {
-            revision: stored.revision,
-            extremities: self.known.take_in(rules, ends)?,
-            current: self.snapshots.get(snapshot_nid).await?,
+        let view = match stored.snapshot_nid {
+            Some(snapshot_nid) => View {
+                revision: stored.revision,
+                extremities: self.known.take_in(rules, ends)?,
+                current: self.snapshots.get(snapshot_nid).await?,
+            },
+            None => View::of_nothing(stored.revision),
         };
         Ok((id, rules, view))
     }
@@ -202,8 +279,8 @@ impl Rooms {
     async fn ours(
         &self,
         members: &[state_rows::StoredMembership],
-    ) -> Result<std::collections::BTreeSet<i64>, RoomError> {
-        let mut ours = std::collections::BTreeSet::new();
+    ) -> Result<BTreeSet<i64>, RoomError> {
+        let mut ours = BTreeSet::new();
         for member in members.iter().filter(|m| concerns(&m.membership)) {
             let user_id = self.ctx.storage.user_id(member.user_nid).await?;
             let server = <&UserId>::try_from(&*user_id).map(|user| user.server_name());
@@ -266,6 +343,26 @@ impl Rooms {
         }
     }
 
+    /// Takes a room over as another server handed it over, with our join on top.
+    pub(crate) async fn adopt(
+        &self,
+        room: &SharedRoom,
+        adoption: Adoption,
+    ) -> Result<Received, RoomError> {
+        self.received(room, Work::Adopt(Box::new(adoption))).await
+    }
+
+    /// Records a membership of one of ours that no known state of the room holds.
+    pub(crate) async fn keep_membership(
+        &self,
+        room: &SharedRoom,
+        unseen: Unseen,
+    ) -> Result<(), RoomError> {
+        self.ask(room, Work::Unseen(Box::new(unseen)), true)
+            .await
+            .map(drop)
+    }
+
     /// Takes verified events in that are nobody's timeline here.
     pub(crate) async fn take_in_outliers(
         &self,
@@ -281,7 +378,7 @@ impl Rooms {
         }
         // Not the room that the caller holds: it may have left memory since, and what was committed
         // after that is not in it.
-        let room = self.room_by_nid(nid).await?;
+        let room = self.any_room(nid).await?;
         let view = self.stored_view(&room).await?;
         let mut mailboxes = self
             .mailboxes
@@ -306,104 +403,9 @@ impl Rooms {
             .filter(|mailbox| mailbox.is_open())
             .cloned()
     }
-
-    /// Remembers what a plan made, for the plans that build on it before it is committed.
-    fn remember(&self, effects: &Effects) {
-        for known in effects.added.iter().chain(&effects.redacted) {
-            self.known.remember(known.clone());
-        }
-        for snapshot in &effects.snapshots {
-            self.snapshots.remember(snapshot);
-        }
-        for (room_nid, txn, known) in &effects.sent {
-            self.sent
-                .insert((*room_nid, txn.clone()), known.event.event_id().to_owned());
-        }
-    }
-
-    /// Forgets what a plan made that did not come to pass.
-    fn forget(&self, effects: &Effects) {
-        for known in effects.added.iter().chain(&effects.redacted) {
-            self.known.forget(known);
-        }
-        for snapshot in &effects.snapshots {
-            self.snapshots.forget(snapshot.nid);
-        }
-        for (room_nid, txn, _) in &effects.sent {
-            self.sent.remove(&(*room_nid, txn.clone()));
-        }
-    }
-
-    /// Makes a flushed commit visible: first the caches, then (by dropping the receipt) the head of
-    /// the log, then those who wait are woken.
-    fn publish(&self, room: &Room, effects: &Effects, receipt: Receipt) {
-        let mut concerned;
-        {
-            let mut live = room.live_mut();
-            concerned = live.local_members.clone();
-            for change in &effects.memberships {
-                let position = receipt.at(change.slot);
-                live.position = live.position.max(position);
-                if change.local {
-                    concerned.insert(change.user_nid);
-                    if concerns(&change.membership) {
-                        live.local_members.insert(change.user_nid);
-                    } else {
-                        live.local_members.remove(&change.user_nid);
-                    }
-                    self.people.changed(room.nid, change, position);
-                }
-            }
-            if let Some(last) = effects.slots.checked_sub(1).filter(|last| *last >= 0) {
-                live.position = live.position.max(receipt.at(Slot(last)));
-            }
-            for (slot, known, current) in &effects.shown {
-                let position = receipt.at(*slot);
-                let known = Known {
-                    live_position: Some(position),
-                    ..known.clone()
-                };
-                self.known.remember(known.clone());
-                let sent = effects.sent.iter().find(|(.., sent)| sent.nid == known.nid);
-                live.show(Shown {
-                    position,
-                    json: client_event::open(&known.event),
-                    known,
-                    arrival: Some(Arrival {
-                        current: current.clone(),
-                        txn: sent.map(|(_, txn, _)| txn.clone()),
-                    }),
-                });
-            }
-            for known in &effects.redacted {
-                let shown = effects
-                    .shown
-                    .iter()
-                    .find(|(_, shown, _)| shown.nid == known.nid);
-                // The commit that showed it may have been on its way when this one was planned.
-                let since = || live.position_of(known.nid).or(known.live_position);
-                let known = Known {
-                    live_position: shown.map_or_else(since, |(slot, ..)| Some(receipt.at(*slot))),
-                    ..known.clone()
-                };
-                live.replace(&known, &client_event::open(&known.event));
-                self.known.remember(known);
-            }
-            if let Some(view) = &effects.leaves {
-                live.leave_at(view);
-            }
-            self.positions.changed(room.nid, live.position);
-        }
-        drop(receipt);
-        match effects.memberships.is_empty() {
-            true => self.ctx.notifier.wake_for_room(concerned),
-            // Who comes or goes changes also whose devices a person follows.
-            false => self.ctx.notifier.wake(concerned),
-        }
-    }
 }
 
 /// Whether a change of the room concerns a person of this membership.
-fn concerns(membership: &str) -> bool {
+pub(crate) fn concerns(membership: &str) -> bool {
     matches!(membership, "join" | "invite" | "knock")
 }

@@ -1,6 +1,9 @@
 //! Room state on local ids: the persistent map, its snapshots, and their resolution.
 
+pub mod auth_chain;
+pub mod auth_chains;
 pub mod map;
+pub mod merge;
 pub mod resolve;
 pub mod snapshots;
 

@@ -71,6 +71,8 @@ pub struct Commit {
     pub slots: i64,
     /// Plain rows.
     pub rows: Rows,
+    /// Parts of states that go, if nothing refers to them once all else is written.
+    pub unreferenced: state::Unreferenced,
 }
 
 impl Commit {
@@ -164,6 +166,8 @@ guards! {
     SendOnce(to_device::SendOnce),
     /// Lets another server's message take effect once.
     ReceiveOnce(to_device::ReceiveOnce),
+    /// Stores a state snapshot in another way.
+    SnapshotReshape(state::SnapshotReshape),
 }
 
 /// What a guard found.
@@ -213,12 +217,18 @@ macro_rules! rows_of_a_commit {
 rows_of_a_commit! {
     /// New rooms.
     rooms: rooms::RoomRow => rooms::room_insert,
+    /// Chunks of long deltas, written before a snapshot refers to them.
+    chunks: state::ChunkRow => state::chunk_insert,
     /// State snapshots, each after the one it builds on.
     snapshots: state::SnapshotRow => state::snapshot_insert,
     /// New events with their JSON.
     events: events::EventRow => events::event_insert,
     /// Events that become part of the graph.
     placed: events::EventPlaced => events::event_placed,
+    /// Events whose state another server stated.
+    provisional: state::ProvisionalRow => state::provisional_insert,
+    /// Events that get another state.
+    states_replaced: state::StateReplaced => state::state_replace,
     /// Prev edges.
     edges: events::EdgeRow => events::edge_insert,
     /// Auth edges.

@@ -235,6 +235,15 @@ impl Storage {
         Ok(nids)
     }
 
+    /// The local id of a `(type, state_key)` pair, where it is in memory: for those who must not wait.
+    #[must_use]
+    pub fn state_key_cached(&self, kind: &str, state_key: &str) -> Option<i64> {
+        self.0.state_keys.get(&intern::StateKeyRef {
+            kind: kind.as_bytes(),
+            state_key: state_key.as_bytes(),
+        })
+    }
+
     /// The `(type, state_key)` pairs of local ids, in their order.
     ///
     /// # Errors

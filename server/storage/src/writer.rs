@@ -13,7 +13,7 @@ use crate::dialect::{self, ConnectTo, WriteConn};
 use crate::error::StorageError;
 use crate::head::{Head, Hold};
 use crate::sql;
-use crate::tables::{log, rooms::Revisions};
+use crate::tables::{log, rooms::Revisions, state::Foundations};
 
 /// Commits that may wait for the writer; whoever comes later waits to hand over.
 const QUEUE_MAX: usize = 4_096;
@@ -236,17 +236,24 @@ async fn apply(conn: &mut WriteConn, part: &[Submission]) -> Result<Vec<Verdict>
         .flat_map(|s| s.commit.rooms.iter().map(|room| room.room_nid))
         .collect();
     let mut revisions = Revisions::read(conn.conn(), &rooms).await?;
+    let snapshots = part.iter().flat_map(|s| &s.commit.rows.snapshots);
+    let mut foundations = Foundations::read(conn.conn(), snapshots).await?;
     let mut verdicts = Vec::with_capacity(part.len());
     let mut accepted: Vec<(i64, &Rows)> = Vec::with_capacity(part.len());
+    let mut unreferenced = Vec::new();
     for Submission { commit, .. } in part {
-        let decided = match revisions.check(&commit.rooms) {
+        let rows = &commit.rows;
+        let on_time = revisions.check(&commit.rooms);
+        let decided = match on_time.and_then(|()| foundations.check(&rows.snapshots)) {
             Ok(()) => run_guards(conn, commit).await,
             Err(stale) => Err(CommitError::Refused(stale)),
         };
         verdicts.push(match decided {
             Ok(outcomes) => {
                 revisions.take(&commit.rooms);
-                accepted.push((base, &commit.rows));
+                foundations.take(&rows.snapshots);
+                accepted.push((base, rows));
+                unreferenced.push(&commit.unreferenced);
                 Ok((base, outcomes))
             }
             Err(CommitError::Storage(error)) => return Err(error),
@@ -256,6 +263,9 @@ async fn apply(conn: &mut WriteConn, part: &[Submission]) -> Result<Vec<Verdict>
     }
     Rows::write(conn.conn(), &accepted).await?;
     revisions.write(conn.conn()).await?;
+    for unreferenced in unreferenced {
+        unreferenced.remove(conn.conn()).await?;
+    }
     Ok(verdicts)
 }
 

@@ -1,27 +1,28 @@
 //! Other servers' people joining and leaving over this server, and invites to ours.
 
 use bytes::Bytes;
-use hearth_protocol::event::Membership;
+use hearth_protocol::event::{Event, Membership};
 use hearth_protocol::room_version::{RoomIdFormat, RoomVersionRules};
 use hearth_protocol::verify::VerifiedPdu;
-use hearth_storage::Commit;
 use hearth_storage::tables::events::{self as rows, Fate};
-use hearth_storage::tables::rooms::{self as room_rows, RoomRow};
-use hearth_storage::tables::state::StrippedStateRow;
 use hearth_types::ruma::{OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
 use serde_json::{Value, json};
 
 use crate::federation::Federation;
 use crate::peers::Template;
-use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
 use crate::rooms::membership::SetMembership;
 use crate::rooms::plan::{Plan, Received};
 use crate::rooms::view::SharedRoom;
+use crate::rooms::{Unseen, client_event};
 
 /// Stripped state events kept of an invite, and their size in all.
 const STRIPPED_MAX: usize = 100;
 const STRIPPED_MAX_BYTES: usize = 128 * 1024;
+
+/// Invites that one person can have open, and how many of them from one server.
+const INVITES_MAX: usize = 1_000;
+const INVITES_OF_ORIGIN_MAX: usize = 50;
 
 /// What a server that joins is given.
 #[derive(Debug)]
@@ -207,7 +208,8 @@ impl Federation {
         // A room that one of ours is in hears of the invite as of every other event.
         if self.rooms.resident(event.room_id()).await?.is_none() {
             let stripped = stripped_of(stripped, invite)?;
-            self.keep_invite(rules, &signed, user_nid, stripped).await?;
+            self.keep_invite(rules, signed.clone(), user_nid, stripped)
+                .await?;
         }
         Ok(signed.json().clone())
     }
@@ -216,39 +218,46 @@ impl Federation {
     async fn keep_invite(
         &self,
         rules: &'static RoomVersionRules,
-        event: &hearth_protocol::event::Event,
+        event: Event,
         user_nid: i64,
-        stripped: Vec<u8>,
+        shown: Vec<u8>,
     ) -> Result<(), RoomError> {
-        let storage = &self.ctx.storage;
-        if let Some(known) = self.rooms.known.one(rules, event.event_id()).await? {
-            tracing::debug!(event = %known.event.event_id(), "the invite came a second time");
-            return Ok(());
-        }
-        let mut commit = Commit::default();
-        let mut reader = storage.read().await?;
-        let stored = room_rows::room_by_id(reader.conn(), event.room_id().as_str()).await?;
-        drop(reader);
-        let room_nid = match stored {
-            Some(room) => room.room_nid,
-            None => {
-                let room_nid = storage.room_nids().next().await?;
-                commit.rows.rooms.push(RoomRow {
-                    room_nid,
-                    room_id: event.room_id().to_string(),
-                    version: rules.id.to_owned(),
-                });
-                room_nid
-            }
-        };
-        commit.rows.stripped_states.push(StrippedStateRow {
-            room_nid,
+        self.has_space_for(rules, &event, user_nid).await?;
+        let room = self.rooms.room_named(event.room_id(), rules).await?;
+        let unseen = Unseen {
             user_nid,
-            content: stripped,
-        });
-        self.rooms
-            .keep_membership(commit, (room_nid, user_nid), "invite", event)
-            .await
+            membership: "invite",
+            event,
+            shown: Some(shown),
+        };
+        self.rooms.keep_membership(&room, unseen).await
+    }
+
+    /// Refuses an invite to somebody who has as many unanswered ones as they can be shown, in all or
+    /// from one server: nobody can fill another's list for them.
+    async fn has_space_for(
+        &self,
+        rules: &RoomVersionRules,
+        invite: &Event,
+        user_nid: i64,
+    ) -> Result<(), RoomError> {
+        let rooms = self.rooms.people.of(user_nid).await?;
+        let invites = rooms.values().filter(|known| known.membership == "invite");
+        let nids: Vec<i64> = invites.map(|known| known.event_nid).collect();
+        let full = || RoomError::Forbidden("this person has too many open invites".to_owned());
+        if nids.len() >= INVITES_MAX {
+            return Err(full());
+        }
+        let origin = invite.sender().server_name();
+        let known = self.rooms.known.by_nid(rules, &nids).await?;
+        let of_origin = known
+            .values()
+            .filter(|known| known.event.sender().server_name() == origin)
+            .count();
+        if of_origin >= INVITES_OF_ORIGIN_MAX {
+            return Err(full());
+        }
+        Ok(())
     }
 }
 

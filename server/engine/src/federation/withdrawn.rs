@@ -2,10 +2,10 @@
 
 use hearth_protocol::event::{Event, Membership};
 use hearth_protocol::verify::VerifiedPdu;
-use hearth_storage::Commit;
 use hearth_types::ruma::{ServerName, UserId};
 
 use crate::federation::Federation;
+use crate::rooms::Unseen;
 use crate::rooms::error::RoomError;
 
 impl Federation {
@@ -35,10 +35,14 @@ impl Federation {
         let Some((room, invite)) = self.rooms.stored_membership(room_id, person).await? else {
             return Ok(false);
         };
-        let whose = (room.room_nid, invite.user_nid);
-        self.rooms
-            .keep_membership(Commit::default(), whose, membership, event)
-            .await?;
+        let room = self.rooms.any_room(room.room_nid).await?;
+        let unseen = Unseen {
+            user_nid: invite.user_nid,
+            membership,
+            event: event.clone(),
+            shown: None,
+        };
+        self.rooms.keep_membership(&room, unseen).await?;
         Ok(true)
     }
 }

@@ -3,13 +3,14 @@
 //! spec: client-server v1.19 §Creation.
 
 use std::collections::BTreeSet;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hearth_protocol::PduDraft;
 use hearth_protocol::event::Event;
-use hearth_protocol::room_version::{CreatorPower, RoomIdFormat, RoomVersionRules, rules_for};
+use hearth_protocol::room_version::{
+    CreatorField, CreatorPower, RoomIdFormat, RoomVersionRules, rules_for,
+};
 use hearth_storage::tables::events::Fate;
 use hearth_storage::tables::rooms::RoomRow;
 use hearth_types::ruma::{OwnedRoomId, OwnedUserId, UserId};
@@ -23,8 +24,6 @@ use crate::rooms::membership::SetMembership;
 use crate::rooms::place::Placement;
 use crate::rooms::plan::{Draft, Plan};
 use crate::rooms::view::{Live, Room, View};
-use crate::state::StateMap;
-use crate::state::snapshots::Snapshot;
 
 /// A set of choices with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,33 +103,15 @@ impl Rooms {
             rules_for(&version).ok_or_else(|| RoomError::UnsupportedVersion(version.clone()))?;
         let event = self.create_event(rules, &create)?;
         let room_nid = self.ctx.storage.room_nids().next().await?;
-        let root = self.ctx.storage.snapshot_nids().take(1).await?;
-        let (empty, root_rows) = Snapshot::root(root, room_nid, StateMap::default());
-        let room = Arc::new(Room::new(
-            room_nid,
-            event.room_id().to_owned(),
-            rules,
-            Live {
-                timeline: VecDeque::new(),
-                revision: 0,
-                current: empty.clone(),
-                extremities: Vec::new(),
-                local_members: BTreeSet::new(),
-                position: 0,
-            },
-        ));
-        let view = View {
-            revision: 0,
-            extremities: Vec::new(),
-            current: empty,
-        };
+        let view = View::of_nothing(0);
+        let id = event.room_id().to_owned();
+        let room = Arc::new(Room::new(room_nid, id, rules, Live::at(&view)));
         let mut plan = Plan::new(self, &room, view);
         plan.commit.rows.rooms.push(RoomRow {
             room_nid,
             room_id: room.id.to_string(),
             version,
         });
-        plan.commit.rows.snapshots.extend(root_rows);
         let (local, remote): (Vec<OwnedUserId>, Vec<OwnedUserId>) = create
             .invite
             .iter()
@@ -145,7 +126,13 @@ impl Rooms {
             commit, effects, ..
         } = plan;
         self.remember(&effects);
-        let receipt = self.ctx.storage.writer().commit(commit).await?;
+        let receipt = match self.ctx.storage.writer().commit(commit).await {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                self.forget(&effects);
+                return Err(error.into());
+            }
+        };
         self.active.insert(room_nid, Arc::clone(&room));
         self.publish(&room, &effects, receipt);
         for user in remote {
@@ -165,6 +152,9 @@ impl Rooms {
     ) -> Result<Event, RoomError> {
         let mut content = create.creation_content.clone();
         content.insert("room_version".to_owned(), json!(rules.id));
+        if rules.authorization.creator == CreatorField::Content {
+            content.insert("creator".to_owned(), json!(create.creator));
+        }
         if create.preset == Preset::TrustedPrivateChat
             && rules.authorization.creators == CreatorPower::Infinite
             && !create.invite.is_empty()
@@ -289,10 +279,11 @@ impl Plan<'_> {
         self.place(Placement {
             depth: event.depth(),
             event,
-            outlier: None,
+            here: None,
             before,
             fate: Fate::Accepted,
             outbound: true,
+            is_new: true,
             prev: Vec::new(),
             auth: Vec::new(),
         })

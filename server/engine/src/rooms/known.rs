@@ -1,7 +1,7 @@
 //! Events that this server holds, by local id, kept in memory while they are used.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hearth_protocol::event::Event;
 use hearth_protocol::room_version::RoomVersionRules;
@@ -74,6 +74,39 @@ pub struct KnownEvents {
     storage: Storage,
     by_nid: Cache<i64, Known>,
     nids: Cache<OwnedEventId, i64>,
+    in_flight: RwLock<InFlight>,
+}
+
+/// Events whose commits are on their way: nowhere else are they to be had, so that no bound may put
+/// them out.
+#[derive(Debug, Default)]
+struct InFlight {
+    /// Each with the number of commits that add or change it.
+    by_nid: HashMap<i64, (Known, usize)>,
+    nids: HashMap<OwnedEventId, i64>,
+}
+
+impl InFlight {
+    fn begin(&mut self, known: Known) {
+        let id = known.event.event_id().to_owned();
+        self.nids.insert(id, known.nid);
+        let flights = self
+            .by_nid
+            .get(&known.nid)
+            .map_or(0, |(_, flights)| *flights);
+        self.by_nid.insert(known.nid, (known, flights + 1));
+    }
+
+    fn end(&mut self, known: &Known) {
+        let Some((_, flights)) = self.by_nid.get_mut(&known.nid) else {
+            return;
+        };
+        *flights -= 1;
+        if *flights == 0 {
+            self.by_nid.remove(&known.nid);
+            self.nids.remove(known.event.event_id());
+        }
+    }
 }
 
 impl KnownEvents {
@@ -84,6 +117,7 @@ impl KnownEvents {
             storage,
             by_nid: Cache::new(kept),
             nids: Cache::new(kept),
+            in_flight: RwLock::default(),
         }
     }
 
@@ -94,10 +128,72 @@ impl KnownEvents {
         self.by_nid.insert(known.nid, known);
     }
 
-    /// Forgets an event whose commit did not come to pass.
-    pub fn forget(&self, known: &Known) {
+    /// Holds an event as a commit on its way will leave it, until the commit has [`landed`] or
+    /// [`failed`].
+    ///
+    /// [`landed`]: Self::landed
+    /// [`failed`]: Self::failed
+    pub fn planned(&self, known: Known) {
+        self.in_flight_mut().begin(known);
+    }
+
+    /// An event's commit is stored. A later one may still be on its way.
+    pub fn landed(&self, known: Known) {
+        let mut in_flight = self.in_flight_mut();
+        in_flight.end(&known);
+        self.remember(known);
+    }
+
+    /// An event's commit did not come to pass.
+    pub fn failed(&self, known: &Known) {
+        let mut in_flight = self.in_flight_mut();
+        in_flight.end(known);
         self.nids.remove(known.event.event_id());
         self.by_nid.remove(&known.nid);
+    }
+
+    /// What is on its way in a room and stands after `event_id`: events that are part of the room and
+    /// name it among their predecessors.
+    #[must_use]
+    pub fn planned_after(&self, room: &Room, event_id: &EventId) -> bool {
+        self.in_flight().by_nid.values().any(|(known, _)| {
+            known.fate == Fate::Accepted
+                && known.is_placed()
+                && known.event.room_id() == room.id
+                && known
+                    .event
+                    .prev_events()
+                    .iter()
+                    .any(|prev| prev == event_id)
+        })
+    }
+
+    fn in_flight(&self) -> RwLockReadGuard<'_, InFlight> {
+        self.in_flight
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn in_flight_mut(&self) -> RwLockWriteGuard<'_, InFlight> {
+        self.in_flight
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An event by local id, if it is in memory: for those who must not wait.
+    #[must_use]
+    pub fn cached(&self, nid: i64) -> Option<Known> {
+        let planned = self
+            .in_flight()
+            .by_nid
+            .get(&nid)
+            .map(|(known, _)| known.clone());
+        planned.or_else(|| self.by_nid.get(&nid))
+    }
+
+    fn cached_by_id(&self, id: &OwnedEventId) -> Option<Known> {
+        let planned = self.in_flight().nids.get(id).copied();
+        self.cached(planned.or_else(|| self.nids.get(id))?)
     }
 
     /// Events by local id; those that do not exist are left out.
@@ -112,7 +208,7 @@ impl KnownEvents {
         let mut found = BTreeMap::new();
         let mut unknown = Vec::new();
         for &nid in nids {
-            match self.by_nid.get(&nid) {
+            match self.cached(nid) {
                 Some(known) => drop(found.insert(nid, known)),
                 None => unknown.push(nid),
             }
@@ -138,7 +234,7 @@ impl KnownEvents {
         let mut found = BTreeMap::new();
         let mut unknown = Vec::new();
         for id in ids {
-            match self.nids.get(id).and_then(|nid| self.by_nid.get(&nid)) {
+            match self.cached_by_id(id) {
                 Some(known) => drop(found.insert(id.clone(), known)),
                 None => unknown.push(id.to_string()),
             }
@@ -197,7 +293,7 @@ impl KnownEvents {
             .into_iter()
             .map(|stored| {
                 let known = Known::read(rules, stored)?;
-                match self.by_nid.get(&known.nid) {
+                match self.cached(known.nid) {
                     Some(now) if now.is_ahead_of(&known) => Ok(now),
                     _ => {
                         self.remember(known.clone());

@@ -16,9 +16,12 @@ use hearth_types::ruma::OwnedEventId;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::rooms::Rooms;
+use crate::rooms::adopt::Adoption;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
+use crate::rooms::outliers::Asks;
 use crate::rooms::plan::{ClientTxn, Draft, Effects, Plan, Received};
+use crate::rooms::unseen::Unseen;
 use crate::rooms::view::{SharedRoom, View};
 
 /// Jobs that may wait in a room's mailbox.
@@ -47,6 +50,17 @@ pub(super) enum Work {
     Outliers(Vec<VerifiedPdu>),
     /// A verified event whose predecessors are not here, with the state before it.
     Anchor(Box<VerifiedPdu>, Vec<OwnedEventId>),
+    /// The room as another server handed it over to us.
+    Adopt(Box<Adoption>),
+    /// A membership that no known state of the room holds.
+    Unseen(Box<Unseen>),
+}
+
+impl Work {
+    /// Whether a refusal comes before anything was planned, so that the plan is as it was.
+    fn is_refused_whole(&self) -> bool {
+        !matches!(self, Self::Adopt(_))
+    }
 }
 
 /// What came of it.
@@ -311,7 +325,8 @@ async fn planned<'a>(
         match work(&mut plan, &job.work).await {
             Ok(done) => planned.push((job, done)),
             Err(error) => {
-                let refused = matches!(error, RoomError::Forbidden(_) | RoomError::NotFound(_));
+                let refused = matches!(error, RoomError::Forbidden(_) | RoomError::NotFound(_))
+                    && job.work.is_refused_whole();
                 drop(job.answer.send(Err(error)));
                 if !refused {
                     let before = planned.into_iter().map(|(job, _)| job);
@@ -330,7 +345,11 @@ async fn work(plan: &mut Plan<'_>, work: &Work) -> Result<Done, RoomError> {
         Work::Outliers(pdus) => plan.add_outliers(pdus).await.map(|()| Done::TakenIn),
         Work::Anchor(pdu, state) => {
             let before = plan.state_of(state).await?;
-            plan.anchor(pdu, before, false).await.map(Done::Received)
+            plan.anchor(pdu, before, Asks::CurrentToo)
+                .await
+                .map(Done::Received)
         }
+        Work::Adopt(adoption) => plan.adopt(adoption).await.map(Done::Received),
+        Work::Unseen(unseen) => plan.keep_unseen(unseen).await.map(|()| Done::TakenIn),
     }
 }

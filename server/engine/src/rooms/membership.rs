@@ -3,12 +3,13 @@
 use hearth_types::ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::{Map, Value, json};
 
-use crate::rooms::Rooms;
 use crate::rooms::authorize::StateEvents;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
+use crate::rooms::place::state_key_row;
 use crate::rooms::plan::{Draft, Plan, Received};
 use crate::rooms::view::{SharedRoom, View};
+use crate::rooms::{RoomMembership, Rooms};
 
 /// A membership that somebody sets, their own or another person's.
 #[derive(Debug, Clone)]
@@ -76,13 +77,22 @@ impl Rooms {
         via: Vec<OwnedServerName>,
     ) -> Result<(), RoomError> {
         match self.resident(room_id).await? {
-            Some(room) => {
-                self.set_membership(&room, SetMembership::own(user, "join", reason))
-                    .await?;
-                Ok(())
+            Some(room) if !self.is_unseen(&room, &user).await? => {
+                self.join_here(&room, user, reason).await
             }
-            None => self.join_remote(room_id, user, reason, via).await,
+            _ => self.join_remote(room_id, user, reason, via).await,
         }
+    }
+
+    pub(super) async fn join_here(
+        &self,
+        room: &SharedRoom,
+        user: OwnedUserId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        self.set_membership(room, SetMembership::own(user, "join", reason))
+            .await
+            .map(drop)
     }
 
     /// Leaves a room or declines its invite.
@@ -96,13 +106,34 @@ impl Rooms {
         reason: Option<String>,
     ) -> Result<(), RoomError> {
         match self.resident(room_id).await? {
-            Some(room) => {
-                self.set_membership(&room, SetMembership::own(user, "leave", reason))
-                    .await?;
-                Ok(())
-            }
-            None => self.leave_remote(room_id, user, reason).await,
+            Some(room) if !self.is_unseen(&room, &user).await? => self
+                .set_membership(&room, SetMembership::own(user, "leave", reason))
+                .await
+                .map(drop),
+            _ => self.leave_remote(room_id, user, reason).await,
         }
+    }
+
+    /// Whether what is recorded of a person is an invite (or a knock) that the room as we know it
+    /// does not hold: others know more of the room than we do, and are asked.
+    pub(super) async fn is_unseen(
+        &self,
+        room: &SharedRoom,
+        user: &UserId,
+    ) -> Result<bool, RoomError> {
+        let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
+            return Ok(false);
+        };
+        let rooms = self.people.of(user_nid).await?;
+        let waits = |known: &&RoomMembership| matches!(&*known.membership, "invite" | "knock");
+        let Some(known) = rooms.get(&room.nid).filter(waits) else {
+            return Ok(false);
+        };
+        let key = state_key_row("m.room.member", user.as_str());
+        let keys = self.ctx.storage.state_keys_intern(&[key]).await?;
+        let live = room.live();
+        let seen = keys.first().and_then(|key| live.current.map.get(*key));
+        Ok(seen != Some(known.event_nid))
     }
 
     /// Invites a person, kicks, bans or unbans one.

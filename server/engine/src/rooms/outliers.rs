@@ -3,19 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth_protocol::event::create_of_room_id;
+use hearth_protocol::event::{Event, create_of_room_id};
 use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::verify::VerifiedPdu;
-use hearth_storage::tables::events::{EdgeRow, EventRow, Fate, GapRow};
+use hearth_storage::tables::events::{EdgeRow, EventPlaced, EventRow, Fate, GapRow};
 use hearth_types::ruma::OwnedEventId;
 
 use crate::rooms::authorize::{self, StateEvents};
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::place::{Placement, state_key_row};
-use crate::rooms::plan::{Plan, Received};
+use crate::rooms::plan::{Plan, Received, nids_of};
 use crate::state::StateMap;
-use crate::state::snapshots::{Snapshot, root_rows};
+use crate::state::snapshots::Snapshot;
 
 impl Plan<'_> {
     /// Takes in events as outliers, each after its auth events: allowed by those, or rejected. One
@@ -28,51 +28,82 @@ impl Plan<'_> {
             .iter()
             .map(|pdu| pdu.event().event_id().to_owned())
             .collect();
-        let here: BTreeSet<OwnedEventId> = self.known(&ids).await?.into_keys().collect();
+        let here = self.known(&ids).await?;
         for pdu in after_their_auth_events(self.room.rules, pdus) {
             let event = pdu.event();
-            if here.contains(event.event_id()) || event.room_id() != self.room.id {
+            let before = here.get(event.event_id());
+            let is_told = before.is_some_and(|known| !self.was_kept_untold(known));
+            if is_told || event.room_id() != self.room.id {
                 continue;
             }
             let auth = self.auth_of(event).await?;
             if event.auth_events().iter().all(|id| auth.contains_key(id)) {
-                self.add_outlier(pdu, &auth).await?;
+                let fate = match self.by_auth_events(event, &auth) {
+                    Ok(()) => Fate::Outlier,
+                    Err(_) => Fate::Rejected,
+                };
+                match before {
+                    Some(known) => self.tell_of(known.clone(), &auth, fate),
+                    None => drop(self.add_outlier(event, &auth, fate).await?),
+                }
             }
         }
         Ok(())
     }
 
-    async fn add_outlier(
-        &mut self,
-        pdu: &VerifiedPdu,
+    /// Whether an event was kept when nothing could be told of it: an invite of ours out of band.
+    fn was_kept_untold(&self, known: &Known) -> bool {
+        known.fate == Fate::Outlier
+            && known.event.member().is_some()
+            && self.is_ours(known.event.state_key().unwrap_or_default())
+    }
+
+    /// Completes what is known of an event that was kept before its auth events were here.
+    fn tell_of(&mut self, known: Known, auth: &BTreeMap<OwnedEventId, Known>, fate: Fate) {
+        self.commit
+            .rows
+            .auth
+            .extend(auth_edges(known.nid, &known.event, auth));
+        if fate == Fate::Outlier {
+            return;
+        }
+        self.commit.rows.placed.push(EventPlaced {
+            event_nid: known.nid,
+            depth: known.depth,
+            live: None,
+            fate,
+            snapshot_nid: None,
+        });
+        let known = Known { fate, ..known };
+        self.fresh
+            .insert(known.event.event_id().to_owned(), known.clone());
+        self.effects.added.push(known);
+    }
+
+    fn by_auth_events(
+        &self,
+        event: &Event,
         auth: &BTreeMap<OwnedEventId, Known>,
-    ) -> Result<(), RoomError> {
-        let event = pdu.event().clone();
-        let by_auth_events: StateEvents = auth.values().cloned().collect();
-        let allowed = authorize::independent(self.room.rules, &event, auth)
-            .and_then(|()| authorize::dependent(self.room.rules, &event, &by_auth_events));
-        let storage = &self.rooms.ctx.storage;
-        let nid = storage.event_nids().next().await?;
-        let state_key_nid = match event.state_key() {
-            Some(state_key) => {
-                let key = state_key_row(event.kind(), state_key);
-                storage.state_keys_intern(&[key]).await?.first().copied()
-            }
-            None => None,
-        };
-        let sender_nid = self.user_nid(event.sender()).await?;
-        let fate = if allowed.is_ok() {
-            Fate::Outlier
-        } else {
-            Fate::Rejected
-        };
-        let rows = &mut self.commit.rows;
-        rows.events.push(EventRow {
+    ) -> Result<(), String> {
+        let state: StateEvents = auth.values().cloned().collect();
+        authorize::independent(self.room.rules, event, auth)?;
+        authorize::dependent(self.room.rules, event, &state)
+    }
+
+    /// Adds an event that has no place in the graph.
+    pub(super) async fn add_outlier(
+        &mut self,
+        event: &Event,
+        auth: &BTreeMap<OwnedEventId, Known>,
+        fate: Fate,
+    ) -> Result<Known, RoomError> {
+        let nid = self.rooms.ctx.storage.event_nids().next().await?;
+        let row = EventRow {
             event_nid: nid,
             event_id: event.event_id().to_string(),
             room_nid: self.room.nid,
-            sender_nid,
-            state_key_nid,
+            sender_nid: self.user_nid(event.sender()).await?,
+            state_key_nid: self.place_of(event).await?,
             depth: event.depth(),
             origin_server_ts: event.origin_server_ts(),
             live: None,
@@ -80,21 +111,13 @@ impl Plan<'_> {
             outbound: false,
             snapshot_nid: None,
             json: event.json().clone(),
-        });
-        rows.auth.extend(
-            event
-                .auth_events()
-                .iter()
-                .filter_map(|id| auth.get(id))
-                .map(|auth| EdgeRow {
-                    event_nid: nid,
-                    other_nid: auth.nid,
-                }),
-        );
+        };
+        self.commit.rows.events.push(row);
+        self.commit.rows.auth.extend(auth_edges(nid, event, auth));
         let known = Known {
             nid,
             depth: event.depth(),
-            event,
+            event: event.clone(),
             fate,
             live_position: None,
             snapshot_nid: None,
@@ -102,8 +125,11 @@ impl Plan<'_> {
         };
         self.fresh
             .insert(known.event.event_id().to_owned(), known.clone());
-        self.effects.added.push(known);
-        Ok(())
+        self.effects.added.push(known.clone());
+        if fate == Fate::Outlier {
+            self.redact_late(&known).await?;
+        }
+        Ok(known)
     }
 
     /// A whole state of events that are here, as another server listed it. Rejected ones have no
@@ -134,9 +160,8 @@ impl Plan<'_> {
             .into_iter()
             .zip(nids)
             .collect();
-        let ids = storage.snapshot_nids().take(root_rows(map.len())).await?;
-        let (snapshot, rows) = Snapshot::root(ids, self.room.nid, map);
-        self.commit.rows.snapshots.extend(rows);
+        let (snapshot, row) = self.rooms.snapshots.whole(self.room.nid, map).await?;
+        self.commit.rows.snapshots.push(row);
         self.effects.snapshots.push(snapshot.clone());
         Ok(snapshot)
     }
@@ -150,7 +175,7 @@ impl Plan<'_> {
         &mut self,
         pdu: &VerifiedPdu,
         before: Snapshot,
-        outbound: bool,
+        asks: Asks,
     ) -> Result<Received, RoomError> {
         let event = pdu.event().clone();
         let here = self
@@ -174,7 +199,7 @@ impl Plan<'_> {
                 auth: lacking,
             });
         }
-        let verdict = self.judge(&event, &auth, &before).await?;
+        let verdict = self.judge(&event, &auth, &before, asks).await?;
         let prev = self.known(event.prev_events()).await?;
         let gaps: Vec<OwnedEventId> = event
             .prev_events()
@@ -190,17 +215,13 @@ impl Plan<'_> {
                     .filter(|known| known.is_placed())
                     .map(|k| k.nid)
                     .collect(),
-                auth: event
-                    .auth_events()
-                    .iter()
-                    .filter_map(|id| auth.get(id))
-                    .map(|k| k.nid)
-                    .collect(),
+                auth: nids_of(&event, &auth),
                 event,
-                outlier: here.map(|known| known.nid),
+                here,
                 before,
                 fate: verdict.fate(),
-                outbound,
+                outbound: false,
+                is_new: false,
             })
             .await?;
         self.commit
@@ -213,6 +234,29 @@ impl Plan<'_> {
             }));
         Ok(verdict)
     }
+}
+
+/// Which states an event is asked of besides its auth events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// The state before it: a join of ours that a server in the room took in already, by what it
+    /// knows of the room.
+    StateBefore,
+    /// That and the current state: any other event.
+    CurrentToo,
+}
+
+fn auth_edges(
+    event_nid: i64,
+    event: &Event,
+    auth: &BTreeMap<OwnedEventId, Known>,
+) -> impl Iterator<Item = EdgeRow> {
+    nids_of(event, auth)
+        .into_iter()
+        .map(move |other_nid| EdgeRow {
+            event_nid,
+            other_nid,
+        })
 }
 
 /// Sorts events so that each comes after those of its auth events that are among them, and after the

@@ -30,7 +30,7 @@ pub(crate) type Memberships = BTreeMap<i64, RoomMembership>;
 #[derive(Debug)]
 pub struct UserRooms {
     storage: Storage,
-    cache: Cache<i64, Arc<Mutex<Memberships>>>,
+    cache: Cache<i64, Arc<Memberships>>,
     /// Counts changes, so that a read which a change overtook is not kept. Held while a read is kept
     /// and while a change is taken over: neither can slip between the other's look and its act.
     changes: Mutex<u64>,
@@ -49,12 +49,9 @@ impl UserRooms {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn of(&self, user_nid: i64) -> Result<Memberships, StorageError> {
+    pub async fn of(&self, user_nid: i64) -> Result<Arc<Memberships>, StorageError> {
         if let Some(cached) = self.cache.get(&user_nid) {
-            return Ok(cached
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone());
+            return Ok(cached);
         }
         let before = *self.changes();
         let stored = rows::memberships_of(self.storage.read().await?.conn(), user_nid).await?;
@@ -69,10 +66,10 @@ impl UserRooms {
                 (row.room_nid, membership)
             })
             .collect();
+        let read = Arc::new(read);
         let changes = self.changes();
         if *changes == before {
-            self.cache
-                .insert(user_nid, Arc::new(Mutex::new(read.clone())));
+            self.cache.insert(user_nid, Arc::clone(&read));
         }
         drop(changes);
         Ok(read)
@@ -82,24 +79,24 @@ impl UserRooms {
     pub(super) fn changed(&self, room_nid: i64, change: &MembershipChange, position: i64) {
         let mut changes = self.changes();
         *changes += 1;
-        let Some(cached) = self.cache.get(&change.user_nid) else {
+        let Some(mut memberships) = self.cache.get(&change.user_nid) else {
             return;
         };
-        let mut memberships = cached.lock().unwrap_or_else(PoisonError::into_inner);
         if memberships
             .get(&room_nid)
             .is_none_or(|known| known.position < position)
         {
-            memberships.insert(
-                room_nid,
-                RoomMembership {
-                    membership: change.membership.clone(),
-                    event_nid: change.event_nid,
-                    position,
-                },
-            );
+            let known = RoomMembership {
+                membership: change.membership.clone(),
+                event_nid: change.event_nid,
+                position,
+            };
+            // Who reads the old ones keeps them.
+            Arc::make_mut(&mut memberships).insert(room_nid, known);
+            self.cache.insert(change.user_nid, memberships);
         }
     }
+
     fn changes(&self) -> MutexGuard<'_, u64> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,7 +2,7 @@
 //! readers will see.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::event::{Event, Membership};
 use hearth_storage::Slot;
@@ -22,12 +22,15 @@ use crate::rooms::plan::{MembershipChange, Plan};
 use crate::state::resolve::Resolver;
 use crate::state::snapshots::Snapshot;
 
+/// Events looked at behind a new one in search of ends of the graph that it takes the place of.
+const BEHIND_MAX: usize = 1_000;
+
 /// How an event enters the graph.
 pub(super) struct Placement {
     /// The event.
     pub event: Event,
-    /// Its local id, when it is here as an outlier.
-    pub outlier: Option<i64>,
+    /// What is known of it, when it is here as an outlier.
+    pub here: Option<Known>,
     /// The state before it.
     pub before: Snapshot,
     /// Its depth, clamped.
@@ -36,6 +39,8 @@ pub(super) struct Placement {
     pub fate: Fate,
     /// Whether this server has to send it to the others.
     pub outbound: bool,
+    /// Whether it was made just now: nothing can have named it before.
+    pub is_new: bool,
     /// Its prev events.
     pub prev: Vec<i64>,
     /// Its auth events.
@@ -45,18 +50,11 @@ pub(super) struct Placement {
 impl Plan<'_> {
     /// Plans an event whose fate is decided.
     pub(super) async fn place(&mut self, placement: Placement) -> Result<Known, RoomError> {
-        let storage = &self.rooms.ctx.storage;
-        let nid = match placement.outlier {
-            Some(nid) => nid,
-            None => storage.event_nids().next().await?,
+        let nid = match &placement.here {
+            Some(known) => known.nid,
+            None => self.rooms.ctx.storage.event_nids().next().await?,
         };
-        let state_key_nid = match placement.event.state_key() {
-            Some(state_key) => {
-                let key = state_key_row(placement.event.kind(), state_key);
-                storage.state_keys_intern(&[key]).await?.first().copied()
-            }
-            None => None,
-        };
+        let state_key_nid = self.place_of(&placement.event).await?;
         let accepted = placement.fate == Fate::Accepted;
         // A soft-failed event changes the state after it, for the forks that build on it.
         let sets = (placement.fate != Fate::Rejected)
@@ -67,29 +65,48 @@ impl Plan<'_> {
             None => placement.before.clone(),
         };
         self.save(after.nid);
+        // An outlier may have been redacted since it came: it stays so.
+        let (event, redacted_by) = match &placement.here {
+            Some(known) if known.redacted_by.is_some() => {
+                (known.event.clone(), known.redacted_by.clone())
+            }
+            _ => (placement.event.clone(), None),
+        };
         let known = Known {
             nid,
-            event: placement.event.clone(),
+            event,
             fate: placement.fate,
             depth: placement.depth,
             live_position: None,
             snapshot_nid: Some(after.nid),
-            redacted_by: None,
+            redacted_by,
         };
         let live = accepted.then(|| self.commit.slot());
         self.push_event(&placement, &known, state_key_nid, live)
             .await?;
         self.fresh
             .insert(known.event.event_id().to_owned(), known.clone());
+        self.effects.added.push(known.clone());
         if let Some(slot) = live {
-            self.extend_graph(&known, &placement.prev, after, slot)
-                .await?;
+            self.extend_graph(&known, &placement, after, slot).await?;
             let current = self.view.current.map.clone();
             self.effects.shown.push((slot, known.clone(), current));
-            self.redact(&known, placement.outbound).await?;
+            self.redact(&known).await?;
         }
-        self.effects.added.push(known.clone());
+        if !placement.is_new && placement.fate != Fate::Rejected {
+            self.redact_late(&known).await?;
+        }
         Ok(known)
+    }
+
+    /// The place that a state event has in states.
+    pub(super) async fn place_of(&self, event: &Event) -> Result<Option<i64>, RoomError> {
+        let Some(state_key) = event.state_key() else {
+            return Ok(None);
+        };
+        let key = state_key_row(event.kind(), state_key);
+        let nids = self.rooms.ctx.storage.state_keys_intern(&[key]).await?;
+        Ok(nids.first().copied())
     }
 
     async fn push_event(
@@ -102,7 +119,7 @@ impl Plan<'_> {
         let event = &known.event;
         let sender_nid = self.user_nid(event.sender()).await?;
         let rows = &mut self.commit.rows;
-        if placement.outlier.is_some() {
+        if placement.here.is_some() {
             rows.placed.push(EventPlaced {
                 event_nid: known.nid,
                 depth: known.depth,
@@ -144,18 +161,24 @@ impl Plan<'_> {
     async fn extend_graph(
         &mut self,
         known: &Known,
-        prev: &[i64],
+        placement: &Placement,
         after: Snapshot,
         slot: Slot,
     ) -> Result<(), RoomError> {
         let room_nid = self.room.nid;
+        let behind = match placement.is_new {
+            // It was made on the ends of the graph themselves.
+            true => placement.prev.iter().copied().collect(),
+            false => self.behind(&placement.prev).await?,
+        };
         let (gone, kept): (Vec<Known>, Vec<Known>) = self
             .view
             .extremities
             .drain(..)
-            .partition(|end| prev.contains(&end.nid));
+            .partition(|end| behind.contains(&end.nid));
         self.view.extremities = kept;
-        let is_end = self.view.extremities.is_empty() || !self.has_child(known).await?;
+        let is_end =
+            self.view.extremities.is_empty() || placement.is_new || !self.has_child(known).await?;
         let rows = &mut self.commit.rows;
         if is_end {
             self.view.extremities.push(known.clone());
@@ -184,15 +207,39 @@ impl Plan<'_> {
         self.set_current(current, known.nid, slot).await
     }
 
-    /// Whether an event that is part of the room names this one as its predecessor.
+    /// What an event on these predecessors follows directly: them, and beyond those that are no part
+    /// of the room, theirs. Other servers may have accepted such a one, and then what lies behind it
+    /// is no end of the graph for them.
+    async fn behind(&self, prev: &[i64]) -> Result<BTreeSet<i64>, RoomError> {
+        let mut behind: BTreeSet<i64> = prev.iter().copied().collect();
+        let mut level: Vec<i64> = prev.to_vec();
+        while !level.is_empty() && behind.len() < BEHIND_MAX {
+            let outside = self.by_nid(&level).await?.into_values();
+            let names: Vec<OwnedEventId> = outside
+                .filter(|known| known.fate != Fate::Accepted)
+                .flat_map(|known| known.event.prev_events().to_vec())
+                .collect();
+            let known = self.known(&names).await?;
+            level = known
+                .values()
+                .map(|known| known.nid)
+                .filter(|nid| behind.insert(*nid))
+                .collect();
+        }
+        Ok(behind)
+    }
+
+    /// Whether an event that is part of the room stands after this one, which is not new here.
     async fn has_child(&self, known: &Known) -> Result<bool, RoomError> {
-        let id = known.event.event_id().as_str();
+        let id = known.event.event_id();
         let planned = &self.commit.rows.gaps;
-        if planned.iter().any(|gap| gap.event_id == id) {
+        if planned.iter().any(|gap| gap.event_id == id.as_str())
+            || self.rooms.known.planned_after(self.room, id)
+        {
             return Ok(true);
         }
         let mut reader = self.rooms.ctx.storage.read().await?;
-        Ok(rows::is_gap(reader.conn(), self.room.nid, id).await?)
+        Ok(rows::is_gap(reader.conn(), self.room.nid, id.as_str()).await?)
     }
 
     /// Records what changes in the current state. The change that the event itself makes takes the
@@ -391,6 +438,8 @@ impl Plan<'_> {
             storage: &self.rooms.ctx.storage,
             known: &self.rooms.known,
             fresh: &self.fresh,
+            chains: self.rooms.snapshots.auth_chains(),
+            room_nid: self.room.nid,
             rules: self.room.rules,
         };
         let changes = resolver.resolve(&maps).await?;
@@ -415,6 +464,7 @@ impl Plan<'_> {
         }
         let nid = self.rooms.ctx.storage.snapshot_nids().next().await?;
         let (snapshot, row) = base.extend(nid, self.room.nid, changes);
+        let row = self.rooms.snapshots.chunked(row).await?;
         self.unsaved.insert(nid, (snapshot.clone(), row));
         Ok(snapshot)
     }

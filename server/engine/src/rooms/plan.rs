@@ -9,19 +9,20 @@ use std::collections::BTreeMap;
 use hearth_protocol::PduDraft;
 use hearth_protocol::auth_events::auth_types;
 use hearth_protocol::event::{Event, MAX_PREV_EVENTS, create_of_room_id};
-use hearth_protocol::room_version::RoomIdFormat;
+use hearth_protocol::room_version::{ReferenceFormat, RoomIdFormat};
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::tables::events::{ClientTransactionRow, Fate, client_transaction};
 use hearth_storage::tables::rooms::RoomAdvance;
 use hearth_storage::tables::state::SnapshotRow;
-use hearth_storage::{Commit, Slot};
-use hearth_types::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use hearth_storage::{Commit, Slot, StorageError};
+use hearth_types::ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde_json::value::RawValue;
 
 use crate::rooms::Rooms;
 use crate::rooms::authorize::{self, StateEvents};
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
+use crate::rooms::outliers::Asks;
 use crate::rooms::place::Placement;
 use crate::rooms::view::{Room, View};
 use crate::state::StateMap;
@@ -30,6 +31,9 @@ use crate::state::snapshots::Snapshot;
 /// The largest depth that an event can state: one that a remote stated must not leave us without a
 /// next.
 const DEPTH_MAX: i64 = (1 << 53) - 1;
+
+/// Hashes of events, by id.
+type ReferenceHashes = BTreeMap<OwnedEventId, String>;
 
 /// An event that one of our people wants to send.
 #[derive(Debug, Clone)]
@@ -143,7 +147,7 @@ impl<'a> Plan<'a> {
         commit.rooms.push(RoomAdvance {
             room_nid: room.nid,
             expected: view.revision,
-            snapshot_nid: Some(view.current.nid),
+            snapshot_nid: None,
         });
         Self {
             rooms,
@@ -166,7 +170,7 @@ impl<'a> Plan<'a> {
     /// Ends the plan: the commit names the state it leaves, the view the revision after it.
     pub fn finish(&mut self) {
         for advance in &mut self.commit.rooms {
-            advance.snapshot_nid = Some(self.view.current.nid);
+            advance.snapshot_nid = self.view.is_known().then_some(self.view.current.nid);
         }
         self.view.revision += 1;
         self.effects.leaves = Some(self.view.clone());
@@ -200,7 +204,7 @@ impl<'a> Plan<'a> {
         let known = self
             .place(Placement {
                 depth: event.depth(),
-                auth: nids_of(event.auth_events(), &auth),
+                auth: nids_of(&event, &auth),
                 prev: self
                     .view
                     .extremities
@@ -209,10 +213,11 @@ impl<'a> Plan<'a> {
                     .map(|k| k.nid)
                     .collect(),
                 event,
-                outlier: None,
+                here: None,
                 before,
                 fate: Fate::Accepted,
                 outbound: true,
+                is_new: true,
             })
             .await?;
         if let Some(txn) = txn {
@@ -267,9 +272,9 @@ impl<'a> Plan<'a> {
     /// When the content is no JSON object or the event is too large.
     pub async fn draft(&self, draft: &Draft) -> Result<VerifiedPdu, RoomError> {
         let ctx = &self.rooms.ctx;
-        self.unsigned(draft)
-            .await?
-            .sign_verified(self.room.rules, &ctx.server_name, &ctx.signing_key)
+        let (pdu, hashes) = self.unsigned(draft).await?;
+        let hash = |id: &EventId| hashes.get(id).cloned();
+        pdu.sign_verified_referencing(self.room.rules, &ctx.server_name, &ctx.signing_key, hash)
             .map_err(|error| authorize::draft_error(&error))
     }
 
@@ -280,13 +285,13 @@ impl<'a> Plan<'a> {
     /// As [`Plan::draft`].
     pub async fn propose(&self, draft: &Draft) -> Result<Event, RoomError> {
         let ctx = &self.rooms.ctx;
-        self.unsigned(draft)
-            .await?
-            .sign(self.room.rules, &ctx.server_name, &ctx.signing_key)
+        let (pdu, hashes) = self.unsigned(draft).await?;
+        let hash = |id: &EventId| hashes.get(id).cloned();
+        pdu.sign_referencing(self.room.rules, &ctx.server_name, &ctx.signing_key, hash)
             .map_err(|error| authorize::draft_error(&error))
     }
 
-    async fn unsigned(&self, draft: &Draft) -> Result<PduDraft, RoomError> {
+    async fn unsigned(&self, draft: &Draft) -> Result<(PduDraft, ReferenceHashes), RoomError> {
         let prev: Vec<&Known> = self.view.extremities.iter().take(MAX_PREV_EVENTS).collect();
         let deepest = prev.iter().map(|known| known.depth).max();
         let depth = deepest.unwrap_or_default() + 1;
@@ -316,7 +321,29 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|known| known.event.event_id().to_owned())
             .collect();
-        Ok(pdu)
+        let hashes = self.reference_hashes(prev.into_iter().chain(auth.iter()))?;
+        Ok((pdu, hashes))
+    }
+
+    /// The hashes that references to events hold in the room versions in which they hold any.
+    fn reference_hashes<'k>(
+        &self,
+        events: impl Iterator<Item = &'k Known>,
+    ) -> Result<ReferenceHashes, RoomError> {
+        let rules = self.room.rules;
+        if rules.event_format.references == ReferenceFormat::Ids {
+            return Ok(ReferenceHashes::new());
+        }
+        events
+            .map(|known| {
+                let hash = known.event.reference_hash(rules);
+                let hash = hash.map_err(|error| StorageError::Corrupt {
+                    what: "event",
+                    why: error.to_string(),
+                })?;
+                Ok((known.event.event_id().to_owned(), hash))
+            })
+            .collect()
     }
 
     /// A create event of a version whose room ids are its hash states no room.
@@ -365,7 +392,8 @@ impl<'a> Plan<'a> {
         states.sort_unstable();
         states.dedup();
         let before = self.resolved(&states).await?;
-        let verdict = self.judge(&event, &auth, &before).await?;
+        let asks = Asks::CurrentToo;
+        let verdict = self.judge(&event, &auth, &before, asks).await?;
         let deepest = prev
             .values()
             .map(|known| known.depth)
@@ -374,12 +402,13 @@ impl<'a> Plan<'a> {
         self.place(Placement {
             depth: event.depth().min(deepest + 1),
             prev: prev.values().map(|known| known.nid).collect(),
-            auth: nids_of(event.auth_events(), &auth),
+            auth: nids_of(&event, &auth),
             event,
-            outlier: here.map(|known| known.nid),
+            here,
             before,
             fate: verdict.fate(),
             outbound,
+            is_new: false,
         })
         .await?;
         Ok(verdict)
@@ -390,6 +419,7 @@ impl<'a> Plan<'a> {
         event: &Event,
         auth: &BTreeMap<OwnedEventId, Known>,
         before: &Snapshot,
+        asks: Asks,
     ) -> Result<Received, RoomError> {
         if let Err(rule) = authorize::independent(self.room.rules, event, auth) {
             return Ok(Received::Rejected(rule));
@@ -401,7 +431,9 @@ impl<'a> Plan<'a> {
         if let Err(rule) = self.ask(event, before).await? {
             return Ok(Received::Rejected(rule));
         }
-        if let Err(rule) = self.ask(event, &self.view.current).await? {
+        if asks == Asks::CurrentToo
+            && let Err(rule) = self.ask(event, &self.view.current).await?
+        {
             return Ok(Received::SoftFailed(rule));
         }
         Ok(Received::Accepted)
@@ -431,9 +463,14 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn nids_of(ids: &[OwnedEventId], known: &BTreeMap<OwnedEventId, Known>) -> Vec<i64> {
-    ids.iter()
-        .filter_map(|id| known.get(id))
+/// The local ids of the auth events that an event states. One of another room is a reason to be
+/// rejected and no part of this room's graph.
+pub(super) fn nids_of(event: &Event, auth: &BTreeMap<OwnedEventId, Known>) -> Vec<i64> {
+    event
+        .auth_events()
+        .iter()
+        .filter_map(|id| auth.get(id))
+        .filter(|known| known.event.room_id() == event.room_id())
         .map(|known| known.nid)
         .collect()
 }

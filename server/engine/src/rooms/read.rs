@@ -465,9 +465,9 @@ impl Rooms {
     /// When the database fails.
     pub async fn joined(&self, user_nid: i64) -> Result<Vec<OwnedRoomId>, RoomError> {
         let mut joined = Vec::new();
-        for (nid, member) in self.people.of(user_nid).await? {
+        for (nid, member) in self.people.of(user_nid).await?.iter() {
             if member.membership == "join" {
-                joined.push(self.room_by_nid(nid).await?.id.clone());
+                joined.push(self.room_by_nid(*nid).await?.id.clone());
             }
         }
         Ok(joined)

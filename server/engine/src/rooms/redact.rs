@@ -14,9 +14,8 @@ use crate::rooms::known::Known;
 use crate::rooms::plan::Plan;
 
 impl Plan<'_> {
-    /// Applies what an event redacts, and the redactions that were waiting for it. None can wait for
-    /// an event of our own (`own`): its id is new.
-    pub(super) async fn redact(&mut self, known: &Known, own: bool) -> Result<(), RoomError> {
+    /// Applies what an event redacts.
+    pub(super) async fn redact(&mut self, known: &Known) -> Result<(), RoomError> {
         if let Some(target_id) = known.event.redacts().map(ToOwned::to_owned) {
             let target = self
                 .known(std::slice::from_ref(&target_id))
@@ -32,15 +31,11 @@ impl Plan<'_> {
                 applied,
             });
         }
-        if own {
-            Ok(())
-        } else {
-            self.redact_late(known).await
-        }
+        Ok(())
     }
 
     /// Applies the redactions that arrived before their target.
-    async fn redact_late(&mut self, target: &Known) -> Result<(), RoomError> {
+    pub(super) async fn redact_late(&mut self, target: &Known) -> Result<(), RoomError> {
         let id = target.event.event_id().to_string();
         let mut reader = self.rooms.ctx.storage.read().await?;
         let waiting = rows::redactions_of(reader.conn(), std::slice::from_ref(&id)).await?;

@@ -3,15 +3,13 @@
 //! A template from a remote is never signed as received: the event is made of our own values, and
 //! only its references to the graph (and the user who vouches for a restricted join) are taken over.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use hearth_protocol::PduDraft;
 use hearth_protocol::event::{MAX_AUTH_EVENTS, MAX_PREV_EVENTS};
 use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 use hearth_protocol::verify::VerifiedPdu;
-use hearth_storage::tables::events::ExtremityRow;
-use hearth_storage::tables::rooms::{self as room_rows, RoomRow, StoredRoom};
+use hearth_storage::tables::rooms::{self as room_rows, StoredRoom};
 use hearth_storage::tables::state as state_rows;
 use hearth_types::ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
 use serde::Deserialize;
@@ -19,13 +17,10 @@ use serde_json::Value;
 
 use crate::peers::{JoinedState, PeerError, Template};
 use crate::rooms::Rooms;
+use crate::rooms::adopt::Adoption;
 use crate::rooms::authorize;
 use crate::rooms::error::RoomError;
 use crate::rooms::membership::SetMembership;
-use crate::rooms::plan::{Plan, Received};
-use crate::rooms::view::{Live, Room, SharedRoom, View};
-use crate::state::StateMap;
-use crate::state::snapshots::Snapshot;
 
 /// Servers asked before a join is given up.
 const SERVERS_MAX: usize = 10;
@@ -76,8 +71,10 @@ impl Rooms {
                 }
             }
             // Another of ours may have joined meanwhile.
-            if self.resident(room_id).await?.is_some() {
-                return Box::pin(self.join(room_id, user, reason, Vec::new())).await;
+            if let Some(room) = self.resident(room_id).await?
+                && !self.is_unseen(&room, &user).await?
+            {
+                return self.join_here(&room, user, reason).await;
             }
         }
         Err(last)
@@ -159,7 +156,7 @@ impl Rooms {
             Some(_) => return Err(malformed(server, "the join came back as another event")),
             None => join,
         };
-        self.adopt(room_id, rules, &joined, &join).await
+        self.take_over(room_id, rules, joined, join).await
     }
 
     /// Makes a membership event of our own values and the references of a template.
@@ -216,168 +213,24 @@ impl Rooms {
     }
 
     /// Takes a room over as a resident server handed it over, with our join on top.
-    async fn adopt(
+    async fn take_over(
         &self,
         room_id: &RoomId,
         rules: &'static RoomVersionRules,
-        joined: &JoinedState,
-        join: &VerifiedPdu,
+        joined: JoinedState,
+        join: VerifiedPdu,
     ) -> Result<(), RoomError> {
-        let _alone = self.adopting.lock().await;
-        let (room, view, new) = self.to_adopt(room_id, rules).await?;
-        let handed_over: Vec<VerifiedPdu> = joined
-            .auth_chain
-            .iter()
-            .chain(&joined.state)
-            .cloned()
-            .collect();
-        let state: Vec<OwnedEventId> = joined
-            .state
-            .iter()
-            .map(|pdu| pdu.event().event_id().to_owned())
-            .collect();
-        if self.has_joined_locals(room.nid).await? {
-            return self.join_others(&room, handed_over, state, join).await;
-        }
-        let mut plan = Plan::new(self, &room, view);
-        if new {
-            plan.commit.rows.rooms.push(RoomRow {
-                room_nid: room.nid,
-                room_id: room_id.to_string(),
-                version: rules.id.to_owned(),
-            });
-        }
-        plan.add_outliers(&handed_over).await?;
-        let before = plan.state_of(&state).await?;
-        // What was known of the room before is history: its ends are not ends of the graph as the
-        // others see it.
-        let ends = std::mem::take(&mut plan.view.extremities);
-        let room_nid = room.nid;
-        plan.commit
-            .rows
-            .extended
-            .extend(ends.iter().map(|end| ExtremityRow {
-                room_nid,
-                event_nid: end.nid,
-            }));
-        let was = std::mem::replace(&mut plan.view.current, before.clone());
-        joined_or_why(plan.admit(join, before, was).await?)?;
-        plan.finish();
-        let Plan {
-            commit, effects, ..
-        } = plan;
-        self.remember(&effects);
-        let receipt = match self.ctx.storage.writer().commit(commit).await {
-            Ok(receipt) => receipt,
-            Err(error) => {
-                self.forget(&effects);
-                return Err(error.into());
-            }
+        let room = self.room_named(room_id, rules).await?;
+        let state = joined.state.iter().map(|pdu| pdu.event().event_id());
+        let state = state.map(ToOwned::to_owned).collect();
+        let mut handed_over = joined.auth_chain;
+        handed_over.extend(joined.state);
+        let adoption = Adoption {
+            handed_over,
+            state,
+            join,
         };
-        // Somebody may have read the room since the commit: there is one in memory, and theirs is it.
-        let room = self.room_by_nid(room.nid).await?;
-        self.publish(&room, &effects, receipt);
-        Ok(())
-    }
-
-    /// Another of ours joined while we did: the room is not as it was left, and what was handed over
-    /// is not all of it. Our join is one more event of the room, on the state that came with it.
-    async fn join_others(
-        &self,
-        room: &SharedRoom,
-        handed_over: Vec<VerifiedPdu>,
-        state: Vec<OwnedEventId>,
-        join: &VerifiedPdu,
-    ) -> Result<(), RoomError> {
-        self.take_in_outliers(room, handed_over).await?;
-        joined_or_why(self.anchor(room, join.clone(), state).await?)
-    }
-
-    /// Whether one of our people is joined, as it is stored.
-    async fn has_joined_locals(&self, room_nid: i64) -> Result<bool, RoomError> {
-        let mut reader = self.ctx.storage.read().await?;
-        let mut members = state_rows::memberships_in(reader.conn(), room_nid).await?;
-        drop(reader);
-        members.retain(|member| member.membership == "join");
-        Ok(!self.ours(&members).await?.is_empty())
-    }
-
-    /// The room to adopt: as it was left, or new.
-    async fn to_adopt(
-        &self,
-        room_id: &RoomId,
-        rules: &'static RoomVersionRules,
-    ) -> Result<(SharedRoom, View, bool), RoomError> {
-        let mut reader = self.ctx.storage.read().await?;
-        let stored = room_rows::room_by_id(reader.conn(), room_id.as_str()).await?;
-        drop(reader);
-        if stored.as_ref().is_some_and(|room| room.version != rules.id) {
-            return Err(RoomError::Invalid {
-                field: "room_version",
-                rule: "it is not the version that the room was known by".to_owned(),
-            });
-        }
-        if let Some(room) = stored.as_ref().filter(|room| room.snapshot_nid.is_some()) {
-            let shared = self.room_by_nid(room.room_nid).await?;
-            let view = self.stored_view(&shared).await?;
-            return Ok((shared, view, false));
-        }
-        let (room_nid, revision) = match &stored {
-            Some(room) => (room.room_nid, room.revision),
-            None => (self.ctx.storage.room_nids().next().await?, 0),
-        };
-        // Never stored: the adopted state takes its place.
-        let (nothing, _) = Snapshot::root(0..1, room_nid, StateMap::default());
-        let live = Live {
-            timeline: VecDeque::new(),
-            revision,
-            current: nothing.clone(),
-            extremities: Vec::new(),
-            local_members: self.invited_locals(room_nid).await?,
-            position: 0,
-        };
-        let room = Arc::new(Room::new(room_nid, room_id.to_owned(), rules, live));
-        let view = View {
-            revision,
-            extremities: Vec::new(),
-            current: nothing,
-        };
-        Ok((room, view, stored.is_none()))
-    }
-
-    async fn invited_locals(&self, room_nid: i64) -> Result<BTreeSet<i64>, RoomError> {
-        let mut reader = self.ctx.storage.read().await?;
-        let members = state_rows::memberships_in(reader.conn(), room_nid).await?;
-        drop(reader);
-        self.ours(&members).await
-    }
-}
-
-impl Plan<'_> {
-    /// Places our join on the state that was handed over. `was` is the state as it was known before,
-    /// against which the changes are recorded.
-    async fn admit(
-        &mut self,
-        join: &VerifiedPdu,
-        before: Snapshot,
-        was: Snapshot,
-    ) -> Result<Received, RoomError> {
-        // Both the state before the join and the current state are the one handed over; what the
-        // commit records as changed is everything that differs from what was known.
-        self.recorded = Some(was);
-        self.anchor(join, before, false).await
-    }
-}
-
-/// Whether our join stands, on what was handed over with it.
-fn joined_or_why(verdict: Received) -> Result<(), RoomError> {
-    match verdict {
-        Received::Accepted | Received::Duplicate => Ok(()),
-        Received::Rejected(rule) | Received::SoftFailed(rule) => Err(RoomError::Forbidden(rule)),
-        Received::Missing { .. } => Err(RoomError::Invalid {
-            field: "auth_chain",
-            rule: "it lacks events that authorize the join".to_owned(),
-        }),
+        self.adopt(&room, adoption).await.map(drop)
     }
 }
 

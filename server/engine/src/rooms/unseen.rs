@@ -2,21 +2,21 @@
 //!
 //! The member event is kept as an outlier, so that its person's clients can be shown it.
 
+use std::collections::BTreeMap;
+
 use hearth_protocol::PduDraft;
-use hearth_protocol::event::Event;
+use hearth_protocol::event::{Event, Membership};
 use hearth_protocol::room_version::{RoomVersionRules, rules_for};
-use hearth_storage::tables::events::{EventRow, Fate};
+use hearth_storage::tables::events::Fate;
 use hearth_storage::tables::rooms::StoredRoom;
-use hearth_storage::tables::state::{MembershipRow, StoredMembership};
-use hearth_storage::{Commit, CommitError, Refusal};
+use hearth_storage::tables::state::{MembershipRow, StoredMembership, StrippedStateRow};
 use hearth_types::ruma::{OwnedUserId, RoomId, ServerName};
 
 use crate::rooms::Rooms;
 use crate::rooms::authorize;
 use crate::rooms::error::RoomError;
-use crate::rooms::known::Known;
 use crate::rooms::membership::SetMembership;
-use crate::rooms::plan::MembershipChange;
+use crate::rooms::plan::{MembershipChange, Plan};
 use crate::rooms::remote::malformed;
 
 impl Rooms {
@@ -52,9 +52,14 @@ impl Rooms {
             Some(event) => event,
             None => self.leave_unsent(&room, rules, &invite, &change).await?,
         };
-        let whose = (room.room_nid, invite.user_nid);
-        self.keep_membership(Commit::default(), whose, "leave", &leave)
-            .await
+        let room = self.any_room(room.room_nid).await?;
+        let unseen = Unseen {
+            user_nid: invite.user_nid,
+            membership: "leave",
+            event: leave,
+            shown: None,
+        };
+        self.keep_membership(&room, unseen).await
     }
 
     async fn leave_over(
@@ -106,71 +111,81 @@ impl Rooms {
             .map_err(|error| authorize::draft_error(&error))?;
         Ok(signed.event().clone())
     }
+}
 
-    /// Records a person's membership together with its event, and makes it visible. `whose` are
-    /// the local ids of room and person; `commit` may hold more rows of the same step.
-    pub(crate) async fn keep_membership(
-        &self,
-        mut commit: Commit,
-        whose: (i64, i64),
-        membership: &str,
-        event: &Event,
-    ) -> Result<(), RoomError> {
-        let (room_nid, user_nid) = whose;
-        let storage = &self.ctx.storage;
-        let sender = event.sender();
-        let event_nid = storage.event_nids().next().await?;
-        commit.rows.events.push(EventRow {
-            event_nid,
-            event_id: event.event_id().to_string(),
-            room_nid,
-            sender_nid: storage
-                .user_intern(sender.as_str(), sender.server_name().as_str())
-                .await?,
-            state_key_nid: None,
-            depth: event.depth(),
-            origin_server_ts: event.origin_server_ts(),
-            live: None,
-            fate: Fate::Outlier,
-            outbound: false,
-            snapshot_nid: None,
-            json: event.json().clone(),
-        });
-        let slot = commit.slot();
-        commit.rows.memberships.push(MembershipRow {
+/// A membership of one of our people that no state known here holds.
+#[derive(Debug)]
+pub(crate) struct Unseen {
+    /// Whose it is.
+    pub user_nid: i64,
+    /// `invite`, `knock`, `leave` or `ban`.
+    pub membership: &'static str,
+    /// The member event.
+    pub event: Event,
+    /// What the person is shown of the room: a JSON array of stripped state.
+    pub shown: Option<Vec<u8>>,
+}
+
+impl Plan<'_> {
+    /// Records a membership together with its event.
+    ///
+    /// # Errors
+    /// `Busy` when what the person leaves is no longer what they were asked about.
+    pub(super) async fn keep_unseen(&mut self, unseen: &Unseen) -> Result<(), RoomError> {
+        let event = &unseen.event;
+        let waits = matches!(unseen.membership, "invite" | "knock");
+        // A room that one of ours is in hears of the invite as of every other event.
+        if waits && self.has_joined_locals().await? {
+            return Ok(());
+        }
+        if !waits && self.is_joined(event).await? {
+            return Err(RoomError::Busy);
+        }
+        let id = event.event_id().to_owned();
+        let known = self.known(std::slice::from_ref(&id)).await?.remove(&id);
+        let known = match known {
+            // It came a second time.
+            Some(_) if waits => return Ok(()),
+            Some(known) => known,
+            None => {
+                self.add_outlier(event, &BTreeMap::new(), Fate::Outlier)
+                    .await?
+            }
+        };
+        let (room_nid, user_nid) = (self.room.nid, unseen.user_nid);
+        let slot = self.commit.slot();
+        let rows = &mut self.commit.rows;
+        rows.memberships.push(MembershipRow {
             room_nid,
             user_nid,
-            membership: membership.to_owned(),
-            event_nid,
+            membership: unseen.membership.to_owned(),
+            event_nid: known.nid,
             slot,
         });
-        let receipt = storage
-            .writer()
-            .commit(commit)
-            .await
-            .map_err(|error| match error {
-                CommitError::Refused(Refusal::Stale { .. }) => RoomError::Busy,
-                other => other.into(),
-            })?;
-        self.known.remember(Known {
-            nid: event_nid,
-            depth: event.depth(),
-            event: event.clone(),
-            fate: Fate::Outlier,
-            live_position: None,
-            snapshot_nid: None,
-            redacted_by: None,
-        });
-        let change = MembershipChange {
+        rows.stripped_states
+            .extend(unseen.shown.clone().map(|content| StrippedStateRow {
+                room_nid,
+                user_nid,
+                content,
+            }));
+        self.effects.memberships.push(MembershipChange {
             user_nid,
             local: true,
-            membership: membership.to_owned(),
-            event_nid,
+            membership: unseen.membership.to_owned(),
+            event_nid: known.nid,
             slot,
-        };
-        self.people.changed(room_nid, &change, receipt.at(slot));
-        drop(receipt);
-        self.ctx.notifier.wake([user_nid]);
+        });
         Ok(())
+    }
+
+    /// Whether the state that is planned on has the person of a member event joined.
+    async fn is_joined(&self, event: &Event) -> Result<bool, RoomError> {
+        let person = event.state_key().unwrap_or_default();
+        let state = self
+            .state_events(&self.view.current, &[("m.room.member", person.into())])
+            .await?;
+        let member = state.find("m.room.member", person);
+        let membership = member.and_then(|known| known.event.member()?.membership);
+        Ok(membership == Some(Membership::Join))
     }
 }

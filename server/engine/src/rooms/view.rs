@@ -7,8 +7,9 @@ use bytes::Bytes;
 use hearth_protocol::room_version::RoomVersionRules;
 use hearth_types::ruma::OwnedRoomId;
 
+use crate::rooms::concerns;
 use crate::rooms::known::Known;
-use crate::rooms::plan::ClientTxn;
+use crate::rooms::plan::{ClientTxn, MembershipChange};
 use crate::state::StateMap;
 use crate::state::snapshots::Snapshot;
 
@@ -24,6 +25,28 @@ pub struct View {
     pub extremities: Vec<Known>,
     /// The resolved state at the extremities.
     pub current: Snapshot,
+}
+
+impl View {
+    /// The view of a room whose state is not known here: one that ours are only invited to.
+    #[must_use]
+    pub fn of_nothing(revision: i64) -> Self {
+        Self {
+            revision,
+            extremities: Vec::new(),
+            current: Snapshot::empty(),
+        }
+    }
+
+    /// Whether the room's state is known here.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        is_stored(&self.current)
+    }
+}
+
+fn is_stored(snapshot: &Snapshot) -> bool {
+    snapshot.nid != 0
 }
 
 /// A live event, ready to be shown.
@@ -60,7 +83,7 @@ pub struct Live {
     /// The ends of the known graph.
     pub extremities: Vec<Known>,
     /// Our own people who are joined or invited: whom a change of the room concerns.
-    pub local_members: BTreeSet<i64>,
+    pub local_members: Arc<BTreeSet<i64>>,
     /// The position of the room's last change.
     pub position: i64,
 }
@@ -121,6 +144,35 @@ impl Room {
 }
 
 impl Live {
+    /// What is visible of a room of which nothing is told yet, at a view.
+    #[must_use]
+    pub fn at(view: &View) -> Self {
+        Self {
+            timeline: VecDeque::new(),
+            revision: view.revision,
+            current: view.current.clone(),
+            extremities: view.extremities.clone(),
+            local_members: Arc::default(),
+            position: 0,
+        }
+    }
+
+    /// Whether the room's state is known here.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        is_stored(&self.current)
+    }
+
+    /// Takes over what a commit changed of who of ours is concerned by the room.
+    pub fn take_membership(&mut self, change: &MembershipChange) {
+        let members = Arc::make_mut(&mut self.local_members);
+        if concerns(&change.membership) {
+            members.insert(change.user_nid);
+        } else {
+            members.remove(&change.user_nid);
+        }
+    }
+
     /// Adds an event, keeping the order of positions and the bound.
     pub fn show(&mut self, shown: Shown) {
         self.position = self.position.max(shown.position);

@@ -1,27 +1,40 @@
 //! A persistent map `state_key_nid → event_nid`.
 //!
 //! A bit-mapped trie over the key's bits, five a level, lowest first. The same entries always make
-//! the same shape, and a changed map shares every untouched node with the one it came from; so a
-//! clone is one pointer, a change copies one path, and the difference of two maps costs as much as
-//! they differ.
+//! the same shape, and a changed map shares every untouched branch with the one it came from; so a
+//! clone is one pointer, a change copies one path (and copies nothing of what no other map shares),
+//! and the difference of two maps costs as much as they differ.
 
 use std::sync::Arc;
 
 const BITS: u32 = 5;
 const MASK: i64 = (1 << BITS) - 1;
 
+/// What an entry takes in memory: its place in a branch, and its share of the branches above.
+const ENTRY_BYTES: usize = 40;
+
+/// What a change copies where every branch on its path is shared: the branches of a large map.
+const PATH_BYTES: usize = 1_200;
+
 /// A state: which event is there for each `(type, state_key)`.
 #[derive(Debug, Clone, Default)]
 pub struct StateMap {
-    root: Option<Arc<Node>>,
+    root: Option<Node>,
     len: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Node {
     Leaf(i64, i64),
+    Branch(Arc<Branch>),
+}
+
+#[derive(Debug, Clone)]
+struct Branch {
+    /// Which digits have a child.
+    bitmap: u32,
     /// The children that exist, in the order of their bits.
-    Branch(u32, Vec<Arc<Node>>),
+    children: Vec<Node>,
 }
 
 /// One key in which two maps differ: the key, what the left map has, what the right one has.
@@ -40,20 +53,29 @@ impl StateMap {
         self.len == 0
     }
 
+    /// The memory of the whole map, about; maps made from one another share most of it.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.len * ENTRY_BYTES
+    }
+
+    /// The memory that this map adds to the one from which `changes` changes made it, about.
+    #[must_use]
+    pub fn added_bytes(&self, changes: usize) -> usize {
+        self.size_bytes()
+            .min(size_of::<Self>() + changes * PATH_BYTES)
+    }
+
     /// The event of a key.
     #[must_use]
     pub fn get(&self, key: i64) -> Option<i64> {
-        let mut node = self.root.as_deref()?;
+        let mut node = self.root.as_ref()?;
         let mut shift = 0;
         loop {
             match node {
                 Node::Leaf(at, event) => return (*at == key).then_some(*event),
-                Node::Branch(bitmap, children) => {
-                    let bit = bit_of(key, shift);
-                    if bitmap & bit == 0 {
-                        return None;
-                    }
-                    node = children.get(index_of(*bitmap, bit))?;
+                Node::Branch(branch) => {
+                    node = branch.child(bit_of(key, shift))?;
                     shift += BITS;
                 }
             }
@@ -66,10 +88,16 @@ impl StateMap {
         if before == event {
             return;
         }
-        self.root = match event {
-            Some(event) => Some(insert(self.root.as_ref(), key, event, 0)),
-            None => self.root.as_ref().and_then(|root| remove(root, key, 0)),
-        };
+        match (event, &mut self.root) {
+            (Some(event), None) => self.root = Some(Node::Leaf(key, event)),
+            (Some(event), Some(root)) => insert(root, key, event, 0),
+            (None, Some(root)) => {
+                if remove(root, key, 0) {
+                    self.root = None;
+                }
+            }
+            (None, None) => {}
+        }
         self.len = match (before, event) {
             (None, Some(_)) => self.len + 1,
             (Some(_), None) => self.len - 1,
@@ -87,7 +115,7 @@ impl StateMap {
         entries
     }
 
-    /// Where two maps differ, sorted by key. Shared nodes are passed over.
+    /// Where two maps differ, sorted by key. Shared branches are passed over.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let mut found = Vec::new();
@@ -113,6 +141,15 @@ impl PartialEq for StateMap {
     }
 }
 
+impl Branch {
+    fn child(&self, bit: u32) -> Option<&Node> {
+        if self.bitmap & bit == 0 {
+            return None;
+        }
+        self.children.get(index_of(self.bitmap, bit))
+    }
+}
+
 fn bit_of(key: i64, shift: u32) -> u32 {
     let digit = key.checked_shr(shift).unwrap_or_default() & MASK;
     1_u32 << u32::try_from(digit).unwrap_or_default()
@@ -122,76 +159,65 @@ fn index_of(bitmap: u32, bit: u32) -> usize {
     usize::try_from((bitmap & (bit - 1)).count_ones()).unwrap_or_default()
 }
 
-fn insert(node: Option<&Arc<Node>>, key: i64, event: i64, shift: u32) -> Arc<Node> {
-    match node.map(Arc::as_ref) {
-        None => Arc::new(Node::Leaf(key, event)),
-        Some(Node::Leaf(at, _)) if *at == key => Arc::new(Node::Leaf(key, event)),
-        Some(Node::Leaf(at, there)) => {
-            // Two keys meet: the leaf moves one level down, as far as their bits agree.
-            let branch = Arc::new(Node::Branch(
-                bit_of(*at, shift),
-                vec![Arc::new(Node::Leaf(*at, *there))],
-            ));
-            insert(Some(&branch), key, event, shift)
+fn insert(node: &mut Node, key: i64, event: i64, shift: u32) {
+    if let Node::Leaf(at, there) = node {
+        if *at == key {
+            *there = event;
+            return;
         }
-        Some(Node::Branch(bitmap, children)) => {
-            let bit = bit_of(key, shift);
-            let index = index_of(*bitmap, bit);
-            let mut children = children.clone();
-            if bitmap & bit == 0 {
-                children.insert(index, insert(None, key, event, shift + BITS));
-            } else if let Some(child) = children.get_mut(index) {
-                *child = insert(Some(child), key, event, shift + BITS);
-            }
-            Arc::new(Node::Branch(bitmap | bit, children))
-        }
+        // Two keys meet: the leaf moves one level down, as far as their bits agree.
+        *node = Node::Branch(Arc::new(Branch {
+            bitmap: bit_of(*at, shift),
+            children: vec![Node::Leaf(*at, *there)],
+        }));
+    }
+    let Node::Branch(branch) = node else { return };
+    let branch = Arc::make_mut(branch);
+    let bit = bit_of(key, shift);
+    let index = index_of(branch.bitmap, bit);
+    if branch.bitmap & bit == 0 {
+        branch.bitmap |= bit;
+        branch.children.insert(index, Node::Leaf(key, event));
+    } else if let Some(child) = branch.children.get_mut(index) {
+        insert(child, key, event, shift + BITS);
     }
 }
 
-fn remove(node: &Arc<Node>, key: i64, shift: u32) -> Option<Arc<Node>> {
-    match node.as_ref() {
-        Node::Leaf(at, _) if *at == key => None,
-        Node::Leaf(..) => Some(Arc::clone(node)),
-        Node::Branch(bitmap, children) => {
-            let bit = bit_of(key, shift);
-            if bitmap & bit == 0 {
-                return Some(Arc::clone(node));
-            }
-            let index = index_of(*bitmap, bit);
-            let mut children = children.clone();
-            let child = remove(children.get(index)?, key, shift + BITS);
-            let bitmap = match child {
-                Some(child) => {
-                    *children.get_mut(index)? = child;
-                    *bitmap
-                }
-                None => {
-                    children.remove(index);
-                    bitmap & !bit
-                }
-            };
-            // A lone leaf moves up, so that the shape depends on the entries alone.
-            match children.as_slice() {
-                [] => None,
-                [only] if matches!(only.as_ref(), Node::Leaf(..)) => Some(Arc::clone(only)),
-                _ => Some(Arc::new(Node::Branch(bitmap, children))),
-            }
-        }
+/// Removes a key that is there; true says that nothing is left of the node.
+fn remove(node: &mut Node, key: i64, shift: u32) -> bool {
+    let Node::Branch(shared) = node else {
+        return true;
+    };
+    let branch = Arc::make_mut(shared);
+    let bit = bit_of(key, shift);
+    let index = index_of(branch.bitmap, bit);
+    let Some(child) = branch.children.get_mut(index) else {
+        return false;
+    };
+    if remove(child, key, shift + BITS) {
+        branch.children.remove(index);
+        branch.bitmap &= !bit;
     }
+    // A lone leaf moves up, so that the shape depends on the entries alone.
+    if let [Node::Leaf(at, event)] = branch.children.as_slice() {
+        *node = Node::Leaf(*at, *event);
+        return false;
+    }
+    branch.children.is_empty()
 }
 
 fn collect(node: &Node, found: &mut impl FnMut(i64, i64)) {
     match node {
         Node::Leaf(key, event) => found(*key, *event),
-        Node::Branch(_, children) => {
-            for child in children {
+        Node::Branch(branch) => {
+            for child in &branch.children {
                 collect(child, found);
             }
         }
     }
 }
 
-fn differ(left: Option<&Arc<Node>>, right: Option<&Arc<Node>>, found: &mut Vec<Difference>) {
+fn differ(left: Option<&Node>, right: Option<&Node>, found: &mut Vec<Difference>) {
     match (left, right) {
         (None, None) => {}
         (Some(left), None) => collect(left, &mut |key, event| found.push((key, Some(event), None))),
@@ -200,25 +226,23 @@ fn differ(left: Option<&Arc<Node>>, right: Option<&Arc<Node>>, found: &mut Vec<D
                 found.push((key, None, Some(event)));
             });
         }
-        (Some(left), Some(right)) if Arc::ptr_eq(left, right) => {}
-        (Some(left), Some(right)) => match (left.as_ref(), right.as_ref()) {
-            (Node::Branch(left_bits, lefts), Node::Branch(right_bits, rights)) => {
-                let child = |bits: u32, children: &[Arc<Node>], bit: u32| {
-                    (bits & bit != 0)
-                        .then(|| children.get(index_of(bits, bit)).cloned())
-                        .flatten()
-                };
-                for digit in 0..(1 << BITS) {
-                    let bit = 1_u32 << digit;
-                    let (left, right) = (
-                        child(*left_bits, lefts, bit),
-                        child(*right_bits, rights, bit),
-                    );
-                    differ(left.as_ref(), right.as_ref(), found);
-                }
+        (Some(Node::Branch(left)), Some(Node::Branch(right))) => {
+            if Arc::ptr_eq(left, right) {
+                return;
             }
-            _ => differ_small(left, right, found),
-        },
+            let mut digits = left.bitmap | right.bitmap;
+            while digits != 0 {
+                let bit = 1 << digits.trailing_zeros();
+                digits &= !bit;
+                differ(left.child(bit), right.child(bit), found);
+            }
+        }
+        (Some(Node::Leaf(at, left)), Some(Node::Leaf(key, right))) if at == key => {
+            if left != right {
+                found.push((*key, Some(*left), Some(*right)));
+            }
+        }
+        (Some(left), Some(right)) => differ_small(left, right, found),
     }
 }
 
@@ -302,9 +326,13 @@ mod tests {
         let mut right = left.clone();
         right.set(77, Some(5));
         assert_eq!(left.differences(&right), vec![(77, Some(78), Some(5))]);
-        assert!(Arc::ptr_eq(
-            left.root.as_ref().unwrap(),
-            left.clone().root.as_ref().unwrap()
-        ));
+        let (Some(Node::Branch(left)), Some(Node::Branch(right))) = (&left.root, &right.root)
+        else {
+            panic!("a large map is a branch");
+        };
+        let shared = left.children.iter().zip(&right.children).filter(|pair| {
+            matches!(pair, (Node::Branch(left), Node::Branch(right)) if Arc::ptr_eq(left, right))
+        });
+        assert_eq!(shared.count(), left.children.len() - 1);
     }
 }

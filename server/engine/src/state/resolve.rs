@@ -1,25 +1,27 @@
 //! Resolves the states of a room's forks, on local ids and on differences.
 //!
 //! The algorithm is `hearth_protocol::state_resolution`; here it is given what the states disagree
-//! on, and whatever else it asks for is read and the question put again.
+//! on. Events, auth edges and names that are in memory are looked up there; what else it asks for is
+//! read, and the question put again. So a fork among what is known touches no database.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::state_resolution::{
-    Conflict, ConflictedState, GraphEvent, MissingEvents, auth_difference,
-    conflicted_state_subgraph, resolve,
+    Conflict, ConflictedState, GraphEvent, MissingEvents, conflicted_state_subgraph, resolve,
 };
 use hearth_storage::delta::DeltaEntry;
 use hearth_storage::tables::events::{self as rows, Fate};
-use hearth_storage::tables::intern::StateKeyRow;
+use hearth_storage::tables::intern::{self, StateKeyRow};
+use hearth_storage::tables::state::place_history;
 use hearth_storage::{Storage, StorageError};
 use hearth_types::ruma::OwnedEventId;
 
 use crate::rooms::known::{Known, KnownEvents};
 use crate::state::StateMap;
+use crate::state::auth_chain::{AuthChain, AuthEdges, auth_difference};
+use crate::state::auth_chains::AuthChains;
 
 /// Resolves states.
 pub struct Resolver<'a> {
@@ -29,15 +31,37 @@ pub struct Resolver<'a> {
     pub known: &'a KnownEvents,
     /// Events that are planned but not committed.
     pub fresh: &'a BTreeMap<OwnedEventId, Known>,
+    /// The auth chains that are remembered.
+    pub chains: &'a AuthChains,
+    /// The room.
+    pub room_nid: i64,
     /// The room's rules.
     pub rules: &'static RoomVersionRules,
 }
 
-/// The part of the event graph that was read for one resolution.
+/// What was read for one resolution: kept here, since a cache may drop it before it is used.
 #[derive(Default)]
 struct Graph {
-    edges: BTreeMap<i64, Arc<[i64]>>,
+    edges: BTreeMap<i64, AuthEdges>,
     events: BTreeMap<i64, Known>,
+    /// Local ids of places by type and state key; none where the database has no such name.
+    places: RefCell<BTreeMap<String, BTreeMap<String, Option<i64>>>>,
+}
+
+impl Graph {
+    fn place(&self, kind: &str, state_key: &str) -> Option<Option<i64>> {
+        self.places.borrow().get(kind)?.get(state_key).copied()
+    }
+
+    fn learn_place(&self, kind: &str, state_key: &str, key: Option<i64>) {
+        let mut places = self.places.borrow_mut();
+        if !places.contains_key(kind) {
+            places.insert(kind.to_owned(), BTreeMap::new());
+        }
+        if let Some(of_kind) = places.get_mut(kind) {
+            of_kind.insert(state_key.to_owned(), key);
+        }
+    }
 }
 
 impl Resolver<'_> {
@@ -59,27 +83,15 @@ impl Resolver<'_> {
         }
         let keys: Vec<i64> = conflicted.iter().copied().collect();
         let names = self.storage.state_keys(&keys).await?;
-        let parts: Vec<BTreeSet<i64>> = states
-            .iter()
-            .map(|state| {
-                conflicted
-                    .iter()
-                    .filter_map(|key| state.get(*key))
-                    .collect()
-            })
-            .collect();
+        let mut graph = Graph::default();
         let mut entries: ConflictedState<i64> = BTreeMap::new();
         for (key, name) in keys.iter().zip(&names) {
             let events = states.iter().filter_map(|state| state.get(*key)).collect();
-            entries.insert(place(name)?, events);
+            let (kind, state_key) = place(name)?;
+            graph.learn_place(&kind, &state_key, Some(*key));
+            entries.insert((kind, state_key), events);
         }
-        let mut graph = Graph::default();
-        let common = first
-            .entries()
-            .into_iter()
-            .filter(|(key, _)| !conflicted.contains(key));
-        let common: Vec<i64> = common.map(|(_, event)| event).collect();
-        let conflict = self.conflict(&mut graph, entries, &parts, &common).await?;
+        let conflict = self.conflict(&mut graph, states, entries).await?;
         let resolved = self
             .decide(&mut graph, first, &conflicted, &conflict)
             .await?;
@@ -92,8 +104,12 @@ impl Resolver<'_> {
         }
         // An event of the auth difference may set a place that none of the states has.
         for (name, event) in &resolved {
-            let key = self.key(&name.0, &name.1).await?;
-            if !conflicted.contains(&key) && first.get(key).is_none() {
+            if conflict.entries.contains_key(name) {
+                continue;
+            }
+            if let Some(key) = self.place_of(&mut graph, &name.0, &name.1).await?
+                && first.get(key).is_none()
+            {
                 changes.push((key, Some(*event)));
             }
         }
@@ -101,68 +117,49 @@ impl Resolver<'_> {
         Ok(changes)
     }
 
-    /// What the states disagree on, with the auth difference and the subgraph.
+    /// What the states disagree on, with the auth difference and the subgraph where the room's
+    /// version looks at them.
     async fn conflict(
         &self,
         graph: &mut Graph,
+        states: &[StateMap],
         entries: ConflictedState<i64>,
-        parts: &[BTreeSet<i64>],
-        common: &[i64],
     ) -> Result<Conflict<i64>, StorageError> {
-        let events: BTreeSet<i64> = entries.values().flatten().copied().collect();
-        let asked = RefCell::new(BTreeSet::new());
-        let difference = loop {
-            let edges = |nid: i64| graph.edges.get(&nid).cloned();
-            let found = auth_difference(parts, edges, |candidates| {
-                asked.replace(candidates.clone());
-                Ok(BTreeSet::new())
-            });
-            match found {
-                Ok(difference) => break difference,
-                Err(MissingEvents(nids)) => self.read_edges(graph, &nids).await?,
-            }
-        };
-        let candidates = asked.into_inner();
-        let in_common = self.reachable(graph, common, &candidates).await?;
-        let subgraph = loop {
-            if !self.rules.state_resolution.conflicted_state_subgraph() {
-                break BTreeSet::new();
-            }
-            let edges = |nid: i64| graph.edges.get(&nid).cloned();
-            match conflicted_state_subgraph(&events, edges) {
-                Ok(subgraph) => break subgraph,
-                Err(MissingEvents(nids)) => self.read_edges(graph, &nids).await?,
-            }
-        };
-        let auth_difference = difference.difference(&in_common).copied().collect();
-        Ok(Conflict {
+        let mut conflict = Conflict {
             entries,
-            auth_difference,
-            subgraph,
-        })
+            ..Conflict::default()
+        };
+        if self.rules.state_resolution.auth_difference() {
+            let mut chains = Vec::with_capacity(states.len());
+            for state in states {
+                chains.push((state.clone(), self.chain(graph, state).await?));
+                // The next state is followed from this one.
+                self.chains.remember(self.room_nid, chains.clone());
+            }
+            let chains: Vec<AuthChain> = chains.into_iter().map(|(_, chain)| chain).collect();
+            conflict.auth_difference = auth_difference(&chains);
+        }
+        if self.rules.state_resolution.conflicted_state_subgraph() {
+            let events = conflict.entries.values().flatten().copied().collect();
+            conflict.subgraph = loop {
+                match conflicted_state_subgraph(&events, |nid| self.edges(graph, nid)) {
+                    Ok(subgraph) => break subgraph,
+                    Err(MissingEvents(nids)) => self.read_edges(graph, nids).await?,
+                }
+            };
+        }
+        Ok(conflict)
     }
 
-    /// Which of the candidates lie in the chain of the part that all states share.
-    async fn reachable(
-        &self,
-        graph: &mut Graph,
-        from: &[i64],
-        candidates: &BTreeSet<i64>,
-    ) -> Result<BTreeSet<i64>, StorageError> {
-        let mut reached = BTreeSet::new();
-        let mut seen: BTreeSet<i64> = from.iter().copied().collect();
-        let mut level = seen.clone();
-        while !level.is_empty() && reached.len() < candidates.len() {
-            reached.extend(level.intersection(candidates).copied());
-            self.read_edges(graph, &level).await?;
-            level = level
-                .iter()
-                .filter_map(|nid| graph.edges.get(nid))
-                .flat_map(|edges| edges.iter().copied())
-                .filter(|nid| seen.insert(*nid))
-                .collect();
+    /// The auth chain of a state.
+    async fn chain(&self, graph: &mut Graph, state: &StateMap) -> Result<AuthChain, StorageError> {
+        let mut following = self.chains.follow(self.room_nid, state);
+        loop {
+            match following.advance(|nid| self.edges(graph, nid)) {
+                Ok(chain) => return Ok(chain),
+                Err(lacking) => self.read_edges(graph, lacking).await?,
+            }
         }
-        Ok(reached)
     }
 
     /// Runs the algorithm, reading what it asks for until it asks for nothing more.
@@ -173,75 +170,109 @@ impl Resolver<'_> {
         conflicted: &BTreeSet<i64>,
         conflict: &Conflict<i64>,
     ) -> Result<BTreeMap<(String, String), i64>, StorageError> {
-        let mut keys: BTreeMap<(String, String), i64> = BTreeMap::new();
         loop {
             let unknown = RefCell::new(BTreeSet::new());
             let unconflicted = |kind: &str, state_key: &str| {
-                let name = (kind.to_owned(), state_key.to_owned());
-                let Some(key) = keys.get(&name) else {
-                    unknown.borrow_mut().insert(name);
+                let Some(key) = self.place_in_memory(graph, kind, state_key) else {
+                    unknown
+                        .borrow_mut()
+                        .insert((kind.to_owned(), state_key.to_owned()));
                     return None;
                 };
-                if conflicted.contains(key) {
-                    None
-                } else {
-                    first.get(*key)
-                }
+                let key = key.filter(|key| !conflicted.contains(key))?;
+                first.get(key)
             };
-            let events = |nid: i64| {
-                let known = graph.events.get(&nid)?;
-                Some(GraphEvent {
-                    event: known.event.clone(),
-                    auth_events: Arc::clone(graph.edges.get(&nid)?),
-                    rejected: known.fate == Fate::Rejected,
-                })
-            };
-            let resolved = resolve(self.rules, unconflicted, conflict, events);
+            let resolved = resolve(self.rules, unconflicted, conflict, |nid| {
+                self.event(graph, nid)
+            });
             let unknown = unknown.into_inner();
             match resolved {
                 Ok(resolved) if unknown.is_empty() => return Ok(resolved),
                 Ok(_) => {}
-                Err(MissingEvents(nids)) => self.read_events(graph, &nids).await?,
+                Err(MissingEvents(nids)) => self.read_events(graph, nids).await?,
             }
-            for name in unknown {
-                let key = self.key(&name.0, &name.1).await?;
-                keys.insert(name, key);
+            for (kind, state_key) in unknown {
+                self.place_of(graph, &kind, &state_key).await?;
             }
         }
     }
 
-    async fn key(&self, kind: &str, state_key: &str) -> Result<i64, StorageError> {
+    /// An event with its auth events, if both are in memory.
+    fn event(&self, graph: &Graph, nid: i64) -> Option<GraphEvent<i64>> {
+        let known = match graph.events.get(&nid) {
+            Some(known) => known.clone(),
+            None => self.known.cached(nid)?,
+        };
+        Some(GraphEvent {
+            auth_events: self.edges(graph, nid)?,
+            rejected: known.fate == Fate::Rejected,
+            event: known.event,
+        })
+    }
+
+    fn edges(&self, graph: &Graph, nid: i64) -> Option<AuthEdges> {
+        self.chains
+            .edges(nid)
+            .or_else(|| graph.edges.get(&nid).cloned())
+    }
+
+    /// The local id of a place, where it is in memory whether there is one.
+    fn place_in_memory(&self, graph: &Graph, kind: &str, state_key: &str) -> Option<Option<i64>> {
+        if let Some(known) = graph.place(kind, state_key) {
+            return Some(known);
+        }
+        let key = self.storage.state_key_cached(kind, state_key)?;
+        graph.learn_place(kind, state_key, Some(key));
+        Some(Some(key))
+    }
+
+    /// The local id of a place. One that has none is in no state.
+    async fn place_of(
+        &self,
+        graph: &mut Graph,
+        kind: &str,
+        state_key: &str,
+    ) -> Result<Option<i64>, StorageError> {
+        if let Some(known) = self.place_in_memory(graph, kind, state_key) {
+            return Ok(known);
+        }
         let row = StateKeyRow {
             kind: kind.as_bytes().to_vec(),
             state_key: state_key.as_bytes().to_vec(),
         };
-        let nids = self.storage.state_keys_intern(&[row]).await?;
-        nids.first().copied().ok_or_else(|| missing("state key", 0))
+        let found = intern::state_key_nids(self.storage.read().await?.conn(), &[row]).await?;
+        let key = found.first().map(|(_, nid)| *nid);
+        graph.learn_place(kind, state_key, key);
+        Ok(key)
     }
 
     async fn read_events(
         &self,
         graph: &mut Graph,
-        nids: &BTreeSet<i64>,
+        nids: BTreeSet<i64>,
     ) -> Result<(), StorageError> {
-        let fresh = self
-            .fresh
-            .values()
-            .filter(|known| nids.contains(&known.nid));
-        graph
-            .events
-            .extend(fresh.map(|known| (known.nid, known.clone())));
-        let stored: Vec<i64> = nids
-            .iter()
-            .copied()
-            .filter(|nid| !graph.events.contains_key(nid))
-            .collect();
+        let mut wanted = nids;
+        if let Some(power_levels) = self.place_of(graph, "m.room.power_levels", "").await? {
+            // The mainline is walked down one by one: all of it is read at once.
+            let roots: Vec<i64> = wanted.iter().copied().collect();
+            let mut reader = self.storage.read().await?;
+            wanted.extend(place_history(reader.conn(), &roots, power_levels).await?);
+        }
+        wanted.retain(|nid| !graph.events.contains_key(nid));
+        let planned = |nid: &i64| self.fresh.values().find(|known| known.nid == *nid).cloned();
+        let mut stored = Vec::new();
+        for nid in &wanted {
+            match planned(nid) {
+                Some(known) => drop(graph.events.insert(*nid, known)),
+                None => stored.push(*nid),
+            }
+        }
         graph
             .events
             .extend(self.known.by_nid(self.rules, &stored).await?);
-        match nids.iter().find(|nid| !graph.events.contains_key(nid)) {
+        match wanted.iter().find(|nid| !graph.events.contains_key(nid)) {
             Some(nid) => Err(missing("event", *nid)),
-            None => self.read_edges(graph, nids).await,
+            None => self.read_edges(graph, wanted).await,
         }
     }
 
@@ -250,12 +281,11 @@ impl Resolver<'_> {
     async fn read_edges(
         &self,
         graph: &mut Graph,
-        nids: &BTreeSet<i64>,
+        nids: impl IntoIterator<Item = i64>,
     ) -> Result<(), StorageError> {
         let wanted: Vec<i64> = nids
-            .iter()
-            .copied()
-            .filter(|nid| !graph.edges.contains_key(nid))
+            .into_iter()
+            .filter(|nid| self.edges(graph, *nid).is_none())
             .collect();
         if wanted.is_empty() {
             return Ok(());
@@ -270,7 +300,9 @@ impl Resolver<'_> {
                 Some(listed) => listed,
                 None => self.listed_by(nid).await?,
             };
-            graph.edges.insert(nid, listed.into());
+            graph
+                .edges
+                .insert(nid, self.chains.learn_edges(nid, listed));
         }
         Ok(())
     }

@@ -137,7 +137,7 @@ impl<'a> Look<'a> {
         };
         let mut rooms = Rooms::default();
         let wants_left = self.request.filter.room.include_leave;
-        for (nid, member) in &memberships {
+        for (nid, member) in memberships.iter() {
             let is_new = self.from().is_none_or(|from| member.position > from);
             let is_asked = is_new || self.request.full_state;
             match member.membership.as_str() {

@@ -37,6 +37,19 @@ pub struct StateKeyRow {
     pub state_key: Vec<u8>,
 }
 
+/// The same, borrowed: what a cache is asked with.
+#[derive(Debug, Hash)]
+pub(crate) struct StateKeyRef<'a> {
+    pub(crate) kind: &'a [u8],
+    pub(crate) state_key: &'a [u8],
+}
+
+impl quick_cache::Equivalent<StateKeyRow> for StateKeyRef<'_> {
+    fn equivalent(&self, key: &StateKeyRow) -> bool {
+        self.kind == key.kind && self.state_key == key.state_key
+    }
+}
+
 #[derive(FromRow)]
 struct Named<N> {
     nid: i64,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::commit::{Refusal, Stamped};
+use crate::commit::{Refusal, Stamped, last_of_each};
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -44,14 +44,18 @@ pub struct RoomAdvance {
     pub snapshot_nid: Option<i64>,
 }
 
+/// What was believed of a room's version gives way as long as nothing else is known of the room.
 pub(crate) async fn room_insert(
     conn: Conn<'_>,
     rooms: &[Stamped<'_, RoomRow>],
 ) -> Result<(), StorageError> {
+    let rooms = last_of_each(rooms, |room| room.room_id.as_str());
     rows!(
         conn,
         execute,
-        "INSERT INTO rooms (room_nid, room_id, version) {rows}",
+        "INSERT INTO rooms (room_nid, room_id, version) {rows}
+         ON CONFLICT (room_id) DO UPDATE SET version = excluded.version
+         WHERE rooms.snapshot_nid IS NULL",
         rooms,
         |room| (
             room.room_nid => BIGINT,

@@ -1,34 +1,19 @@
 //! State snapshots, the changes of current state, and memberships.
 
+mod provisional;
+mod snapshots;
+mod sweep;
+
+pub use provisional::{ProvisionalRow, StateReplaced, provisional_states};
+pub(crate) use provisional::{provisional_insert, state_replace};
+pub use snapshots::{ChunkRow, ChunkSet, SnapshotReshape, SnapshotRow, snapshot_chain};
+pub(crate) use snapshots::{Foundations, chunk_insert, snapshot_insert};
+pub use sweep::{Scanned, Unreferenced, chunks_page, snapshots_page};
+
 use crate::commit::{Slot, Stamped, last_of_each};
-use crate::delta::{self, DeltaEntry};
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
-
-/// A state snapshot: a delta on top of an earlier one, or, without a base, a whole state.
-#[derive(Debug, Clone)]
-pub struct SnapshotRow {
-    /// Its local id.
-    pub snapshot_nid: i64,
-    /// The room.
-    pub room_nid: i64,
-    /// The snapshot it builds on.
-    pub base_nid: Option<i64>,
-    /// How many snapshots lie below it.
-    pub hops: i64,
-    /// What it changes, sorted by key.
-    pub delta: Vec<DeltaEntry>,
-}
-
-#[derive(sqlx::FromRow)]
-struct RawSnapshot {
-    snapshot_nid: i64,
-    room_nid: i64,
-    base_nid: Option<i64>,
-    hops: i64,
-    delta: Vec<u8>,
-}
 
 /// A change of a room's current state.
 #[derive(Debug, Clone)]
@@ -82,26 +67,6 @@ pub struct StoredMembership {
     pub event_nid: i64,
     /// When it became so.
     pub position: i64,
-}
-
-pub(crate) async fn snapshot_insert(
-    conn: Conn<'_>,
-    snapshots: &[Stamped<'_, SnapshotRow>],
-) -> Result<(), StorageError> {
-    rows!(
-        conn,
-        execute,
-        "INSERT INTO state_snapshots (snapshot_nid, room_nid, base_nid, hops, delta) {rows}",
-        snapshots,
-        |s| (
-            s.snapshot_nid => BIGINT,
-            s.room_nid => BIGINT,
-            s.base_nid => BIGINT,
-            s.hops => BIGINT,
-            delta::pack(&s.delta) => BYTEA
-        )
-    )?;
-    Ok(())
 }
 
 pub(crate) async fn state_change_insert(
@@ -166,39 +131,30 @@ pub(crate) async fn stripped_state_upsert(
     Ok(())
 }
 
-/// A snapshot and those below it, from the top down to the whole state at the bottom.
+/// The events of one place of the state that can be reached from `events` over auth edges between
+/// events of that place: of the power levels, a mainline.
 ///
 /// # Errors
-/// When the database fails or a delta cannot be read.
-pub async fn snapshot_chain(
+/// When the database fails.
+pub async fn place_history(
     conn: Conn<'_>,
-    snapshot_nid: i64,
-) -> Result<Vec<SnapshotRow>, StorageError> {
-    let chain = sql!(
+    events: &[i64],
+    state_key_nid: i64,
+) -> Result<Vec<i64>, StorageError> {
+    let found = rows!(
         conn,
-        all::<RawSnapshot>,
-        "WITH RECURSIVE chain(snapshot_nid, room_nid, base_nid, hops, delta) AS (
-             SELECT snapshot_nid, room_nid, base_nid, hops, delta
-             FROM state_snapshots WHERE snapshot_nid = $1
-             UNION ALL
-             SELECT s.snapshot_nid, s.room_nid, s.base_nid, s.hops, s.delta
-             FROM state_snapshots s JOIN chain c ON s.snapshot_nid = c.base_nid
+        all::<(i64,)>,
+        "WITH RECURSIVE k(nid, place) AS ({rows}), line(nid, place) AS (
+             SELECT nid, place FROM k
+             UNION
+             SELECT e.event_nid, l.place FROM line l JOIN event_auth a ON a.event_nid = l.nid
+             JOIN events e ON e.event_nid = a.auth_nid AND e.state_key_nid = l.place
          )
-         SELECT snapshot_nid, room_nid, base_nid, hops, delta FROM chain ORDER BY hops DESC",
-        snapshot_nid
+         SELECT nid FROM line",
+        events,
+        |event| (*event => BIGINT, state_key_nid => BIGINT)
     )?;
-    chain
-        .into_iter()
-        .map(|raw| {
-            Ok(SnapshotRow {
-                snapshot_nid: raw.snapshot_nid,
-                room_nid: raw.room_nid,
-                base_nid: raw.base_nid,
-                hops: raw.hops,
-                delta: delta::unpack(&raw.delta)?,
-            })
-        })
-        .collect()
+    Ok(found.into_iter().map(|(nid,)| nid).collect())
 }
 
 /// What changed in a room's current state with positions in `(after, up_to]`: the last change of

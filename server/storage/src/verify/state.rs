@@ -16,7 +16,7 @@ use crate::tables::state::{StoredMembership, memberships_in};
 const DELTA: Check = Check::new("snapshot-damaged", "the state snapshot {}");
 const BASE: Check = Check::new(
     "snapshot-base",
-    "the state snapshot {} builds on none of its room, or counts its hops wrongly",
+    "the state snapshot {} builds on none of its room, or on itself",
 );
 const LONG: Check = Check::new(
     "snapshot-chain-long",
@@ -41,13 +41,10 @@ const CHANGES: Check = Check::new(
 );
 const MEMBERSHIP: Check = Check::new("membership", "the membership of {}");
 
-/// A chain may be this long, and longer by one for each so many entries of a whole state that was
-/// written in chunks.
-const HOPS_MAX: i64 = 64;
-const ENTRIES_PER_HOP: usize = 256;
+/// A chain may be this long: what is merged in the background leaves them at a third of it.
+const HOPS_MAX: usize = 64;
 
-/// Entries of states that are compared in one room: beyond it, only every so manieth event's state
-/// is compared with the one before it.
+/// Entries of states that are compared in one room; beyond it, only some events are looked at.
 const COMPARED_MAX: usize = 4_000_000;
 
 pub(super) type State = BTreeMap<i64, i64>;
@@ -55,7 +52,6 @@ pub(super) type State = BTreeMap<i64, i64>;
 /// A snapshot as it is stored.
 struct Link {
     base_nid: Option<i64>,
-    hops: i64,
     delta: Vec<DeltaEntry>,
 }
 
@@ -66,7 +62,8 @@ pub(super) struct Links(BTreeMap<i64, Link>);
 struct SnapshotRow {
     snapshot_nid: i64,
     base_nid: Option<i64>,
-    hops: i64,
+    chunks_nid: Option<i64>,
+    chunks: i64,
     delta: Vec<u8>,
 }
 
@@ -75,13 +72,23 @@ pub(super) async fn look(pass: &mut Pass, room: &Room) -> Result<u64, StorageErr
     let rows = sql!(
         pass.conn.conn(),
         all::<SnapshotRow>,
-        "SELECT snapshot_nid, base_nid, hops, delta FROM state_snapshots WHERE room_nid = $1",
+        "SELECT snapshot_nid, base_nid, chunks_nid, chunks, delta FROM state_snapshots
+         WHERE room_nid = $1",
         room.room_nid
     );
     let rows = pass.readable("state_snapshots", rows).await?;
     let rows = rows.unwrap_or_default();
     let count = u64::try_from(rows.len()).unwrap_or_default();
-    let links = links(&mut pass.findings, rows);
+    let chunks = sql!(
+        pass.conn.conn(),
+        all::<(i64, i64, Vec<u8>)>,
+        "SELECT c.chunks_nid, c.ordinal, c.delta FROM state_chunks c
+         WHERE c.chunks_nid IN (SELECT s.chunks_nid FROM state_snapshots s WHERE s.room_nid = $1)
+         ORDER BY c.chunks_nid, c.ordinal",
+        room.room_nid
+    );
+    let chunks = pass.readable("state_chunks", chunks).await?;
+    let links = links(&mut pass.findings, rows, chunks.unwrap_or_default());
     let sound = links.chains(&mut pass.findings);
     links.entries(&mut pass.findings, room);
     if !sound {
@@ -100,23 +107,38 @@ pub(super) async fn look(pass: &mut Pass, room: &Room) -> Result<u64, StorageErr
     Ok(count)
 }
 
-fn links(findings: &mut Findings, rows: Vec<SnapshotRow>) -> Links {
+fn links(
+    findings: &mut Findings,
+    rows: Vec<SnapshotRow>,
+    chunks: Vec<(i64, i64, Vec<u8>)>,
+) -> Links {
+    let mut sets: BTreeMap<i64, Vec<Vec<u8>>> = BTreeMap::new();
+    for (chunks_nid, _, delta) in chunks {
+        sets.entry(chunks_nid).or_default().push(delta);
+    }
     let mut links = BTreeMap::new();
     for row in rows {
-        let delta = match delta::unpack(&row.delta) {
-            Ok(delta) => delta,
-            Err(error) => {
-                findings.add(&DELTA, format!("{}: {error}", row.snapshot_nid));
-                Vec::new()
-            }
+        let own = [row.delta];
+        let parts = match row.chunks_nid {
+            Some(chunks_nid) => sets.get(&chunks_nid).map_or(&[][..], Vec::as_slice),
+            None => &own[..],
         };
+        if row.chunks_nid.is_some() && i64::try_from(parts.len()).ok() != Some(row.chunks) {
+            findings.add(&DELTA, format!("{} lacks chunks", row.snapshot_nid));
+        }
+        let mut delta = Vec::new();
+        for part in parts {
+            match delta::unpack(part) {
+                Ok(entries) => delta.extend(entries),
+                Err(error) => findings.add(&DELTA, format!("{}: {error}", row.snapshot_nid)),
+            }
+        }
         if delta.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
-            let subject = format!("{} names a state key twice", row.snapshot_nid);
+            let subject = format!("{} is not sorted by state key", row.snapshot_nid);
             findings.add(&DELTA, subject);
         }
         let link = Link {
             base_nid: row.base_nid,
-            hops: row.hops,
             delta,
         };
         links.insert(row.snapshot_nid, link);
@@ -125,22 +147,34 @@ fn links(findings: &mut Findings, rows: Vec<SnapshotRow>) -> Links {
 }
 
 impl Links {
-    /// Whether every snapshot builds on one of the room, in as many hops as it says. So there is no
-    /// circle.
+    /// Whether every snapshot builds on one of the room, none on itself, and none over too many.
     fn chains(&self, findings: &mut Findings) -> bool {
         let mut sound = true;
-        let entries: usize = self.0.values().map(|link| link.delta.len()).sum();
-        let chunks = i64::try_from(entries / ENTRIES_PER_HOP).unwrap_or(i64::MAX);
-        for (nid, link) in &self.0 {
-            let below = match link.base_nid {
-                Some(base) => self.0.get(&base).map(|below| below.hops + 1),
-                None => Some(0),
+        let mut hops: BTreeMap<i64, usize> = BTreeMap::new();
+        for &nid in self.0.keys() {
+            let mut way = Vec::new();
+            let mut next = Some(nid);
+            let known = loop {
+                let Some(at) = next else { break Some(0) };
+                if let Some(hops) = hops.get(&at) {
+                    break Some(hops + 1);
+                }
+                way.push(at);
+                match self.0.get(&at) {
+                    Some(link) if way.len() <= self.0.len() => next = link.base_nid,
+                    _ => break None,
+                }
             };
-            if below != Some(link.hops) {
+            let Some(known) = known else {
                 findings.add(&BASE, nid);
                 sound = false;
-            } else if link.hops > HOPS_MAX.saturating_add(chunks) {
-                findings.add(&LONG, nid);
+                continue;
+            };
+            for (above, at) in way.into_iter().rev().enumerate() {
+                hops.insert(at, known + above);
+                if known + above > HOPS_MAX {
+                    findings.add(&LONG, at);
+                }
             }
         }
         sound
@@ -229,10 +263,16 @@ fn after_events(findings: &mut Findings, room: &Room, links: &Links) {
 
 /// The snapshot before an event, where it follows one event alone.
 fn before(room: &Room, nid: i64, facts: &EventFacts) -> Option<i64> {
-    match predecessors(room, nid, facts)?[..] {
-        [prev] => prev.snapshot_nid,
-        _ => None,
-    }
+    let [prev] = room.prev.get(&nid)?[..] else {
+        return None;
+    };
+    predecessors(room, nid, facts)?;
+    let facts = room.events.get(&prev)?;
+    // The state after one whose own predecessors came late was stated by another server, and may
+    // have been replaced since.
+    let begins = room.prev.get(&prev).is_none() && !room.gaps.contains_key(&prev);
+    let derived = begins || predecessors(room, prev, facts).is_some();
+    facts.snapshot_nid.filter(|_| derived)
 }
 
 /// The last recorded change of each place is what the current state has there.

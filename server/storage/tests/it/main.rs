@@ -12,5 +12,6 @@ mod inspect;
 mod levels;
 mod open;
 mod parity;
+mod snapshots;
 mod verify;
 mod writer;

@@ -150,21 +150,31 @@ pub(crate) async fn gap_close(
     Ok(())
 }
 
-/// Whether an event that is not here is named as predecessor by one that is part of the room.
+/// Whether an event that is not here lies before one that is part of the room: named by it, or by one
+/// that is not part of the room and lies before it.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn is_gap(conn: Conn<'_>, room_nid: i64, event_id: &str) -> Result<bool, StorageError> {
-    let child = sql!(
+    let after = sql!(
         conn,
         optional::<(i64,)>,
-        "SELECT g.child_nid FROM backward_extremities g JOIN events e ON e.event_nid = g.child_nid
-         WHERE g.room_nid = $1 AND g.event_id = $2 AND e.fate = $3 LIMIT 1",
+        "WITH RECURSIVE later(event_nid, fate) AS (
+             SELECT e.event_nid, e.fate FROM backward_extremities g
+             JOIN events e ON e.event_nid = g.child_nid
+             WHERE g.room_nid = $1 AND g.event_id = $2
+             UNION
+             SELECT e.event_nid, e.fate FROM later l
+             JOIN event_edges n ON n.prev_nid = l.event_nid
+             JOIN events e ON e.event_nid = n.event_nid
+             WHERE l.fate <> $3
+         )
+         SELECT event_nid FROM later WHERE fate = $3 LIMIT 1",
         room_nid,
         event_id,
         Fate::Accepted.code()
     )?;
-    Ok(child.is_some())
+    Ok(after.is_some())
 }
 
 /// A room's forward extremities.
