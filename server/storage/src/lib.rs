@@ -14,6 +14,7 @@ pub mod head;
 pub mod inspect;
 mod migrate;
 pub mod nids;
+pub mod packed_json;
 mod storage;
 pub mod tables;
 #[cfg(feature = "testing")]

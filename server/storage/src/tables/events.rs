@@ -12,7 +12,7 @@ use crate::commit::{Slot, Stamped};
 use crate::dialect::is_storable;
 use crate::driver::Conn;
 use crate::error::StorageError;
-use crate::rows;
+use crate::{packed_json, rows};
 
 pub use graph::*;
 pub use order::*;
@@ -149,7 +149,7 @@ impl TryFrom<Raw> for StoredEvent {
             fate: Fate::of(raw.fate)?,
             snapshot_nid: raw.snapshot_nid,
             redacted_by: raw.redacted_by,
-            json: raw.json.into(),
+            json: packed_json::unpack(raw.json)?,
         })
     }
 }
@@ -187,7 +187,7 @@ pub(crate) async fn event_insert(
         execute,
         "INSERT INTO event_json (event_nid, json) {rows}",
         events,
-        |e| (e.event_nid => BIGINT, &e.json[..] => BYTEA)
+        |e| (e.event_nid => BIGINT, packed_json::pack(&e.json) => BYTEA)
     )?;
     Ok(())
 }

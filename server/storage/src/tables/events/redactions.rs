@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::commit::Stamped;
 use crate::driver::Conn;
 use crate::error::StorageError;
-use crate::rows;
+use crate::{packed_json, rows};
 
 /// A redaction, kept by its target, which may arrive later.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub(crate) async fn event_redacted(
         "WITH k(event_nid, json) AS ({rows})
          UPDATE event_json SET json = k.json FROM k WHERE event_json.event_nid = k.event_nid",
         redacted,
-        |e| (e.event_nid => BIGINT, &e.json[..] => BYTEA)
+        |e| (e.event_nid => BIGINT, packed_json::pack(&e.json) => BYTEA)
     )?;
     Ok(())
 }
