@@ -101,9 +101,9 @@ both_engines! {
         let storage = scratch.open().await;
         let mut pending = Vec::new();
         for nid in 1..=40 {
-            // Number 20 takes the id that number 10 has.
-            let nid = if nid == 20 { 10 } else { nid };
-            let mut commit = new_room(nid);
+            // Number 20 takes the local id that number 10 has.
+            let mut commit = new_room(if nid == 20 { 10 } else { nid });
+            commit.rows.rooms[0].room_id = format!("!{nid}:one.test");
             commit.rooms.clear();
             pending.push(storage.writer().submit(commit).await.unwrap());
         }
