@@ -171,7 +171,10 @@ impl Client {
                 let side = if ours.is_some() { "this" } else { "a new" };
                 return Err(format!("{who}: only {side} client knows {room_id}"));
             };
-            if let Some(why) = different(ours, new) {
+            // What forks resolve to, only `state_after` tells: a client that applies the timeline's
+            // events to the state before them cannot know it.
+            let state = self.at_end.then(|| different_state(ours, new)).flatten();
+            if let Some(why) = state.or_else(|| different_events(ours, new)) {
                 return Err(format!("{who} in {room_id}: {why}"));
             }
         }
@@ -179,7 +182,7 @@ impl Client {
     }
 }
 
-fn different(ours: &Seen, new: &Seen) -> Option<String> {
+fn different_state(ours: &Seen, new: &Seen) -> Option<String> {
     for place in ours.state.keys().chain(new.state.keys()) {
         let (a, b) = (ours.state.get(place), new.state.get(place));
         if a != b {
@@ -188,6 +191,10 @@ fn different(ours: &Seen, new: &Seen) -> Option<String> {
             ));
         }
     }
+    None
+}
+
+fn different_events(ours: &Seen, new: &Seen) -> Option<String> {
     let lacking = new.events.difference(&ours.events).next();
     if let Some(event) = lacking {
         return Some(format!("{event} is missing in the increments"));

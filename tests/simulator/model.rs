@@ -263,6 +263,22 @@ impl Model {
         })
     }
 
+    /// What decides whether somebody may see an event, for an error.
+    pub(crate) fn about(&self, id: &EventId, user: &UserId) -> String {
+        let Some(judged) = self.at(id) else {
+            return "an event that nobody can place".to_owned();
+        };
+        let [before, after] = [&judged.before, &judged.after].map(|state| {
+            let kind = "m.room.history_visibility";
+            let visibility = self.content(state, kind, "", "history_visibility");
+            let membership = self.content(state, "m.room.member", user.as_str(), "membership");
+            format!("{visibility}/{membership}")
+        });
+        let (kind, key) = (judged.event.kind(), judged.event.state_key());
+        let rejected = judged.rejected;
+        format!("{kind} {key:?}, rejected {rejected}, before {before}, after {after}")
+    }
+
     /// Whether anybody was ever a member of the room, by any event that was not rejected.
     pub(crate) fn ever_member(&self, user: &UserId) -> bool {
         self.events.iter().any(|other| {

@@ -23,6 +23,7 @@ pub(crate) async fn judge(world: &World) -> Result<(), String> {
     }
     let rooms = held::rooms(world).await;
     for room in &rooms {
+        world.trace(|| held::described(world, room));
         count(world, room);
         agree::judge(world, room).await?;
         kept::judge(world, room)?;

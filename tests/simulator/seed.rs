@@ -236,8 +236,8 @@ impl Story {
                 .await?;
                 let via = self.world.people[creator].host;
                 self.now(who, Act::Join { room, via }).await?;
-                if self.random.in_thousand(600) {
-                    let level = *self.random.pick(&[50, 100, 100]);
+                if self.random.in_thousand(700) {
+                    let level = *self.random.pick(&[50, 100, 100, 100]);
                     self.now(
                         creator,
                         Act::Power {
@@ -383,12 +383,14 @@ impl Story {
     fn fight(&mut self) {
         let people = self.world.people.len();
         let room = self.random.index(self.powerful.len());
-        let powerful = &self.powerful[room];
-        let (one, two) = (*self.random.pick(powerful), *self.random.pick(powerful));
-        let (host, other) = (self.world.people[one].host, self.world.people[two].host);
-        if host == other {
+        let mut powerful = self.powerful[room].clone();
+        self.random.shuffle(&mut powerful);
+        let of = |who: &usize| self.world.people[*who].host;
+        let one = powerful[0];
+        let Some(two) = powerful.iter().copied().find(|who| of(who) != of(&one)) else {
             return;
-        }
+        };
+        let (host, other) = (self.world.people[one].host, self.world.people[two].host);
         let sides = self.world.hosts.iter().enumerate();
         let sides: BTreeMap<_, _> = sides
             .map(|(at, host)| {

@@ -53,6 +53,42 @@ pub(crate) async fn rooms(world: &World) -> Vec<Room> {
     rooms
 }
 
+/// A room's events in an order in which each follows its predecessors, with what each server made
+/// of them: to read when a seed has failed.
+pub(crate) fn described(world: &World, room: &Room) -> String {
+    let mut text = format!("{} (version {})\n", room.id, room.rules.id);
+    let short = |id: &OwnedEventId| id.as_str().chars().take(7).collect::<String>();
+    for (nth, event) in room.model.events().enumerate() {
+        let id = event.event_id().to_owned();
+        let prev: Vec<String> = event.prev_events().iter().map(short).collect();
+        let fates: Vec<String> = room
+            .held
+            .iter()
+            .map(|held| {
+                let name = world.hosts[held.host].name.as_str();
+                let end = if held.ends.contains(&id) { "*" } else { "" };
+                match held.events.get(&id) {
+                    Some(stored) => format!("{name} {:?}{end}", stored.fate),
+                    None => format!("{name} -"),
+                }
+            })
+            .collect();
+        let rejected = room.model.rejected(&id) == Some(true);
+        let mut content = event.content().to_owned();
+        content.truncate(60);
+        let line = format!(
+            "{nth} {} {} {:?} by {} on {prev:?} rejected {rejected} {content} [{}]\n",
+            short(&id),
+            event.kind(),
+            event.state_key(),
+            event.sender(),
+            fates.join(", ")
+        );
+        text.push_str(&line);
+    }
+    text
+}
+
 /// Every event that anybody has, as whole as anybody has it.
 fn union(rules: &RoomVersionRules, held: &[Held]) -> BTreeMap<OwnedEventId, Event> {
     let mut fullest: BTreeMap<&OwnedEventId, &StoredEvent> = BTreeMap::new();

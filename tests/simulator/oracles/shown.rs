@@ -49,9 +49,14 @@ async fn people(world: &World, room: &Room) -> Result<(), String> {
             Err(error) => return Err(format!("shown: {}: {error}", person.id)),
         }
         for (event, how) in seen {
-            if !room.model.may_see(&event, &person.id) {
+            // What happens to their own membership, people are told.
+            let own = room.model.event(&event).and_then(Event::state_key);
+            if own != Some(person.id.as_str()) && !room.model.may_see(&event, &person.id) {
                 let (who, id) = (&person.id, &room.id);
-                return Err(format!("shown: {who} saw {event} of {id} by {how}"));
+                let about = room.model.about(&event, who);
+                return Err(format!(
+                    "shown: {who} saw {event} of {id} by {how}: {about}"
+                ));
             }
         }
     }

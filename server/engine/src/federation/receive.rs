@@ -16,6 +16,7 @@ use hearth_types::ruma::{OwnedEventId, OwnedServerName, ServerName};
 use crate::federation::Federation;
 use crate::peers::{MissingEvents, PeerError};
 use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
 use crate::rooms::plan::Received;
 use crate::rooms::view::SharedRoom;
 
@@ -272,12 +273,12 @@ impl Federation {
             latest: &latest,
             limit: GAP_MAX,
         };
-        let mut between = self
+        let handed_over = self
             .ctx
             .peers
             .missing_events(origin, room.rules, range)
             .await?;
-        between.sort_by_key(|pdu| pdu.event().depth());
+        let between = self.between(room, pdu, handed_over).await?;
         for (index, pdu) in between.into_iter().enumerate() {
             let received = self.rooms.receive(room, pdu.clone(), false).await?;
             let Received::Missing { prev, auth } = received else {
@@ -294,6 +295,34 @@ impl Federation {
             }
         }
         Ok(())
+    }
+
+    /// Of the events handed over, those that lead from an event back to what has a place here, oldest
+    /// first. Another server that lacks our extremities goes on behind them: what lies there was
+    /// before our people joined, and is neither news nor an end of the graph.
+    async fn between(
+        &self,
+        room: &SharedRoom,
+        pdu: &VerifiedPdu,
+        handed_over: Vec<VerifiedPdu>,
+    ) -> Result<Vec<VerifiedPdu>, RoomError> {
+        let ids: Vec<OwnedEventId> = handed_over.iter().map(id_of).collect();
+        let here = self.rooms.known.of_room(room, &ids).await?;
+        let mut handed_over: BTreeMap<OwnedEventId, VerifiedPdu> = handed_over
+            .into_iter()
+            .map(|pdu| (id_of(&pdu), pdu))
+            .filter(|(id, _)| !here.get(id).is_some_and(Known::is_placed))
+            .collect();
+        let mut wanted = pdu.event().prev_events().to_vec();
+        let mut between = Vec::new();
+        while let Some(id) = wanted.pop() {
+            if let Some(pdu) = handed_over.remove(&id) {
+                wanted.extend_from_slice(pdu.event().prev_events());
+                between.push(pdu);
+            }
+        }
+        between.sort_by_key(|pdu| pdu.event().depth());
+        Ok(between)
     }
 
     /// Fetches missing auth events, and theirs, until all are here or the bound is reached.
@@ -365,6 +394,10 @@ impl Federation {
         self.ctx.storage.writer().commit(commit).await?;
         Ok(true)
     }
+}
+
+fn id_of(pdu: &VerifiedPdu) -> OwnedEventId {
+    pdu.event().event_id().to_owned()
 }
 
 /// Goes on with less where another server did not hand everything over; one that cannot be reached

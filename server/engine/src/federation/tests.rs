@@ -90,6 +90,30 @@ both_engines! {
 }
 
 both_engines! {
+    async fn a_gap_is_filled_without_what_was_before_our_join(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        let room = pair.one.create("@alice:one.test", Preset::PublicChat, "12").await;
+        let mut before = Vec::new();
+        for _ in 0..60 {
+            before.push(pair.one.send(&room, "@alice:one.test", "before").await.unwrap());
+        }
+        pair.two.join_over(&room, "@bob:two.test", "one.test").await.unwrap();
+        pair.two.send(&room, "@bob:two.test", "an end that one does not have").await.unwrap();
+        pair.one.send(&room, "@alice:one.test", "lost").await.unwrap();
+        pair.lose().await;
+        pair.one.send(&room, "@alice:one.test", "last").await.unwrap();
+        pair.deliver().await;
+        pair.two.settle().await;
+        let said = ["an end that one does not have", "lost", "last"];
+        assert_eq!(pair.two.read(&room, "@bob:two.test").await, said);
+        assert_eq!(pair.two.extremities(&room).await, 2);
+        for event in before {
+            assert_eq!(pair.two.fate(&room, &event).await, None);
+        }
+    }
+}
+
+both_engines! {
     async fn a_gap_is_filled_from_the_sender(scratch: Scratch) {
         let pair = Pair::new(scratch).await;
         let room = pair.one.create("@alice:one.test", Preset::PublicChat, "12").await;
