@@ -11,17 +11,20 @@
 mod fields;
 mod number;
 mod parse;
+mod raw;
+mod scan;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 pub use fields::{FieldError, FieldRule};
 pub use number::{Float, MAX_INTEGER, Numbers};
+pub(crate) use parse::parse_around;
 pub use parse::{JsonRule, ParseError, parse, parse_object};
+pub use raw::RawObject;
 pub(crate) use write::Members;
 pub use write::write_string;
 
@@ -75,20 +78,10 @@ pub enum Value<'a> {
 }
 
 /// A JSON object, its entries sorted by key (by bytes of UTF-8, which is the order of code points).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Object<'a> {
     entries: Vec<(Cow<'a, str>, Value<'a>)>,
-    span: Range<usize>,
 }
-
-/// Where an object was read from does not matter for equality.
-impl PartialEq for Object<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.entries == other.entries
-    }
-}
-
-impl Eq for Object<'_> {}
 
 impl<'a> Object<'a> {
     /// The empty object.
@@ -165,9 +158,19 @@ impl<'a> Object<'a> {
         out
     }
 
-    /// Where this object stood in the bytes it was parsed from (empty for one built by hand).
-    pub(crate) fn span(&self) -> Range<usize> {
-        self.span.clone()
+    /// The entries before `key`, and those after it.
+    pub(crate) fn split_at(
+        &self,
+        key: &str,
+    ) -> (
+        impl Iterator<Item = (&str, &Value<'a>)>,
+        impl Iterator<Item = (&str, &Value<'a>)>,
+    ) {
+        let (before, after) = match self.position(key) {
+            Ok(at) => (at, at + 1),
+            Err(at) => (at, at),
+        };
+        (self.iter().take(before), self.iter().skip(after))
     }
 
     fn position(&self, key: &str) -> Result<usize, usize> {

@@ -6,12 +6,11 @@
 
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, ServerName, UserId};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 
 use crate::auth_events::{StateType, auth_types_for_event};
-use crate::canonical_json::{Object, ParseError, Value, parse_object};
+use crate::canonical_json::{Object, ParseError, RawObject, Value};
 use crate::encoding;
-use crate::event::{Event, FormatError, Header, event_id};
+use crate::event::{Event, EventJson, FormatError, Header, event_id};
 use crate::redaction::signing_payload;
 use crate::room_version::{EventIdFormat, RedactsPlace, ReferenceFormat, RoomVersionRules};
 use crate::signing::{SigningKey, add_signature};
@@ -75,7 +74,7 @@ impl PduDraft {
             &self.kind,
             &self.sender,
             state_key,
-            &content,
+            content.object(),
         ))
     }
 
@@ -109,20 +108,20 @@ impl PduDraft {
         key: &SigningKey,
         reference_hash: impl Fn(&EventId) -> Option<String>,
     ) -> Result<Event, DraftError> {
-        let mut object = self.to_object(rules, reference_hash)?;
+        let mut event = self.to_json(rules, reference_hash)?;
         if rules.event_format.event_id == EventIdFormat::Stated {
-            let id = own_event_id(&object, server);
-            object.insert("event_id", id);
+            let id = own_event_id(&event, server);
+            event.fields.insert("event_id", id);
         }
-        let hash = Sha256::digest(object.to_canonical());
-        object.edit_object("hashes", |hashes| {
-            hashes.insert("sha256", encoding::base64(&hash));
-        });
-        let payload = signing_payload(&rules.redaction, &object);
-        add_signature(&mut object, server, key.id(), key.sign(&payload));
-        let header = Header::read(rules, &object)?;
-        let event_id = event_id(rules, &object, &payload)?;
-        Ok(Event::from_object(rules, &object, header, event_id)?)
+        let hash = encoding::base64(&event.content_hash());
+        event
+            .fields
+            .edit_object("hashes", |hashes| hashes.insert("sha256", hash));
+        let payload = signing_payload(&rules.redaction, &event);
+        add_signature(&mut event.fields, server, key.id(), key.sign(&payload));
+        let header = Header::read(rules, &event)?;
+        let event_id = event_id(rules, &event.fields, &payload)?;
+        Ok(Event::from_parts(rules, &event, header, event_id)?)
     }
 
     /// Like [`PduDraft::sign`], as the type that the engine takes in. What was just made of our own
@@ -160,58 +159,65 @@ impl PduDraft {
         }
     }
 
-    fn parse_content(&self, rules: &RoomVersionRules) -> Result<Object<'_>, ParseError> {
-        parse_object(self.content.get().as_bytes(), rules.canonical_json)
+    fn parse_content(&self, rules: &RoomVersionRules) -> Result<RawObject<'_>, ParseError> {
+        RawObject::parse(self.content.get().as_bytes(), rules.canonical_json)
     }
 
-    fn to_object(
+    /// The event before it is hashed.
+    fn to_json(
         &self,
         rules: &RoomVersionRules,
         reference_hash: impl Fn(&EventId) -> Option<String>,
-    ) -> Result<Object<'_>, DraftError> {
-        let references = |ids: &[OwnedEventId]| -> Result<Value<'static>, DraftError> {
-            match rules.event_format.references {
-                ReferenceFormat::Ids => Ok(ids.iter().map(ToString::to_string).collect()),
-                ReferenceFormat::IdsWithHashes => with_hashes(ids, &reference_hash),
-            }
-        };
+    ) -> Result<EventJson<'_>, DraftError> {
         let mut content = self.parse_content(rules)?;
-        let mut object = Object::new();
+        let mut fields = Object::new();
         if let Some(redacts) = &self.redacts {
             match rules.event_format.redacts {
-                RedactsPlace::TopLevel => object.insert("redacts", redacts.as_str()),
-                RedactsPlace::Content => content.insert("redacts", redacts.as_str()),
+                RedactsPlace::TopLevel => fields.insert("redacts", redacts.as_str()),
+                RedactsPlace::Content => {
+                    let mut object = content.object().clone();
+                    object.insert("redacts", redacts.as_str());
+                    content = object.into();
+                }
             }
         }
-        object.insert("auth_events", references(&self.auth_events)?);
-        object.insert("content", content);
-        object.insert("depth", self.depth);
-        object.insert("origin_server_ts", self.origin_server_ts);
-        object.insert("prev_events", references(&self.prev_events)?);
+        let references = |ids| match rules.event_format.references {
+            ReferenceFormat::Ids => Ok(plain(ids)),
+            ReferenceFormat::IdsWithHashes => with_hashes(ids, &reference_hash),
+        };
+        fields.insert("auth_events", references(&self.auth_events)?);
+        fields.insert("depth", self.depth);
+        fields.insert("origin_server_ts", self.origin_server_ts);
+        fields.insert("prev_events", references(&self.prev_events)?);
         if let Some(room_id) = &self.room_id {
-            object.insert("room_id", room_id.as_str());
+            fields.insert("room_id", room_id.as_str());
         }
-        object.insert("sender", UserId::as_str(&self.sender));
+        fields.insert("sender", UserId::as_str(&self.sender));
         if let Some(state_key) = &self.state_key {
-            object.insert("state_key", state_key.as_str());
+            fields.insert("state_key", state_key.as_str());
         }
-        object.insert("type", self.kind.as_str());
-        Ok(object)
+        fields.insert("type", self.kind.as_str());
+        Ok(EventJson::new(fields, content))
     }
+}
+
+/// spec: rooms/v3 §Event format ("they are now plain lists of event IDs").
+fn plain(ids: &[OwnedEventId]) -> Value<'_> {
+    ids.iter().map(|id| id.as_str()).collect()
 }
 
 /// spec: rooms/v1 §Event format ("Event IDs and reference hashes").
 fn with_hashes(
     ids: &[OwnedEventId],
     reference_hash: impl Fn(&EventId) -> Option<String>,
-) -> Result<Value<'static>, DraftError> {
+) -> Result<Value<'_>, DraftError> {
     let pair = |id: &OwnedEventId| {
         let hash = reference_hash(id).ok_or_else(|| DraftError::NeedsReferenceHash(id.clone()))?;
         let mut hashes = Object::new();
         hashes.insert("sha256", hash);
         Ok(Value::Array(vec![id.to_string().into(), hashes.into()]))
     };
-    let pairs: Result<Vec<Value<'static>>, DraftError> = ids.iter().map(pair).collect();
+    let pairs: Result<_, DraftError> = ids.iter().map(pair).collect();
     Ok(Value::Array(pairs?))
 }
 
@@ -219,7 +225,7 @@ fn with_hashes(
 /// no two events share it, and nothing random is needed.
 ///
 /// spec: rooms/v1 §Event IDs ("`opaque_id` is a locally-unique string").
-fn own_event_id(object: &Object<'_>, server: &ServerName) -> String {
-    let opaque = encoding::base64_url(&Sha256::digest(object.to_canonical()));
+fn own_event_id(event: &EventJson<'_>, server: &ServerName) -> String {
+    let opaque = encoding::base64_url(&event.content_hash());
     format!("${opaque}:{server}")
 }

@@ -6,6 +6,7 @@
 
 mod auth_content;
 mod format;
+mod json;
 
 #[cfg(test)]
 mod tests;
@@ -24,9 +25,10 @@ pub use auth_content::{
 };
 pub use format::{FormatError, MAX_AUTH_EVENTS, MAX_ID_BYTES, MAX_PDU_BYTES, MAX_PREV_EVENTS};
 
+pub use json::EventJson;
+
 pub(crate) use format::{Header, event_id};
 
-use crate::canonical_json::{Members, Object, parse_object};
 use crate::redaction;
 use crate::room_version::{RoomIdFormat, RoomVersionRules};
 use crate::signing::{SigningKey, add_signature};
@@ -58,30 +60,30 @@ impl Event {
         json: Bytes,
         event_id: Option<OwnedEventId>,
     ) -> Result<Self, FormatError> {
-        let object = parse_object(&json, rules.canonical_json)?;
-        let header = Header::read(rules, &object)?;
+        let event = EventJson::parse(&json, rules.canonical_json)?;
+        let header = Header::read(rules, &event)?;
         let event_id = match event_id {
             Some(event_id) => event_id,
             None => {
-                let payload = redaction::signing_payload(&rules.redaction, &object);
-                format::event_id(rules, &object, &payload)?
+                let payload = redaction::signing_payload(&rules.redaction, &event);
+                format::event_id(rules, &event.fields, &payload)?
             }
         };
-        let content = object.object("content")?;
-        let auth_content = AuthContent::read(rules, &header.kind, content);
-        let content = content.span();
+        let auth_content = AuthContent::read(rules, &header.kind, &event.content);
+        let content = event.content_span();
         Self::assemble(event_id, header, auth_content, json, content)
     }
 
-    /// Puts together an event whose parts were just read from `object`, and writes its bytes.
-    pub(crate) fn from_object(
+    /// Puts together an event whose parts were just read from `event`, and writes its bytes: the
+    /// canonical federated form, which has no `unsigned`.
+    pub(crate) fn from_parts(
         rules: &RoomVersionRules,
-        object: &Object<'_>,
+        event: &EventJson<'_>,
         header: Header,
         event_id: OwnedEventId,
     ) -> Result<Self, FormatError> {
-        let auth_content = AuthContent::read(rules, &header.kind, object.object("content")?);
-        let (json, content) = write_federated(object);
+        let auth_content = AuthContent::read(rules, &header.kind, &event.content);
+        let (json, content) = event.write(event.content.as_bytes(), |key| key != "unsigned");
         format::check_size(&json)?;
         Self::assemble(event_id, header, auth_content, json.into(), content)
     }
@@ -223,8 +225,8 @@ impl Event {
     /// # Errors
     /// Never for an event of this room version.
     pub fn reference_hash(&self, rules: &RoomVersionRules) -> Result<String, FormatError> {
-        let object = parse_object(&self.0.json, rules.canonical_json)?;
-        let payload = redaction::signing_payload(&rules.redaction, &object);
+        let event = self.parse(rules)?;
+        let payload = redaction::signing_payload(&rules.redaction, &event);
         Ok(crate::encoding::base64(&Sha256::digest(payload)))
     }
 
@@ -233,8 +235,7 @@ impl Event {
     /// # Errors
     /// Never for an event of this room version.
     pub fn redacted(&self, rules: &RoomVersionRules) -> Result<Self, FormatError> {
-        let object = parse_object(&self.0.json, rules.canonical_json)?;
-        let json = redaction::redact(&rules.redaction, &object);
+        let json = redaction::redact(&rules.redaction, &self.parse(rules)?);
         Self::from_trusted(rules, json.into(), Some(self.0.event_id.clone()))
     }
 
@@ -251,11 +252,19 @@ impl Event {
         server: &ServerName,
         key: &SigningKey,
     ) -> Result<Self, FormatError> {
-        let mut object = parse_object(&self.0.json, rules.canonical_json)?;
-        let payload = redaction::signing_payload(&rules.redaction, &object);
-        add_signature(&mut object, server, key.id(), key.sign(&payload));
-        let header = Header::read(rules, &object)?;
-        Self::from_object(rules, &object, header, self.0.event_id.clone())
+        let mut event = self.parse(rules)?;
+        let payload = redaction::signing_payload(&rules.redaction, &event);
+        add_signature(&mut event.fields, server, key.id(), key.sign(&payload));
+        Self::from_parts(
+            rules,
+            &event,
+            self.0.header.clone(),
+            self.0.event_id.clone(),
+        )
+    }
+
+    fn parse(&self, rules: &RoomVersionRules) -> Result<EventJson<'_>, FormatError> {
+        EventJson::parse(&self.0.json, rules.canonical_json)
     }
 }
 
@@ -303,24 +312,4 @@ pub fn create_of_room_id(rules: &RoomVersionRules, room_id: &RoomId) -> Option<O
             OwnedEventId::try_from(format!("${hash}")).ok()
         }
     }
-}
-
-/// Writes the canonical federated form, which has no `unsigned`, and says where its content lies.
-fn write_federated(object: &Object<'_>) -> (Vec<u8>, Range<usize>) {
-    let mut json = Vec::with_capacity(1024);
-    let mut content = 0..0;
-    let mut members = Members::open(&mut json);
-    for (key, value) in object.iter() {
-        if key == "unsigned" {
-            continue;
-        }
-        let out = members.key(key);
-        let start = out.len();
-        value.write_canonical(out);
-        if key == "content" {
-            content = start..out.len();
-        }
-    }
-    members.close();
-    (json, content)
 }

@@ -6,15 +6,18 @@
 //! spec: client-server v1.19 §Redactions; rooms/v11 §Redactions (the lists are in
 //! [`crate::room_version`]).
 
-use crate::canonical_json::{Members, Object, Value};
-use crate::room_version::{Keep, RedactionRules};
+use std::borrow::Cow;
+
+use crate::canonical_json::{Members, Object, RawObject, Value};
+use crate::event::EventJson;
+use crate::room_version::{Keep, Kept, RedactionRules};
 
 #[cfg(test)]
 mod tests;
 
 /// The redacted form of `event`, as canonical JSON, signatures included.
 #[must_use]
-pub fn redact(rules: &RedactionRules, event: &Object<'_>) -> Vec<u8> {
+pub fn redact(rules: &RedactionRules, event: &EventJson<'_>) -> Vec<u8> {
     write_redacted(rules, event, |_| true)
 }
 
@@ -23,43 +26,37 @@ pub fn redact(rules: &RedactionRules, event: &Object<'_>) -> Vec<u8> {
 ///
 /// spec: server-server v1.19 §Signing Events, §Calculating the reference hash for an event.
 #[must_use]
-pub fn signing_payload(rules: &RedactionRules, event: &Object<'_>) -> Vec<u8> {
+pub fn signing_payload(rules: &RedactionRules, event: &EventJson<'_>) -> Vec<u8> {
     write_redacted(rules, event, |key| key != "signatures")
 }
 
 /// What a redaction leaves of the content of an event of type `kind`, as canonical JSON.
 #[must_use]
-pub fn redact_content(rules: &RedactionRules, kind: &str, content: &Object<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    write_kept(content, kept_content(rules, kind), &mut out);
-    out
+pub fn redact_content<'c>(
+    rules: &RedactionRules,
+    kind: &str,
+    content: &'c RawObject<'_>,
+) -> Cow<'c, [u8]> {
+    match kept_content(rules, kind) {
+        Keep::Everything => Cow::Borrowed(content.as_bytes()),
+        Keep::Keys([]) => Cow::Borrowed(b"{}"),
+        Keep::Keys(keys) => {
+            let mut out = Vec::new();
+            write_kept(content.object(), keys, &mut out);
+            Cow::Owned(out)
+        }
+    }
 }
 
 fn write_redacted(
     rules: &RedactionRules,
-    event: &Object<'_>,
+    event: &EventJson<'_>,
     wanted: impl Fn(&str) -> bool,
 ) -> Vec<u8> {
-    let kind = event
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let mut out = Vec::with_capacity(1024);
-    let mut members = Members::open(&mut out);
-    for (key, value) in event.iter() {
-        if !rules.top_level.contains(&key) || !wanted(key) {
-            continue;
-        }
-        let out = members.key(key);
-        match value {
-            Value::Object(content) if key == "content" => {
-                write_kept(content, kept_content(rules, kind), out);
-            }
-            value => value.write_canonical(out),
-        }
-    }
-    members.close();
-    out
+    let kind = event.fields.get("type").and_then(Value::as_str);
+    let content = redact_content(rules, kind.unwrap_or_default(), &event.content);
+    let kept = |key: &str| rules.top_level.contains(&key) && wanted(key);
+    event.write(&content, kept).0
 }
 
 fn kept_content(rules: &RedactionRules, kind: &str) -> &'static Keep {
@@ -71,10 +68,7 @@ fn kept_content(rules: &RedactionRules, kind: &str) -> &'static Keep {
         .map_or(&NOTHING, |(_, keep)| keep)
 }
 
-fn write_kept(object: &Object<'_>, keep: &Keep, out: &mut Vec<u8>) {
-    let Keep::Keys(keys) = keep else {
-        return object.write_canonical(out);
-    };
+fn write_kept(object: &Object<'_>, keys: &[Kept], out: &mut Vec<u8>) {
     let mut members = Members::open(out);
     for (key, value) in object.iter() {
         let Some((_, keep)) = keys.iter().find(|(name, _)| *name == key) else {
@@ -82,7 +76,7 @@ fn write_kept(object: &Object<'_>, keep: &Keep, out: &mut Vec<u8>) {
         };
         match (value, keep) {
             (value, Keep::Everything) => value.write_canonical(members.key(key)),
-            (Value::Object(inner), keep) => write_kept(inner, keep, members.key(key)),
+            (Value::Object(inner), Keep::Keys(keys)) => write_kept(inner, keys, members.key(key)),
             // A part of what has no parts is nothing.
             _ => {}
         }

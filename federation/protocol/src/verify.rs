@@ -14,11 +14,10 @@ use ruma_common::{
     EventId, OwnedServerName, OwnedServerSigningKeyId, RoomId, ServerName, ServerSigningKeyId,
     UserId,
 };
-use sha2::{Digest as _, Sha256};
 
-use crate::canonical_json::{Members, Object, parse_object};
+use crate::canonical_json::Object;
 use crate::encoding;
-use crate::event::{Event, FormatError, Header, Membership, event_id};
+use crate::event::{Event, EventJson, FormatError, Header, Membership, event_id};
 use crate::key_document::PublishedKey;
 use crate::redaction::{redact, signing_payload};
 use crate::room_version::{RoomVersionRules, SignatureRules};
@@ -90,20 +89,19 @@ impl UnverifiedPdu {
                 size_bytes: json.len(),
             });
         }
-        let mut object = parse_object(json, rules.canonical_json)?;
-        object.remove("unsigned");
-        let header = Header::read(rules, &object)?;
-        let payload = signing_payload(&rules.redaction, &object);
-        let event_id = event_id(rules, &object, &payload)?;
-        let mut event = Event::from_object(rules, &object, header, event_id.clone())?;
-        let intact = hash_matches(&object);
+        let json = EventJson::parse(json, rules.canonical_json)?;
+        let header = Header::read(rules, &json)?;
+        let payload = signing_payload(&rules.redaction, &json);
+        let event_id = event_id(rules, &json.fields, &payload)?;
+        let mut event = Event::from_parts(rules, &json, header, event_id.clone())?;
+        let intact = hash_matches(&json);
         if !intact {
-            let json = redact(&rules.redaction, &object);
+            let json = redact(&rules.redaction, &json);
             event = Event::from_trusted(rules, json.into(), Some(event_id))?;
         }
         let signatures = required_servers(&rules.signatures, &event)
             .into_iter()
-            .map(|server| ServerSignatures::read(&object, server))
+            .map(|server| ServerSignatures::read(&json.fields, server))
             .collect();
         Ok(Self {
             event,
@@ -334,25 +332,11 @@ pub(crate) fn required_servers(rules: &SignatureRules, event: &Event) -> Vec<Own
     servers
 }
 
-/// spec: server-server v1.19 §Calculating the content hash for an event.
-fn hash_matches(object: &Object<'_>) -> bool {
-    let Some(stated) = object.get("hashes").and_then(|hashes| {
+fn hash_matches(event: &EventJson<'_>) -> bool {
+    let Some(stated) = event.fields.get("hashes").and_then(|hashes| {
         encoding::base64_decode::<32>(hashes.as_object()?.get("sha256")?.as_str()?)
     }) else {
         return false;
     };
-    stated.as_slice() == content_hash(object).as_slice()
-}
-
-/// The SHA-256 over everything but hashes, signatures and `unsigned`.
-fn content_hash(object: &Object<'_>) -> [u8; 32] {
-    let mut bytes = Vec::with_capacity(1024);
-    let mut members = Members::open(&mut bytes);
-    for (key, value) in object.iter() {
-        if !matches!(key, "hashes" | "signatures" | "unsigned") {
-            value.write_canonical(members.key(key));
-        }
-    }
-    members.close();
-    Sha256::digest(&bytes).into()
+    stated == event.content_hash()
 }

@@ -1,8 +1,10 @@
 //! The parser: one pass over the bytes, recursion bounded by [`MAX_DEPTH`].
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use super::{CanonicalJsonRules, MAX_DEPTH, Object, Value};
+use super::scan::{canonical_object_len, plain_bytes};
+use super::{CanonicalJsonRules, MAX_DEPTH, Object, RawObject, Value};
 
 /// Bytes that are not JSON, or are JSON without a canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,22 +67,9 @@ pub enum JsonRule {
 /// # Errors
 /// The first rule the input breaks, and where.
 pub fn parse(json: &[u8], rules: CanonicalJsonRules) -> Result<Value<'_>, ParseError> {
-    let text = std::str::from_utf8(json).map_err(|error| ParseError {
-        offset: error.valid_up_to(),
-        rule: JsonRule::Utf8,
-    })?;
-    let mut parser = Parser {
-        text,
-        bytes: json,
-        at: 0,
-        rules,
-    };
-    parser.skip_white_space();
+    let mut parser = Parser::new(json, rules)?;
     let value = parser.value(MAX_DEPTH)?;
-    parser.skip_white_space();
-    if parser.at < json.len() {
-        return parser.fail(JsonRule::TrailingBytes);
-    }
+    parser.end()?;
     Ok(value)
 }
 
@@ -91,12 +80,47 @@ pub fn parse(json: &[u8], rules: CanonicalJsonRules) -> Result<Value<'_>, ParseE
 pub fn parse_object(json: &[u8], rules: CanonicalJsonRules) -> Result<Object<'_>, ParseError> {
     match parse(json, rules)? {
         Value::Object(object) => Ok(object),
-        _ => Err(ParseError {
-            offset: 0,
-            rule: JsonRule::NotAnObject,
-        }),
+        _ => Err(NOT_AN_OBJECT),
     }
 }
+
+/// An object that was only looked over, and where it stood.
+type Raw<'a> = (RawObject<'a>, Range<usize>);
+
+/// Parses one JSON object, apart from the object under `raw_key`, which is only looked over. Anything
+/// else under that key is an entry like others.
+pub(crate) fn parse_around<'a>(
+    json: &'a [u8],
+    rules: CanonicalJsonRules,
+    raw_key: &str,
+) -> Result<(Object<'a>, Option<Raw<'a>>), ParseError> {
+    let mut parser = Parser::new(json, rules)?;
+    if parser.peek() != Some(b'{') {
+        parser.value(MAX_DEPTH)?;
+        return Err(NOT_AN_OBJECT);
+    }
+    let mut raw = None;
+    let mut object = parser.members(MAX_DEPTH, |parser, key, depth| {
+        if key != raw_key || parser.peek() != Some(b'{') {
+            return parser.value(depth);
+        }
+        let start = parser.at;
+        let object = parser.raw_object(depth)?;
+        raw = Some((object, start..parser.at));
+        // Holds the place, so that a second entry with this key is noticed.
+        Ok(Value::Null)
+    })?;
+    parser.end()?;
+    if raw.is_some() {
+        object.remove(raw_key);
+    }
+    Ok((object, raw))
+}
+
+const NOT_AN_OBJECT: ParseError = ParseError {
+    offset: 0,
+    rule: JsonRule::NotAnObject,
+};
 
 struct Parser<'a> {
     text: &'a str,
@@ -106,6 +130,31 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    /// Stands at the first byte of the value.
+    fn new(json: &'a [u8], rules: CanonicalJsonRules) -> Result<Self, ParseError> {
+        let text = std::str::from_utf8(json).map_err(|error| ParseError {
+            offset: error.valid_up_to(),
+            rule: JsonRule::Utf8,
+        })?;
+        let mut parser = Self {
+            text,
+            bytes: json,
+            at: 0,
+            rules,
+        };
+        parser.skip_white_space();
+        Ok(parser)
+    }
+
+    /// Nothing follows the value.
+    fn end(&mut self) -> Result<(), ParseError> {
+        self.skip_white_space();
+        if self.at < self.bytes.len() {
+            return self.fail(JsonRule::TrailingBytes);
+        }
+        Ok(())
+    }
+
     fn value(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
         match self.peek() {
             Some(b'"') => self.string().map(Value::String),
@@ -141,6 +190,15 @@ impl<'a> Parser<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Result<Object<'a>, ParseError> {
+        self.members(depth, |parser, _, depth| parser.value(depth))
+    }
+
+    /// An object, each value of which `read` reads.
+    fn members(
+        &mut self,
+        depth: usize,
+        mut read: impl FnMut(&mut Self, &str, usize) -> Result<Value<'a>, ParseError>,
+    ) -> Result<Object<'a>, ParseError> {
         let start = self.at;
         let depth = self.descend(depth)?;
         let mut entries: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
@@ -151,7 +209,7 @@ impl<'a> Parser<'a> {
             self.skip_white_space();
             self.expect(b':')?;
             self.skip_white_space();
-            let value = self.value(depth)?;
+            let value = read(self, &key, depth)?;
             sorted = sorted && entries.last().is_none_or(|(last, _)| *last < key);
             entries.push((key, value));
             open = self.continues(b'}')?;
@@ -166,10 +224,18 @@ impl<'a> Parser<'a> {
                 });
             }
         }
-        Ok(Object {
-            entries,
-            span: start..self.at,
-        })
+        Ok(Object { entries })
+    }
+
+    fn raw_object(&mut self, depth: usize) -> Result<RawObject<'a>, ParseError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        match canonical_object_len(rest, depth).and_then(|length| rest.get(..length)) {
+            Some(canonical) => {
+                self.at += canonical.len();
+                Ok(RawObject::canonical(canonical, self.rules))
+            }
+            None => Ok(self.object(depth)?.into()),
+        }
     }
 
     /// Steps over an opening bracket and the white space after it.
@@ -297,13 +363,11 @@ impl<'a> Parser<'a> {
     /// The characters up to the next quote or backslash.
     fn run(&mut self) -> Result<&'a str, ParseError> {
         let start = self.at;
-        loop {
-            match self.peek() {
-                Some(b'"' | b'\\') => break,
-                Some(0..=0x1f) => return self.fail(JsonRule::ControlCharacter),
-                Some(_) => self.at += 1,
-                None => return self.fail(JsonRule::EarlyEnd),
-            }
+        self.at += plain_bytes(self.bytes.get(start..).unwrap_or_default());
+        match self.peek() {
+            Some(b'"' | b'\\') => {}
+            Some(_) => return self.fail(JsonRule::ControlCharacter),
+            None => return self.fail(JsonRule::EarlyEnd),
         }
         // Both ends stand at ASCII characters, so the slice is on character boundaries.
         Ok(self.text.get(start..self.at).unwrap_or_default())

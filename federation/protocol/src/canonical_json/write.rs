@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use super::scan::plain_bytes;
 use super::{Object, Value};
 
 impl Value<'_> {
@@ -78,15 +79,11 @@ impl<'o> Members<'o> {
 /// lower case for the other control characters, everything else as itself.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut done = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(bytes.get(done..at).unwrap_or_default());
-        done = at + 1;
-        match byte {
+    let mut rest = text.as_bytes();
+    while let Some((plain, [special, after @ ..])) = rest.split_at_checked(plain_bytes(rest)) {
+        out.extend_from_slice(plain);
+        rest = after;
+        match special {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             0x08 => out.extend_from_slice(b"\\b"),
@@ -99,6 +96,6 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
             }
         }
     }
-    out.extend_from_slice(bytes.get(done..).unwrap_or_default());
+    out.extend_from_slice(rest);
     out.push(b'"');
 }

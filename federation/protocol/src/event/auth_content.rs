@@ -5,7 +5,7 @@
 
 use ruma_common::OwnedUserId;
 
-use crate::canonical_json::{Object, Value};
+use crate::canonical_json::{Object, RawObject, Value};
 use crate::power_levels::{PowerLevels, PowerLevelsError};
 use crate::room_version::RoomVersionRules;
 use crate::signing::signed_bytes;
@@ -184,23 +184,28 @@ pub struct ThirdPartyInviteContent {
 impl AuthContent {
     /// Reads the content of an event of type `kind`.
     #[must_use]
-    pub fn read(rules: &RoomVersionRules, kind: &str, content: &Object<'_>) -> Self {
+    pub fn read(rules: &RoomVersionRules, kind: &str, content: &RawObject<'_>) -> Self {
         match kind {
-            "m.room.create" => Self::Create(CreateContent::read(content)),
-            "m.room.member" => Self::Member(Box::new(MemberContent::read(content))),
+            "m.room.create" => Self::Create(CreateContent::read(content.object())),
+            "m.room.member" => Self::Member(Box::new(MemberContent::read(content.object()))),
             "m.room.power_levels" => {
-                Self::PowerLevels(PowerLevels::read(&rules.authorization, content))
+                let levels = PowerLevels::read(&rules.authorization, content.object());
+                Self::PowerLevels(levels)
             }
-            "m.room.join_rules" => Self::JoinRules(JoinRulesContent {
-                join_rule: content
-                    .get("join_rule")
-                    .and_then(Value::as_str)
-                    .map(JoinRule::from_name),
-            }),
+            "m.room.join_rules" => Self::JoinRules(JoinRulesContent::read(content.object())),
             "m.room.third_party_invite" => {
-                Self::ThirdPartyInvite(ThirdPartyInviteContent::read(content))
+                Self::ThirdPartyInvite(ThirdPartyInviteContent::read(content.object()))
             }
             _ => Self::Other,
+        }
+    }
+}
+
+impl JoinRulesContent {
+    fn read(content: &Object<'_>) -> Self {
+        let join_rule = content.get("join_rule").and_then(Value::as_str);
+        Self {
+            join_rule: join_rule.map(JoinRule::from_name),
         }
     }
 }

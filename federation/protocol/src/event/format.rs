@@ -6,6 +6,7 @@
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use sha2::{Digest as _, Sha256};
 
+use super::EventJson;
 use crate::canonical_json::{FieldError, Object, ParseError, Value};
 use crate::encoding;
 use crate::room_version::{
@@ -68,6 +69,7 @@ pub enum FormatError {
 }
 
 /// The fields of an event that every event has, checked.
+#[derive(Clone)]
 pub(crate) struct Header {
     /// `None` only for a create event whose id gives the room id.
     pub(crate) room_id: Option<OwnedRoomId>,
@@ -83,14 +85,17 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(crate) fn read(rules: &RoomVersionRules, object: &Object<'_>) -> Result<Self, FormatError> {
+    pub(crate) fn read(
+        rules: &RoomVersionRules,
+        event: &EventJson<'_>,
+    ) -> Result<Self, FormatError> {
+        let object = &event.fields;
         let kind = short("type", object.string("type")?)?;
         let sender = short("sender", object.string("sender")?)?;
         let state_key = match object.optional_string("state_key")? {
             Some(state_key) => Some(short("state_key", state_key)?.into()),
             None => None,
         };
-        object.object("content")?;
         object.object("hashes")?.string("sha256")?;
         object.object("signatures")?;
         let depth = object.integer("depth")?;
@@ -107,7 +112,7 @@ impl Header {
             auth_events: references(rules, "auth_events", object, MAX_AUTH_EVENTS)?,
             depth,
             origin_server_ts: object.integer("origin_server_ts")?,
-            redacts: redacts(rules, kind, object),
+            redacts: redacts(rules, kind, event),
         })
     }
 }
@@ -166,27 +171,27 @@ fn references(
 
 /// spec: rooms/v11 §Moving the `redacts` property of `m.room.redaction` events to a `content`
 /// property.
-fn redacts(rules: &RoomVersionRules, kind: &str, object: &Object<'_>) -> Option<OwnedEventId> {
+fn redacts(rules: &RoomVersionRules, kind: &str, event: &EventJson<'_>) -> Option<OwnedEventId> {
     if kind != "m.room.redaction" {
         return None;
     }
     let holder = match rules.event_format.redacts {
-        RedactsPlace::TopLevel => object,
-        RedactsPlace::Content => object.get("content")?.as_object()?,
+        RedactsPlace::TopLevel => &event.fields,
+        RedactsPlace::Content => event.content.object(),
     };
     event_id_of(holder.get("redacts")?.as_str()?)
 }
 
-/// The id of the event `object`, whose signing payload is `payload`.
+/// The id of the event with these fields, whose signing payload is `payload`.
 ///
 /// spec: rooms/v1, v3, v4 §Event IDs.
 pub(crate) fn event_id(
     rules: &RoomVersionRules,
-    object: &Object<'_>,
+    fields: &Object<'_>,
     payload: &[u8],
 ) -> Result<OwnedEventId, FormatError> {
     let encode = match rules.event_format.event_id {
-        EventIdFormat::Stated => return stated_id(object),
+        EventIdFormat::Stated => return stated_id(fields),
         EventIdFormat::Hash => encoding::base64,
         EventIdFormat::UrlSafeHash => encoding::base64_url,
     };
@@ -195,8 +200,8 @@ pub(crate) fn event_id(
 }
 
 /// spec: rooms/v1 §Event IDs ("Event IDs in this room version have the format `$opaque_id:domain`").
-fn stated_id(object: &Object<'_>) -> Result<OwnedEventId, FormatError> {
-    let id = short("event_id", object.string("event_id")?)?;
+fn stated_id(fields: &Object<'_>) -> Result<OwnedEventId, FormatError> {
+    let id = short("event_id", fields.string("event_id")?)?;
     event_id_of(id)
         .filter(|id| id.server_name().is_some())
         .ok_or(FormatError::Id { field: "event_id" })

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use ruma_common::{RoomId, UserId};
 
 use super::fold;
-use crate::canonical_json::{Object, ParseError, Value, parse_object};
-use crate::event::Event;
+use crate::canonical_json::{Object, RawObject, Value};
+use crate::event::{Event, EventJson, FormatError};
 use crate::room_version::RoomVersionRules;
 
 /// An event whose properties can be looked up by path.
@@ -20,7 +20,7 @@ pub struct PushEvent<'e> {
     body: Option<Box<str>>,
     /// The event as clients see it, apart from its content.
     fields: Object<'e>,
-    content: Object<'e>,
+    content: RawObject<'e>,
 }
 
 impl<'e> PushEvent<'e> {
@@ -28,16 +28,16 @@ impl<'e> PushEvent<'e> {
     ///
     /// # Errors
     /// Never for an event of this room version.
-    pub fn new(rules: &RoomVersionRules, event: &'e Event) -> Result<Self, ParseError> {
-        let mut fields = parse_object(event.json(), rules.canonical_json)?;
-        let content = match fields.remove("content") {
-            Some(Value::Object(content)) => content,
-            _ => Object::new(),
-        };
+    pub fn new(rules: &RoomVersionRules, event: &'e Event) -> Result<Self, FormatError> {
+        let EventJson {
+            mut fields,
+            content,
+            ..
+        } = EventJson::parse(event.json(), rules.canonical_json)?;
         // Room versions have them elsewhere or nowhere, clients always here.
         fields.insert("event_id", event.event_id().as_str());
         fields.insert("room_id", event.room_id().as_str());
-        let body = content.get("body").and_then(Value::as_str);
+        let body = content.object().get("body").and_then(Value::as_str);
         Ok(Self {
             sender: event.sender(),
             room_id: event.room_id(),
@@ -67,7 +67,7 @@ impl<'e> PushEvent<'e> {
     pub(super) fn property(&self, path: &Path) -> Option<&Value<'e>> {
         let mut object = match path.root {
             Root::Event => &self.fields,
-            Root::Content => &self.content,
+            Root::Content => self.content.object(),
         };
         for parent in &path.parents {
             object = object.get(parent)?.as_object()?;

@@ -1,11 +1,12 @@
 use super::{redact, redact_content, signing_payload};
-use crate::canonical_json::{CanonicalJsonRules, Object, parse_object};
+use crate::canonical_json::{CanonicalJsonRules, RawObject};
 use crate::encoding;
+use crate::event::EventJson;
 use crate::room_version::{Keep, RedactionRules, rules_for};
 use crate::signing::{SigningKey, add_signature};
 
-fn object(json: &str) -> Object<'_> {
-    parse_object(json.as_bytes(), CanonicalJsonRules::STRICT).unwrap()
+fn event(json: &str) -> EventJson<'_> {
+    EventJson::parse(json.as_bytes(), CanonicalJsonRules::STRICT).unwrap()
 }
 
 fn v11() -> &'static RedactionRules {
@@ -14,8 +15,9 @@ fn v11() -> &'static RedactionRules {
 
 #[track_caller]
 fn keeps(kind: &str, content: &str, kept: &str) {
-    let redacted = redact_content(v11(), kind, &object(content));
-    assert_eq!(String::from_utf8(redacted).unwrap(), kept, "{kind}");
+    let content = RawObject::parse(content.as_bytes(), CanonicalJsonRules::STRICT).unwrap();
+    let redacted = redact_content(v11(), kind, &content);
+    assert_eq!(std::str::from_utf8(&redacted).unwrap(), kept, "{kind}");
 }
 
 /// spec: rooms/v11 §Redactions.
@@ -78,18 +80,18 @@ fn other_top_level_keys_go() {
     let event = r#"{"auth_events":[],"content":{"body":"x"},"depth":1,"event_id":"$x","hashes":{},"membership":"join","origin":"y","origin_server_ts":1,"prev_events":[],"prev_state":[],"redacts":"$z","room_id":"!r","sender":"@a:b","signatures":{"b":{}},"state_key":"","type":"m.room.name","unsigned":{}}"#;
     let kept = r#"{"auth_events":[],"content":{},"depth":1,"event_id":"$x","hashes":{},"origin_server_ts":1,"prev_events":[],"room_id":"!r","sender":"@a:b","signatures":{"b":{}},"state_key":"","type":"m.room.name"}"#;
     assert_eq!(
-        String::from_utf8(redact(v11(), &object(event))).unwrap(),
+        String::from_utf8(redact(v11(), &self::event(event))).unwrap(),
         kept
     );
-    let payload = String::from_utf8(signing_payload(v11(), &object(event))).unwrap();
+    let payload = String::from_utf8(signing_payload(v11(), &self::event(event))).unwrap();
     assert_eq!(payload, kept.replace(r#""signatures":{"b":{}},"#, ""));
 }
 
 #[test]
 fn a_redacted_event_is_its_own_redaction() {
     let event = r#"{"content":{"membership":"join","x":1},"origin":"y","type":"m.room.member"}"#;
-    let once = redact(v11(), &object(event));
-    let twice = redact(v11(), &object(std::str::from_utf8(&once).unwrap()));
+    let once = redact(v11(), &self::event(event));
+    let twice = redact(v11(), &self::event(std::str::from_utf8(&once).unwrap()));
     assert_eq!(once, twice);
 }
 
@@ -122,10 +124,10 @@ const V1: RedactionRules = RedactionRules {
 fn signature(json: &str) -> String {
     let seed = encoding::base64_decode("YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1").unwrap();
     let key = SigningKey::from_seed("1", &seed).unwrap();
-    let mut event = object(json);
+    let mut event = self::event(json);
     let signature = key.sign(&signing_payload(&V1, &event));
     add_signature(
-        &mut event,
+        &mut event.fields,
         ruma_common::server_name!("domain"),
         key.id(),
         signature.clone(),

@@ -5,11 +5,11 @@ use ruma_common::{
 };
 use serde_json::value::RawValue;
 
-use super::{KeyLookup, UnverifiedPdu, VerifyError, content_hash};
-use crate::canonical_json::{CanonicalJsonRules, parse_object};
+use super::{KeyLookup, UnverifiedPdu, VerifyError};
+use crate::canonical_json::CanonicalJsonRules;
 use crate::draft::PduDraft;
 use crate::encoding;
-use crate::event::Event;
+use crate::event::{Event, EventJson};
 use crate::key_document::PublishedKey;
 use crate::room_version::{RoomVersionRules, rules_for};
 use crate::signing::SigningKey;
@@ -260,7 +260,7 @@ fn the_content_hashes_of_the_specification() {
             "onLKD1bGljeBWQhWZ1kaP9SorVmRQNdN5aM2JYU2n/g",
         ),
     ] {
-        let event = parse_object(event.as_bytes(), CanonicalJsonRules::STRICT).unwrap();
-        assert_eq!(encoding::base64(&content_hash(&event)), hash);
+        let event = EventJson::parse(event.as_bytes(), CanonicalJsonRules::STRICT).unwrap();
+        assert_eq!(encoding::base64(&event.content_hash()), hash);
     }
 }

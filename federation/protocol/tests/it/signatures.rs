@@ -3,21 +3,26 @@
 use std::collections::BTreeMap;
 
 use hearth_protocol::canonical_json::{CanonicalJsonRules, parse_object};
+use hearth_protocol::event::EventJson;
 use hearth_protocol::key_document::PublishedKey;
 use hearth_protocol::redaction::redact;
+use hearth_protocol::room_version::{EventIdFormat, RedactsPlace, ReferenceFormat, RoomIdFormat};
 use hearth_protocol::signing::{SigningKey, sign_json};
 use hearth_protocol::verify::KeyLookup;
-use hearth_protocol::{PduDraft, UnverifiedPdu, rules_for};
+use hearth_protocol::{Event, PduDraft, UnverifiedPdu, rules_for};
 use proptest::prelude::*;
 use ruma::canonical_json::redact as ruma_redact;
 use ruma::serde::Base64;
-use ruma::{CanonicalJsonObject, OwnedEventId, ServerName, ServerSigningKeyId, server_name};
+use ruma::{
+    CanonicalJsonObject, EventId, OwnedEventId, ServerName, ServerSigningKeyId, server_name,
+};
 use ruma_signatures::{
     Ed25519KeyPair, PublicKeyMap, Verified, hash_and_sign_event, reference_hash, verify_event,
 };
 use serde_json::{Value, json};
 
 use crate::ruma_oracle::rules as ruma_rules;
+use crate::test_room::all_versions;
 
 const SEED: [u8; 32] = [5; 32];
 
@@ -105,17 +110,19 @@ fn drafts() -> impl Strategy<Value = (&'static str, PduDraft)> {
         "m.room.message",
         "\u{0}",
     ]);
-    let version = proptest::sample::select(vec!["11", "12"]);
-    let ids = || {
-        let id = "[A-Za-z0-9_-]{43}"
-            .prop_map(|hash| OwnedEventId::try_from(format!("${hash}")).unwrap());
-        proptest::collection::vec(id, 0..4)
-    };
+    let version = proptest::sample::select(all_versions().collect::<Vec<_>>());
+    let id =
+        || "[A-Za-z0-9_-]{43}".prop_map(|hash| OwnedEventId::try_from(format!("${hash}")).unwrap());
+    let ids = || proptest::collection::vec(id(), 0..4);
     let header = (any::<Option<String>>(), 0..(1_i64 << 53), 0..(1_i64 << 53));
-    (version, kinds, contents(), header, ids(), ids()).prop_map(
-        |(version, kind, content, (state_key, depth, ts), prev_events, auth_events)| {
-            let room_id = (version == "11" || kind != "m.room.create")
-                .then(|| "!room:one.test".try_into().unwrap());
+    let references = (ids(), ids(), proptest::option::of(id()));
+    (version, kinds, contents(), header, references).prop_map(
+        |(version, kind, content, (state_key, depth, ts), (prev_events, auth_events, redacts))| {
+            let format = &rules_for(version).unwrap().event_format;
+            let hashed = format.room_id == RoomIdFormat::CreateHash;
+            let room_id =
+                (!hashed || kind != "m.room.create").then(|| "!room:one.test".try_into().unwrap());
+            let redacts = redacts.filter(|_| kind == "m.room.redaction");
             let state_key = state_key.map(|key| key.chars().take(60).collect());
             let content = serde_json::value::to_raw_value(&content).unwrap();
             let draft = PduDraft {
@@ -128,24 +135,46 @@ fn drafts() -> impl Strategy<Value = (&'static str, PduDraft)> {
                 auth_events,
                 depth,
                 origin_server_ts: ts,
-                redacts: None,
+                redacts,
             };
             (version, draft)
         },
     )
 }
 
-/// The draft as ruma takes it: everything but hashes and signatures.
-fn ruma_object(draft: &PduDraft) -> CanonicalJsonObject {
+/// The draft as ruma takes it: everything but hashes and signatures. `event_id` is what we called it.
+fn ruma_object(version: &str, draft: &PduDraft, event_id: &EventId) -> CanonicalJsonObject {
+    let format = &rules_for(version).unwrap().event_format;
+    let references = |ids: &[OwnedEventId]| -> Value {
+        let pairs = format.references == ReferenceFormat::IdsWithHashes;
+        let reference = |id: &OwnedEventId| {
+            if pairs {
+                json!([id, {"sha256": hash_of(id)}])
+            } else {
+                json!(id)
+            }
+        };
+        ids.iter().map(reference).collect()
+    };
+    let mut content: Value = serde_json::from_str(draft.content.get()).unwrap();
     let mut event = json!({
-        "auth_events": draft.auth_events,
-        "content": draft.content,
+        "auth_events": references(&draft.auth_events),
         "depth": draft.depth,
         "origin_server_ts": draft.origin_server_ts,
-        "prev_events": draft.prev_events,
+        "prev_events": references(&draft.prev_events),
         "sender": draft.sender,
         "type": draft.kind,
     });
+    if let Some(redacts) = &draft.redacts {
+        match format.redacts {
+            RedactsPlace::TopLevel => event["redacts"] = json!(redacts),
+            RedactsPlace::Content => content["redacts"] = json!(redacts),
+        }
+    }
+    event["content"] = content;
+    if format.event_id == EventIdFormat::Stated {
+        event["event_id"] = json!(event_id);
+    }
     if let Some(room_id) = &draft.room_id {
         event["room_id"] = json!(room_id);
     }
@@ -153,6 +182,20 @@ fn ruma_object(draft: &PduDraft) -> CanonicalJsonObject {
         event["state_key"] = json!(state_key);
     }
     serde_json::from_value(event).unwrap()
+}
+
+/// Some reference hash of an event.
+fn hash_of(id: &EventId) -> String {
+    id.as_str().replace('$', "#")
+}
+
+fn sign(version: &str, draft: &PduDraft) -> Event {
+    let rules = rules_for(version).unwrap();
+    draft
+        .sign_referencing(rules, server_name!("one.test"), &our_key(), |id| {
+            Some(hash_of(id))
+        })
+        .unwrap()
 }
 
 /// Where the two redact differently: of a `third_party_invite` that is no object, ruma keeps all. The
@@ -172,7 +215,7 @@ fn is_special_to_ruma(draft: &PduDraft, content: &Value) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_200, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn events_are_signed_as_by_ruma((version, draft) in drafts()) {
@@ -180,22 +223,31 @@ proptest! {
         let rules = rules_for(version).unwrap();
         let ruma = ruma_rules(version);
         let server = server_name!("one.test");
-        let event = draft.sign(rules, server, &our_key()).unwrap();
+        let event = sign(version, &draft);
 
-        let mut object = ruma_object(&draft);
+        let mut object = ruma_object(version, &draft, event.event_id());
         hash_and_sign_event(server.as_str(), &ruma_key(), &mut object, &ruma.redaction).unwrap();
         let bytes = serde_json::to_vec(&object).unwrap();
         prop_assert_eq!(std::str::from_utf8(event.json()), std::str::from_utf8(&bytes));
 
-        let id = format!("${}", reference_hash(&object, &ruma).unwrap());
-        prop_assert_eq!(event.event_id().as_str(), id);
+        let hash = reference_hash(&object, &ruma).unwrap();
+        if rules.event_format.event_id == EventIdFormat::Stated {
+            prop_assert_eq!(event.reference_hash(rules).unwrap(), hash);
+        } else {
+            prop_assert_eq!(event.event_id().as_str(), format!("${hash}"));
+        }
 
         let redacted = ruma_redact(object.clone(), &ruma.redaction, None).unwrap();
         let redacted = String::from_utf8(serde_json::to_vec(&redacted).unwrap()).unwrap();
-        let parsed = parse_object(event.json(), CanonicalJsonRules::STRICT).unwrap();
+        let parsed = EventJson::parse(event.json(), CanonicalJsonRules::STRICT).unwrap();
         prop_assert_eq!(String::from_utf8(redact(&rules.redaction, &parsed)).unwrap(), redacted.as_str());
         let again = event.redacted(rules).unwrap();
         prop_assert_eq!(again.json(), redacted.as_bytes());
+
+        // Redaction changes neither the id nor what is redacted already.
+        let stored = Event::from_trusted(rules, again.json().clone(), None).unwrap();
+        prop_assert_eq!(stored.event_id(), event.event_id());
+        prop_assert_eq!(&again.redacted(rules).unwrap(), &again);
 
         // Each accepts what the other signed; with other content, as redacted.
         let key = Base64::new(our_key().verify_key().to_bytes().to_vec());
@@ -238,7 +290,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_no_events(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        for version in ["11", "12"] {
+        for version in all_versions() {
             prop_assert!(UnverifiedPdu::parse(rules_for(version).unwrap(), &bytes).is_err());
         }
     }
@@ -250,7 +302,7 @@ proptest! {
         byte in any::<u8>(),
     ) {
         let rules = rules_for(version).unwrap();
-        let event = draft.sign(rules, server_name!("one.test"), &our_key()).unwrap();
+        let event = sign(version, &draft);
         let mut bytes = event.json().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth_protocol::canonical_json::parse_object;
-use hearth_protocol::event::{Event, Membership};
+use hearth_protocol::event::{Event, EventJson, Membership};
 use hearth_protocol::redaction::signing_payload;
 use hearth_protocol::verify::UnverifiedPdu;
 
@@ -279,12 +278,13 @@ impl Context<'_> {
         if event.sender().server_name().as_str() != self.server_name {
             return;
         }
-        let signed = parse_object(&stored.json, rules.canonical_json).is_ok_and(|object| {
-            let signature = object
+        let signed = EventJson::parse(&stored.json, rules.canonical_json).is_ok_and(|json| {
+            let signature = json
+                .fields
                 .get("signatures")
                 .and_then(|it| it.as_object()?.get(&self.server_name)?.as_object())
                 .and_then(|ours| ours.get(&own.id)?.as_str());
-            let payload = signing_payload(&rules.redaction, &object);
+            let payload = signing_payload(&rules.redaction, &json);
             signature.is_some_and(|signature| own.key.verifies(&payload, signature))
         });
         if !signed {

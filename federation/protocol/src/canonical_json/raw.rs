@@ -1,0 +1,77 @@
+//! Objects that are not looked into.
+
+use std::cell::OnceCell;
+
+use super::scan::canonical_object_len;
+use super::{CanonicalJsonRules, Object, ParseError, parse_object};
+
+/// A JSON object in canonical form, as bytes. It is read when somebody asks for what is in it.
+#[derive(Clone, Debug)]
+pub struct RawObject<'a>(Form<'a>);
+
+#[derive(Clone, Debug)]
+enum Form<'a> {
+    /// It was in canonical form.
+    Canonical {
+        json: &'a [u8],
+        rules: CanonicalJsonRules,
+        object: OnceCell<Object<'a>>,
+    },
+    /// It was in some other form, or there was none.
+    Rewritten { json: Vec<u8>, object: Object<'a> },
+}
+
+impl<'a> RawObject<'a> {
+    /// Reads a whole document.
+    ///
+    /// # Errors
+    /// As [`parse_object`].
+    pub fn parse(json: &'a [u8], rules: CanonicalJsonRules) -> Result<Self, ParseError> {
+        let canonical = canonical_object_len(json, super::MAX_DEPTH) == Some(json.len());
+        match std::str::from_utf8(json) {
+            Ok(_) if canonical => Ok(Self::canonical(json, rules)),
+            _ => Ok(parse_object(json, rules)?.into()),
+        }
+    }
+
+    /// `json` has been found to be in canonical form.
+    pub(super) fn canonical(json: &'a [u8], rules: CanonicalJsonRules) -> Self {
+        Self(Form::Canonical {
+            json,
+            rules,
+            object: OnceCell::new(),
+        })
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Form::Canonical { json, .. } => json,
+            Form::Rewritten { json, .. } => json,
+        }
+    }
+
+    /// What is in it.
+    #[must_use]
+    pub fn object(&self) -> &Object<'a> {
+        match &self.0 {
+            // What is in canonical form can be read.
+            Form::Canonical {
+                json,
+                rules,
+                object,
+            } => object.get_or_init(|| parse_object(json, *rules).unwrap_or_default()),
+            Form::Rewritten { object, .. } => object,
+        }
+    }
+}
+
+impl<'a> From<Object<'a>> for RawObject<'a> {
+    fn from(object: Object<'a>) -> Self {
+        Self(Form::Rewritten {
+            json: object.to_canonical(),
+            object,
+        })
+    }
+}
