@@ -230,7 +230,7 @@ impl<'a> Plan<'a> {
                     room_nid: self.room.nid,
                     endpoint: txn.endpoint.to_owned(),
                     txn_id: txn.txn_id.clone(),
-                    event_id: known.event.event_id().to_string(),
+                    event_nid: known.nid,
                     created_at_ms: self.rooms.ctx.clock.now_ms(),
                 });
             self.effects

@@ -55,8 +55,8 @@ impl SendOnce {
             conn,
             execute,
             "INSERT INTO client_transactions
-             (user_nid, device_id, room_nid, endpoint, txn_id, event_id, created_at_ms)
-             VALUES ($1, $2, 0, 'sendToDevice', $3, '', $4)
+             (user_nid, device_id, room_nid, endpoint, txn_id, created_at_ms)
+             VALUES ($1, $2, 0, 'sendToDevice', $3, $4)
              ON CONFLICT (user_nid, device_id, room_nid, endpoint, txn_id) DO NOTHING",
             self.user_nid,
             &self.device_id,

@@ -120,12 +120,7 @@ pub(super) const PEOPLE: &[RowCheck] = &[
     ),
     refers!("filters"."user_nid" => "accounts"."user_nid"),
     refers!("client_transactions"."user_nid" => "accounts"."user_nid"),
-    RowCheck::new(
-        "client_transactions-event_id",
-        "a transaction id stands for the event {}, which is not there",
-        "SELECT t.event_id FROM client_transactions t WHERE t.event_id <> ''
-         AND NOT EXISTS (SELECT 1 FROM events e WHERE e.event_id = t.event_id)",
-    ),
+    refers!("client_transactions"."event_nid" => "events"."event_nid"),
 ];
 
 pub(super) const KEYS: &[RowCheck] = &[

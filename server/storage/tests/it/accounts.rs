@@ -157,8 +157,8 @@ both_engines! {
         testing::execute(
             &scratch,
             "INSERT INTO client_transactions
-             (user_nid, device_id, room_nid, endpoint, txn_id, event_id, created_at_ms)
-             SELECT user_nid, device_id, 1, 'send', 't', '$e', 1 FROM devices",
+             (user_nid, device_id, room_nid, endpoint, txn_id, event_nid, created_at_ms)
+             SELECT user_nid, device_id, 1, 'send', 't', 1, 1 FROM devices",
         )
         .await;
         let remove = DevicesRemove {

@@ -18,8 +18,8 @@ pub struct ClientTransactionRow {
     pub endpoint: String,
     /// The client's id.
     pub txn_id: String,
-    /// The event; empty for to-device messages.
-    pub event_id: String,
+    /// The event.
+    pub event_nid: i64,
     /// When it was sent.
     pub created_at_ms: i64,
 }
@@ -32,7 +32,7 @@ pub(crate) async fn client_transaction_insert(
         conn,
         execute,
         "INSERT INTO client_transactions
-         (user_nid, device_id, room_nid, endpoint, txn_id, event_id, created_at_ms) {rows}
+         (user_nid, device_id, room_nid, endpoint, txn_id, event_nid, created_at_ms) {rows}
          ON CONFLICT (user_nid, device_id, room_nid, endpoint, txn_id) DO NOTHING",
         transactions,
         |row| (
@@ -41,7 +41,7 @@ pub(crate) async fn client_transaction_insert(
             row.room_nid => BIGINT,
             row.endpoint.as_str() => TEXT,
             row.txn_id.as_str() => TEXT,
-            row.event_id.as_str() => TEXT,
+            row.event_nid => BIGINT,
             row.created_at_ms => BIGINT
         )
     )?;
@@ -63,9 +63,9 @@ pub async fn client_transaction(
     sql!(
         conn,
         scalar::<String>,
-        "SELECT event_id FROM client_transactions
-         WHERE user_nid = $1 AND device_id = $2 AND room_nid = $3 AND endpoint = $4
-           AND txn_id = $5",
+        "SELECT e.event_id FROM client_transactions t JOIN events e ON e.event_nid = t.event_nid
+         WHERE t.user_nid = $1 AND t.device_id = $2 AND t.room_nid = $3 AND t.endpoint = $4
+           AND t.txn_id = $5",
         user_nid,
         device_id,
         room_nid,
@@ -88,8 +88,9 @@ pub async fn client_transactions_of(
         conn,
         all::<(String, String)>,
         "WITH k(event_id, user_nid, device_id) AS ({rows})
-         SELECT t.event_id, t.txn_id FROM k JOIN client_transactions t
-         ON t.event_id = k.event_id AND t.user_nid = k.user_nid AND t.device_id = k.device_id",
+         SELECT e.event_id, t.txn_id FROM k JOIN events e ON e.event_id = k.event_id
+         JOIN client_transactions t ON t.event_nid = e.event_nid AND t.user_nid = k.user_nid
+         AND t.device_id = k.device_id",
         event_ids,
         |id| (id.as_str() => TEXT, user_nid => BIGINT, device_id => TEXT)
     )
