@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod auth_rules;
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod generated_rooms;
 #[cfg(test)]
 mod naive_v1;
@@ -10,6 +12,8 @@ mod naive_v1;
 mod ruma_oracle;
 #[cfg(test)]
 mod signatures;
+#[cfg(test)]
+mod signers;
 #[cfg(test)]
 mod state_resolution;
 #[cfg(test)]

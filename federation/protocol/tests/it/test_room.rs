@@ -87,6 +87,21 @@ impl TestRoom {
         (room, state)
     }
 
+    /// The room of events that were made elsewhere.
+    pub(crate) fn of_events(version: &str, events: Vec<Event>) -> Self {
+        let ids = events.iter().enumerate();
+        Self {
+            rules: rules_for(version).unwrap(),
+            by_id: ids
+                .map(|(id, event)| (event.event_id().to_owned(), id))
+                .collect(),
+            room_id: Some(events[0].room_id().to_owned()),
+            events,
+            now: 0,
+            depth: 0,
+        }
+    }
+
     /// A public room that Alice, Bob and Carol have joined; `users` are the power levels beside
     /// Alice's.
     pub(crate) fn with_members(version: &str, users: &Value) -> (Self, State) {
@@ -172,9 +187,20 @@ impl TestRoom {
             let known = self.known(id)?;
             Some(known.event.reference_hash(self.rules).unwrap())
         };
-        let event = draft
+        let mut event = draft
             .sign_referencing(self.rules, &server, &key, hash)
             .unwrap();
+        let voucher = event
+            .member()
+            .and_then(|member| member.join_authorised_via_users_server.present())
+            .map(|user| user.server_name().to_owned());
+        if let Some(voucher) = voucher.filter(|voucher| *voucher != server) {
+            event = event.with_signature(self.rules, &voucher, &key).unwrap();
+        }
+        // The same words at the same time are the same event.
+        if let Some(known) = self.by_id.get(event.event_id()) {
+            return *known;
+        }
         let id = self.events.len();
         self.by_id.insert(event.event_id().to_owned(), id);
         self.events.push(event);
