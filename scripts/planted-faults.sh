@@ -6,8 +6,8 @@
 # before its first `---` say what it is: `# fault: …`, `# level: 1` (federation/protocol) or `2`
 # (engines), `# oracle: …` (which ones see it).
 #
-# SEEDS=500 is how many seeds each fault has to be found in. The copy and what is compiled of it stay
-# in target/planted.
+# SEEDS=500 is how many seeds each fault has to be found in; COMMIT=HEAD takes the files as they were
+# committed instead of as they are. The copy and what is compiled of it stay in target/planted.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -20,7 +20,11 @@ mkdir -p "$place"
 copy() {
     rm -rf "$tree"
     mkdir -p "$tree"
-    git ls-files -z | while IFS= read -r -d '' file; do
+    if [ -n "${COMMIT:-}" ]; then
+        git archive "$COMMIT" | tar --extract --directory "$tree"
+        return
+    fi
+    git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
         [ -f "$file" ] && printf '%s\0' "$file"
     done | tar --create --null --files-from=- | tar --extract --directory "$tree"
 }
@@ -34,7 +38,7 @@ simulator() {
     local package=hearth-protocol
     [ "$1" = 2 ] && package=hearth-tests
     (cd "$tree" && CARGO_TARGET_DIR=$place/target HEARTH_SIM_SEEDS=$seeds HEARTH_SIM_SHRINK=0 \
-        nice cargo test --locked --quiet -p "$package" --test simulator) >"$place/log" 2>&1
+        nice cargo test --quiet -p "$package" --test simulator) >"$place/log" 2>&1
 }
 
 [ $# -gt 0 ] || set -- tests/simulator/faults/*.patch
