@@ -10,6 +10,7 @@ async fn the_file_of_the_contract_is_accepted_as_it_is() {
     let authority = Authority::new();
     let settings = Settings {
         file: Some(CONTRACT.to_owned()),
+        ..Settings::default()
     };
     let mut server = Server::with(&authority, On::Sqlite, settings).await;
     let alice = server.person("alice").await;

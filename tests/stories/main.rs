@@ -1,7 +1,7 @@
 //! Whole servers as their people see them: real processes, real sockets, TLS, both databases.
 
 #[cfg(test)]
-mod crash;
+mod faults;
 #[cfg(test)]
 mod federation;
 #[cfg(test)]

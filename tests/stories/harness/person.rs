@@ -1,6 +1,6 @@
 //! A person with a client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use reqwest::Method;
@@ -144,6 +144,44 @@ impl Person {
     pub(crate) async fn send(&self, room: &str, text: &str) -> String {
         let sent = self.try_send(room, text).await;
         sent.unwrap_or_else(|| panic!("{} could not send {text}", self.id))
+    }
+
+    /// Changes a room's topic: the event's id, or nothing when the server gave no answer.
+    pub(crate) async fn try_set_topic(&self, room: &str, topic: &str) -> Option<String> {
+        let path = format!("/rooms/{}/state/m.room.topic/", escaped(room));
+        let body = json!({ "topic": topic });
+        let (status, answer) = self.ask(Method::PUT, &path, Some(&body)).await?;
+        assert!(status == 200 || status >= 500, "{path}: {status} {answer}");
+        answer["event_id"].as_str().map(str::to_owned)
+    }
+
+    /// Whether a room has an event.
+    pub(crate) async fn has_event(&self, room: &str, event_id: &str) -> bool {
+        let path = format!("/rooms/{}/event/{}", escaped(room), escaped(event_id));
+        let answer = self.ask(Method::GET, &path, None).await;
+        answer.is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Takes all messages that wait for this device: their `id`s.
+    pub(crate) async fn to_device(&self) -> BTreeSet<String> {
+        let mut taken = BTreeSet::new();
+        let mut since = String::new();
+        loop {
+            let path = format!("/sync?timeout=0{since}");
+            let answer = self.call(Method::GET, &path, None).await;
+            let events = answer["to_device"]["events"].as_array();
+            let ids = events.into_iter().flatten();
+            let ids: Vec<String> = ids
+                .filter_map(|event| event["content"]["id"].as_str())
+                .map(str::to_owned)
+                .collect();
+            if ids.is_empty() {
+                return taken;
+            }
+            taken.extend(ids);
+            let next = answer["next_batch"].as_str().unwrap();
+            since = format!("&since={}", escaped(next));
+        }
     }
 
     /// All messages of a room, oldest first: text by event id.

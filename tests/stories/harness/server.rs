@@ -3,11 +3,13 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use hearth_storage::verify::{OwnKey, verify};
 use serde_json::{Value, json};
 
 use super::{Authority, On, Person};
@@ -20,6 +22,9 @@ pub(crate) struct Server {
     pub(crate) name: String,
     client: reqwest::Client,
     folder: tempfile::TempDir,
+    database: String,
+    wrapper: Vec<String>,
+    env: Vec<(String, String)>,
     process: Option<Child>,
 }
 
@@ -29,6 +34,10 @@ pub(crate) struct Settings {
     /// The whole configuration file, with `{NAME}`, `{PORT}`, `{DATA}`, `{DATABASE}`,
     /// `{CERTIFICATE}`, `{KEY}` and `{CA}` in the places of what differs from run to run.
     pub(crate) file: Option<String>,
+    /// The database, where it is not an empty one on the engine.
+    pub(crate) database: Option<String>,
+    /// A command that runs the process given after it.
+    pub(crate) wrapper: Vec<String>,
 }
 
 const USUAL: &str = r#"
@@ -77,11 +86,15 @@ impl Server {
         authority.certify(folder.path());
         let port = free_port();
         let name = format!("localhost:{port}");
+        let database = match settings.database {
+            Some(database) => database,
+            None => on.create(folder.path()).await,
+        };
         let file = settings.file.unwrap_or_else(|| USUAL.to_owned());
         let file = file
             .replace("{NAME}", &name)
             .replace("{PORT}", &port.to_string())
-            .replace("{DATABASE}", &on.create(folder.path()).await)
+            .replace("{DATABASE}", &database)
             .replace("{DATA}", &path("data"))
             .replace("{CERTIFICATE}", &path("tls.crt"))
             .replace("{KEY}", &path("tls.key"))
@@ -91,6 +104,9 @@ impl Server {
             name,
             client: authority.client(),
             folder,
+            database,
+            wrapper: settings.wrapper,
+            env: Vec::new(),
             process: None,
         };
         server.start_again().await;
@@ -99,15 +115,27 @@ impl Server {
 
     /// Starts the process and waits until it is ready.
     pub(crate) async fn start_again(&mut self) {
+        if let Err(why) = self.try_start().await {
+            panic!("{} does not become ready: {why}", self.name);
+        }
+    }
+
+    /// Starts the process and waits until it is ready; else the last line of its log, or that it
+    /// took too long.
+    pub(crate) async fn try_start(&mut self) -> Result<(), String> {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log())
             .unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_hearth-under-test"))
+        let server = env!("CARGO_BIN_EXE_hearth-under-test").to_owned();
+        let words: Vec<String> = self.wrapper.iter().cloned().chain([server]).collect();
+        let process = Command::new(&words[0])
+            .args(&words[1..])
             .arg("--config")
             .arg(self.folder.path().join("hearth.toml"))
+            .envs(self.env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -115,25 +143,50 @@ impl Server {
             .unwrap();
         self.process = Some(process);
         let url = self.url("/_matrix/client/versions");
-        let ready = async {
-            loop {
-                let answer = self.client.get(&url).send().await;
-                if answer.is_ok_and(|answer| answer.status() == 200) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < PATIENCE {
+            let answer = self.client.get(&url).send().await;
+            if answer.is_ok_and(|answer| answer.status() == 200) {
+                return Ok(());
             }
-        };
-        let ready = tokio::time::timeout(PATIENCE, ready).await;
-        let ended = self
-            .process
-            .as_mut()
-            .and_then(|process| process.try_wait().unwrap());
-        assert!(
-            ready.is_ok(),
-            "{} does not become ready; its process: {ended:?}",
-            self.name
-        );
+            let process = self.process.as_mut().expect("the process just started");
+            if process.try_wait().unwrap().is_some() {
+                self.process = None;
+                let log = self.log_text();
+                return Err(log.lines().last().unwrap_or_default().to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.kill();
+        Err(format!("nothing within {PATIENCE:?}"))
+    }
+
+    /// What the process sees in its environment from its next start on, besides ours.
+    pub(crate) fn set_env(&mut self, env: Vec<(String, String)>) {
+        self.env = env;
+    }
+
+    /// What is wrong with the stored data, as `hearthctl db verify` finds it.
+    pub(crate) async fn unsound(&self) -> Vec<String> {
+        let key = fs::read_to_string(self.folder().join("data/signing.key")).unwrap();
+        let words: Vec<&str> = key.split_whitespace().collect();
+        let seed = STANDARD_NO_PAD.decode(words[2]).unwrap();
+        let key = OwnKey::from_seed(words[1], &seed.try_into().unwrap()).unwrap();
+        let options = hearth_storage::Options::new(&self.database).unwrap();
+        match verify(&options.connect_to, Some(&key)).await {
+            Ok(report) => report
+                .findings
+                .into_iter()
+                .flat_map(|it| it.examples)
+                .collect(),
+            Err(error) => vec![error.to_string()],
+        }
+    }
+
+    /// Nothing is wrong with the stored data.
+    pub(crate) async fn is_sound(&self) {
+        let unsound = self.unsound().await;
+        assert!(unsound.is_empty(), "{}: {unsound:#?}", self.name);
     }
 
     /// Asks the process to end, as a process manager does, and waits for it.
@@ -182,6 +235,15 @@ impl Server {
         format!("https://{}{path}", self.name)
     }
 
+    /// Where the configuration, the keys, the log and a SQLite database are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn log_text(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
@@ -194,7 +256,7 @@ impl Drop for Server {
             let _ = process.wait();
         }
         if std::thread::panicking() {
-            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            let log = self.log_text();
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(80)..].join("\n");
             eprintln!("--- the log of {} ends with:\n{tail}", self.name);

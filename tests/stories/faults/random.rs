@@ -1,0 +1,39 @@
+//! Seeded randomness: a failing run can be repeated, as far as its schedule goes.
+
+/// SplitMix64.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Below `end`.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    pub(super) fn coin(&mut self) -> bool {
+        self.next() & 1 == 1
+    }
+}
+
+/// The seeds of this run's rounds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test run says how long it may take"
+)]
+pub(super) fn rounds() -> impl Iterator<Item = u64> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let first = number("HEARTH_FAULT_SEED").unwrap_or(1);
+    let count = number("HEARTH_FAULT_ROUNDS").unwrap_or(1);
+    first..first + count
+}
