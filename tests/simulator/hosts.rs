@@ -18,6 +18,7 @@ use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::signing::SigningKey;
 use hearth_protocol::verify::{KeyLookup, UnverifiedPdu, VerifiedPdu};
 use hearth_storage::tables::log::Identity;
+use hearth_storage::verify;
 use hearth_storage::writer::interrupt::{Interrupt, Stage};
 use hearth_storage::{Options, Storage};
 use hearth_types::ruma::{OwnedServerName, ServerName, ServerSigningKeyId};
@@ -308,6 +309,17 @@ impl Host {
                 sqlx::query(text).execute(&mut conn).await.unwrap();
             }
             conn.close().await.unwrap();
+        }
+    }
+
+    /// Looks at what its database holds, when the process has ended.
+    pub(crate) async fn verify(&self) -> Result<(), String> {
+        let options = Options::new(&self.url).unwrap();
+        let report = verify::verify(&options.connect_to, None).await;
+        let report = report.map_err(|error| format!("database: {}: {error}", self.name))?;
+        match report.findings.first() {
+            Some(finding) => Err(format!("database: {}: {finding:?}", self.name)),
+            None => Ok(()),
         }
     }
 

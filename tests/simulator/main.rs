@@ -28,6 +28,8 @@ mod oracles;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod rogue;
+#[cfg(test)]
 mod runs;
 #[cfg(test)]
 mod seed;

@@ -169,8 +169,12 @@ impl Network {
         let shuffles = of(200);
         let slow = of(60);
         let mut delay = |most: u64| Duration::from_micros(random.below(most));
-        let most = if slow { 20_000 } else { 1_500 };
-        let (before, after, later) = (delay(most), delay(1_000), delay(15_000));
+        let most = match (calm, slow) {
+            (true, _) => 100,
+            (false, true) => 20_000,
+            (false, false) => 1_500,
+        };
+        let (before, after, later) = (delay(most), delay(most.min(1_000)), delay(15_000));
         Weather {
             before,
             after,

@@ -75,6 +75,26 @@ pub(crate) async fn waiting(world: &World) -> Vec<(i64, i64)> {
     all
 }
 
+/// Whether everybody who is in a room holds the same one end of it.
+pub(crate) async fn is_one(world: &World) -> bool {
+    for (_, room_id) in world.ledger.rooms() {
+        let mut ends = std::collections::BTreeSet::new();
+        for at in 0..world.hosts.len() {
+            if held::joined_of(world, at, &room_id).await.is_empty() {
+                continue;
+            }
+            let room = world.hosts[at].parts().rooms.room(&room_id).await;
+            let Ok(room) = room else { return false };
+            let own = &room.live().extremities;
+            ends.extend(own.iter().map(|end| end.event.event_id().to_owned()));
+        }
+        if ends.len() > 1 {
+            return false;
+        }
+    }
+    true
+}
+
 /// For each room and each server in it, somebody of that server who is joined.
 pub(crate) async fn speakers(world: &World) -> Vec<(usize, usize)> {
     let mut speakers = Vec::new();

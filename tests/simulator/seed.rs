@@ -7,6 +7,7 @@ use std::time::Duration;
 use hearth_engine::accounts::Registration;
 use hearth_engine::rooms::create::Preset;
 use hearth_protocol::ambient::ManualClock;
+use hearth_protocol::room_version::ROOM_VERSIONS;
 use hearth_storage::writer::interrupt::Stage;
 use hearth_types::client::uiaa::AuthData;
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -20,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::oracles;
 use crate::random::Random;
+use crate::rogue;
 use crate::stats::Stats;
 
 /// Where the servers keep their data.
@@ -145,6 +147,7 @@ async fn register(at: usize, host: &Host, name: &str) -> Person {
 pub(crate) async fn run(seed: u64, _on: On, loud: bool) -> Result<Stats, String> {
     let mut random = Random::of(seed, &["scenario"], 0);
     let world = World::new(seed, &mut random, loud).await;
+    let rogue = random.in_thousand(400);
     let mut story = Story {
         world: Arc::clone(&world),
         random,
@@ -153,6 +156,7 @@ pub(crate) async fn run(seed: u64, _on: On, loud: bool) -> Result<Stats, String>
         trapped: BTreeMap::new(),
         powerful: Vec::new(),
         parted_until: 0,
+        rogue: rogue.then_some(1),
         uid: 0,
         step: 0,
     };
@@ -168,6 +172,7 @@ pub(crate) async fn run(seed: u64, _on: On, loud: bool) -> Result<Stats, String>
     }
     for host in &world.hosts {
         host.crash().await;
+        host.verify().await?;
         if let Some(panicked) = host.panicked().first() {
             return Err(format!("panic: on {}: {panicked}", host.name));
         }
@@ -188,6 +193,8 @@ struct Story {
     /// By room, who was given much power.
     powerful: Vec<Vec<usize>>,
     parted_until: u64,
+    /// The server that keeps to no rule.
+    rogue: Option<usize>,
     uid: u64,
     step: u64,
 }
@@ -196,6 +203,14 @@ impl Story {
     fn uid(&mut self) -> String {
         self.uid += 1;
         format!("u{}", self.uid)
+    }
+
+    /// Mostly the newest room version; each other one now and then.
+    fn version(&mut self) -> &'static str {
+        match self.random.below(3) {
+            0 => self.random.pick(&ROOM_VERSIONS).id,
+            _ => "12",
+        }
     }
 
     async fn now(&mut self, who: usize, doing: Act) -> Result<(), String> {
@@ -211,7 +226,7 @@ impl Story {
                 0 => Preset::PrivateChat,
                 _ => Preset::PublicChat,
             };
-            let version = *self.random.pick(&["11", "12", "12"]);
+            let version = self.version();
             let visibility = *self.random.pick(&VISIBILITIES);
             let create = Act::Create {
                 version,
@@ -312,6 +327,12 @@ impl Story {
             0..25 if !network.is_parted() => self.part(),
             25..55 if self.down.is_empty() && self.trapped.is_empty() => self.crash().await,
             55..90 if !network.is_parted() => self.fight(),
+            90..130 if self.rogue.is_some_and(|rogue| !self.down.contains_key(&rogue)) => {
+                let room = self.random.index(self.powerful.len());
+                let (world, nth) = (Arc::clone(&self.world), self.random.next());
+                let rogue = self.rogue.unwrap_or_default();
+                self.under_way.spawn(rogue::strike(world, rogue, room, nth));
+            }
             _ => {
                 let doing = self.choose();
                 let who = self.random.index(self.world.people.len());
@@ -507,7 +528,7 @@ impl Story {
                 nth: self.random.next(),
             },
             _ => Act::Create {
-                version: *self.random.pick(&["11", "12"]),
+                version: self.version(),
                 preset: Preset::PublicChat,
                 visibility: *self.random.pick(&VISIBILITIES),
             },
@@ -522,7 +543,10 @@ impl Story {
             self.world.hosts[host].start().await;
         }
         settle(&self.world).await;
-        for _ in 0..3 {
+        for _ in 0..4 {
+            if oracles::is_one(&self.world).await {
+                break;
+            }
             for (room, who) in oracles::speakers(&self.world).await {
                 let uid = self.uid();
                 self.world.clock.advance(10);

@@ -37,6 +37,10 @@ fn arrived(world: &World, room: &Room) -> Result<(), String> {
         for held in room.held.iter().filter(|held| held.host != sent.host) {
             let server = world.hosts[held.host].name.as_str();
             let stayed = staying(room, server).any(|join| {
+                // Not one whose answer was lost: then the server does not know that it is in.
+                if !held.events.contains_key(join) {
+                    return false;
+                }
                 let before = room.model.before(&sent.event);
                 before.is_some_and(|before| before.contains(join))
             });
