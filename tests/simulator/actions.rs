@@ -119,6 +119,10 @@ pub(crate) async fn act(world: Arc<World>, who: usize, act: Act) -> Result<(), S
         None => "down".to_owned(),
     };
     world.trace(|| format!("{} {act:?}: {outcome}", person.id));
+    let is_unsure = outcome == "down" || outcome.starts_with("storage");
+    if is_unsure && matches!(act, Act::Say { txn: true, .. }) {
+        world.is_unsure(who, act);
+    }
     if outcome != "done" {
         world.ledger.refused(outcome);
     }

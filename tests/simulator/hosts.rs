@@ -1,7 +1,6 @@
 //! The servers: engines over databases of their own, that can be ended at any moment and started
 //! again.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,12 +10,15 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hearth::app::Parts;
 use hearth_engine::context::{Context, Settings, Spawn};
+use hearth_engine::memory::MemoryBudget;
 use hearth_engine::notifier::Notifier;
 use hearth_protocol::ambient::{ManualClock, SeededEntropy};
 use hearth_protocol::key_document::PublishedKey;
 use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::signing::SigningKey;
 use hearth_protocol::verify::{KeyLookup, UnverifiedPdu, VerifiedPdu};
+use hearth_storage::dialect::ConnectTo;
+use hearth_storage::driver::Engine;
 use hearth_storage::tables::log::Identity;
 use hearth_storage::verify;
 use hearth_storage::writer::interrupt::{Interrupt, Stage};
@@ -154,7 +156,7 @@ pub(crate) struct Process {
 /// A server, running or not.
 pub(crate) struct Host {
     pub(crate) name: OwnedServerName,
-    url: String,
+    connect_to: ConnectTo,
     clock: Arc<ManualClock>,
     network: Arc<Network>,
     seed: u64,
@@ -164,20 +166,15 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A server that does not run yet. Its database lies in `folder`, or at `url`.
+    /// A server that does not run yet.
     pub(crate) fn new(
         name: &str,
-        url: Option<String>,
-        folder: &Path,
+        connect_to: ConnectTo,
         (seed, clock, network): (u64, &Arc<ManualClock>, &Arc<Network>),
     ) -> Self {
-        let url = url.unwrap_or_else(|| {
-            let file = folder.join(format!("{name}.db"));
-            format!("sqlite://{}", file.display())
-        });
         Self {
             name: ServerName::parse(name).unwrap(),
-            url,
+            connect_to,
             clock: Arc::clone(clock),
             network: Arc::clone(network),
             seed,
@@ -199,8 +196,11 @@ impl Host {
 
     /// Starts the process over what its database holds.
     pub(crate) async fn start(&self) {
-        let mut options = Options::new(&self.url).unwrap();
-        options.read_connections = 4;
+        let options = Options {
+            connect_to: self.connect_to.clone(),
+            read_connections: 4,
+            names_bytes: 1 << 20,
+        };
         let (storage, background) = Storage::open(&options, &self.identity()).await.unwrap();
         let starts = {
             let mut starts = self.starts.lock().unwrap();
@@ -298,24 +298,28 @@ impl Host {
     /// Waits until nothing of the old process writes any more: what a real one leaves to the kernel,
     /// threads of this process may still be doing.
     async fn let_go(&self) {
-        if let Some(file) = self.url.strip_prefix("sqlite://") {
-            let options = sqlx::sqlite::SqliteConnectOptions::new()
-                .filename(file)
-                .busy_timeout(Duration::from_secs(20));
-            let mut conn = sqlx::SqliteConnection::connect_with(&options)
-                .await
-                .unwrap();
-            for text in ["BEGIN IMMEDIATE", "ROLLBACK"] {
-                sqlx::query(text).execute(&mut conn).await.unwrap();
+        match &self.connect_to {
+            Engine::Sqlite(options) => {
+                let options = options.clone().busy_timeout(Duration::from_secs(20));
+                let conn = sqlx::SqliteConnection::connect_with(&options).await;
+                let mut conn = conn.unwrap();
+                for text in ["BEGIN IMMEDIATE", "ROLLBACK"] {
+                    sqlx::query(text).execute(&mut conn).await.unwrap();
+                }
+                conn.close().await.unwrap();
             }
-            conn.close().await.unwrap();
+            Engine::Postgres(options) => {
+                let mut conn = sqlx::PgConnection::connect_with(options).await.unwrap();
+                let text = "SELECT 1 FROM log_head FOR UPDATE";
+                sqlx::query(text).execute(&mut conn).await.unwrap();
+                conn.close().await.unwrap();
+            }
         }
     }
 
     /// Looks at what its database holds, when the process has ended.
     pub(crate) async fn verify(&self) -> Result<(), String> {
-        let options = Options::new(&self.url).unwrap();
-        let report = verify::verify(&options.connect_to, None).await;
+        let report = verify::verify(&self.connect_to, None).await;
         let report = report.map_err(|error| format!("database: {}: {error}", self.name))?;
         match report.findings.first() {
             Some(finding) => Err(format!("database: {}: {finding:?}", self.name)),
@@ -342,5 +346,6 @@ fn settings() -> Settings {
         default_room_version: "12".to_owned(),
         federation_enabled: true,
         retry_initial_ms: 2,
+        memory: MemoryBudget::of_mib(16),
     }
 }

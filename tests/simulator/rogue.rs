@@ -111,7 +111,12 @@ async fn loot(parts: &Parts, room_id: &RoomId, random: &mut Random) -> Option<Lo
     let back = usize::try_from(back).unwrap().min(known.len() - 1);
     let on = known[known.len() - 1 - back].clone();
     let before = parts.rooms.resolved_before(&room, &on).await.ok()?;
-    let nids: Vec<i64> = before.map.entries().into_iter().map(|(_, nid)| nid).collect();
+    let nids: Vec<i64> = before
+        .map
+        .entries()
+        .into_iter()
+        .map(|(_, nid)| nid)
+        .collect();
     let before = cache.by_nid(room.rules, &nids).await.ok()?;
     let mut state = BTreeMap::new();
     for known in before.into_values().chain([on.clone()]) {
@@ -190,7 +195,9 @@ fn craft(
         1 => draft.auth_events.push(any(random)),
         2 => draft.depth = DEPTH_MAX,
         3 => draft.prev_events = (0..1 + random.below(20)).map(|_| any(random)).collect(),
-        4 => draft.prev_events.push(OwnedEventId::try_from("$nobody-has-it").unwrap()),
+        4 => draft
+            .prev_events
+            .push(OwnedEventId::try_from("$nobody-has-it").unwrap()),
         _ => {}
     }
     draft.prev_events.sort();
@@ -203,11 +210,15 @@ fn craft(
     };
     let server = sender.server_name();
     let signing = key(server.as_str());
-    draft.sign_referencing(loot.rules, server, &signing, hash).ok()
+    draft
+        .sign_referencing(loot.rules, server, &signing, hash)
+        .ok()
 }
 
 fn powers(loot: &Loot, sender: &OwnedUserId, random: &mut Random) -> Option<Box<RawValue>> {
-    let now = loot.state.get(&("m.room.power_levels".to_owned(), String::new()))?;
+    let now = loot
+        .state
+        .get(&("m.room.power_levels".to_owned(), String::new()))?;
     let mut content: Value = serde_json::from_str(now.content()).unwrap();
     match random.below(3) {
         0 => content["users"][sender.as_str()] = json!(100),

@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::seed;
 use crate::stats::{Summary, WANTED};
 
-/// Seeds of an ordinary run.
-const SEEDS: u64 = 40;
+/// Seeds of an ordinary run, on SQLite and on PostgreSQL.
+const SEEDS: u64 = 15;
+const SEEDS_POSTGRES: u64 = 2;
 /// From so many seeds on, each thing that is wanted must have happened.
 const ENOUGH: u64 = 100;
 
@@ -59,6 +60,7 @@ fn run(seeds: impl Iterator<Item = u64>, on: seed::On, loud: bool) -> Summary {
 #[test]
 fn engines_agree_and_lose_nothing_on_sqlite() {
     if let Some(seed) = number("HEARTH_SIM_SEED") {
+        // The same network, the same faults; not the same threads.
         run(std::iter::once(seed), seed::On::Sqlite, true);
         return;
     }
@@ -74,4 +76,16 @@ fn engines_agree_and_lose_nothing_on_sqlite() {
             );
         }
     }
+}
+
+#[test]
+fn engines_agree_and_lose_nothing_on_postgres() {
+    // One seed that is replayed, or very many, are about SQLite.
+    if number("HEARTH_SIM_SEED").is_some() {
+        return;
+    }
+    let first = number("HEARTH_SIM_FIRST").unwrap_or(1);
+    let many = number("HEARTH_SIM_SEEDS").unwrap_or(SEEDS) > SEEDS;
+    let seeds = if many { 10 } else { SEEDS_POSTGRES };
+    run(first..first + seeds, seed::On::Postgres, false);
 }

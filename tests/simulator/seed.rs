@@ -8,6 +8,8 @@ use hearth_engine::accounts::Registration;
 use hearth_engine::rooms::create::Preset;
 use hearth_protocol::ambient::ManualClock;
 use hearth_protocol::room_version::ROOM_VERSIONS;
+use hearth_storage::Options;
+use hearth_storage::testing::{self, Scratch};
 use hearth_storage::writer::interrupt::Stage;
 use hearth_types::client::uiaa::AuthData;
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -28,6 +30,7 @@ use crate::stats::Stats;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum On {
     Sqlite,
+    Postgres,
 }
 
 /// When the clock starts.
@@ -53,8 +56,11 @@ pub(crate) struct World {
     pub(crate) stats: Mutex<Stats>,
     /// What people were shown when they asked for an event: the person, the room, the event.
     seen: Mutex<BTreeSet<(usize, OwnedRoomId, OwnedEventId)>>,
+    /// What was sent under a transaction id, but not acknowledged: it is sent again.
+    unsure: Mutex<Vec<(usize, Act)>>,
     loud: bool,
     _folder: tempfile::TempDir,
+    _scratches: Vec<Scratch>,
 }
 
 impl World {
@@ -65,6 +71,14 @@ impl World {
 
     pub(crate) fn seen(&self) -> BTreeSet<(usize, OwnedRoomId, OwnedEventId)> {
         self.seen.lock().unwrap().clone()
+    }
+
+    pub(crate) fn is_unsure(&self, who: usize, act: Act) {
+        self.unsure.lock().unwrap().push((who, act));
+    }
+
+    fn next_unsure(&self) -> Option<(usize, Act)> {
+        self.unsure.lock().unwrap().pop()
     }
 
     pub(crate) fn trace(&self, line: impl FnOnce() -> String) {
@@ -78,22 +92,30 @@ impl World {
     }
 
     /// Makes servers and people, all in order.
-    async fn new(seed: u64, random: &mut Random, loud: bool) -> Arc<Self> {
+    async fn new(seed: u64, on: On, random: &mut Random, loud: bool) -> Arc<Self> {
         let folder = folder();
         let clock = Arc::new(ManualClock::new(START_MS));
         let network = Network::new(seed);
         let names = &["a.sim", "b.sim", "c.sim", "d.sim"][..3 + random.index(2)];
-        let hosts: Vec<Arc<Host>> = names
-            .iter()
-            .map(|name| {
-                Arc::new(Host::new(
-                    name,
-                    None,
-                    folder.path(),
-                    (seed, &clock, &network),
-                ))
-            })
-            .collect();
+        let mut hosts: Vec<Arc<Host>> = Vec::new();
+        let mut scratches = Vec::new();
+        for name in names {
+            let connect_to = match on {
+                On::Sqlite => {
+                    let file = folder.path().join(format!("{name}.db"));
+                    let url = format!("sqlite://{}", file.display());
+                    Options::new(&url).unwrap().connect_to
+                }
+                On::Postgres => {
+                    let scratch = Scratch::new(testing::On::Postgres).await;
+                    let connect_to = scratch.options().connect_to;
+                    scratches.push(scratch);
+                    connect_to
+                }
+            };
+            let host = Host::new(name, connect_to, (seed, &clock, &network));
+            hosts.push(Arc::new(host));
+        }
         network.connect(&hosts);
         let mut people = Vec::new();
         for (at, host) in hosts.iter().enumerate() {
@@ -110,8 +132,10 @@ impl World {
             clock,
             stats: Mutex::default(),
             seen: Mutex::default(),
+            unsure: Mutex::default(),
             loud,
             _folder: folder,
+            _scratches: scratches,
         })
     }
 }
@@ -144,9 +168,9 @@ async fn register(at: usize, host: &Host, name: &str) -> Person {
 }
 
 /// Runs a seed. The error says which oracle saw what.
-pub(crate) async fn run(seed: u64, _on: On, loud: bool) -> Result<Stats, String> {
+pub(crate) async fn run(seed: u64, on: On, loud: bool) -> Result<Stats, String> {
     let mut random = Random::of(seed, &["scenario"], 0);
-    let world = World::new(seed, &mut random, loud).await;
+    let world = World::new(seed, on, &mut random, loud).await;
     let rogue = random.in_thousand(400);
     let mut story = Story {
         world: Arc::clone(&world),
@@ -327,15 +351,28 @@ impl Story {
             0..25 if !network.is_parted() => self.part(),
             25..55 if self.down.is_empty() && self.trapped.is_empty() => self.crash().await,
             55..90 if !network.is_parted() => self.fight(),
-            90..130 if self.rogue.is_some_and(|rogue| !self.down.contains_key(&rogue)) => {
+            90..130
+                if self
+                    .rogue
+                    .is_some_and(|rogue| !self.down.contains_key(&rogue)) =>
+            {
                 let room = self.random.index(self.powerful.len());
                 let (world, nth) = (Arc::clone(&self.world), self.random.next());
                 let rogue = self.rogue.unwrap_or_default();
                 self.under_way.spawn(rogue::strike(world, rogue, room, nth));
             }
+            130..180 => {
+                if let Some((who, again)) = self.world.next_unsure() {
+                    self.start(who, again);
+                }
+            }
             _ => {
                 let doing = self.choose();
                 let who = self.random.index(self.world.people.len());
+                let twice = matches!(doing, Act::Say { txn: true, .. });
+                if twice && self.random.in_thousand(300) {
+                    self.start(who, doing.clone());
+                }
                 self.start(who, doing);
             }
         }
@@ -543,6 +580,9 @@ impl Story {
             self.world.hosts[host].start().await;
         }
         settle(&self.world).await;
+        while let Some((who, again)) = self.world.next_unsure() {
+            self.now(who, again).await?;
+        }
         for _ in 0..4 {
             if oracles::is_one(&self.world).await {
                 break;

@@ -10,10 +10,12 @@ use serde_json::Value;
 
 use super::held::Room;
 use crate::clients;
+use crate::network::Handed;
 use crate::seed::World;
 
 pub(super) async fn judge(world: &World, room: &Room) -> Result<(), String> {
     people(world, room).await?;
+    asked(world, room).await?;
     handed(world, room)?;
     pushed(world, room)
 }
@@ -57,6 +59,42 @@ async fn people(world: &World, room: &Room) -> Result<(), String> {
                 return Err(format!(
                     "shown: {who} saw {event} of {id} by {how}: {about}"
                 ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What servers are given that ask now, those that are not in the room among them.
+async fn asked(world: &World, room: &Room) -> Result<(), String> {
+    let stranger = OwnedServerName::try_from("stranger.sim").unwrap();
+    let mut names: Vec<OwnedServerName> =
+        world.hosts.iter().map(|host| host.name.clone()).collect();
+    names.push(stranger);
+    for held in room.held.iter().filter(|held| !held.joined.is_empty()) {
+        let parts = world.hosts[held.host].parts();
+        let shared = parts.rooms.room(&room.id).await;
+        let shared = shared.map_err(|error| format!("shown: {error}"))?;
+        let current = shared.live().current.clone();
+        let inside = parts.rooms.servers_in(&shared, &current).await.unwrap();
+        let from: Vec<OwnedEventId> = held.ends.iter().cloned().collect();
+        for to in &names {
+            let federation = &parts.federation;
+            let given = federation.backfill(to, &room.id, &from, 100).await;
+            let state = federation.state_ids(to, &room.id, &from[0]).await;
+            let one = federation.event(to, &from[0]).await;
+            let gives = given.is_ok() || state.is_ok() || one.is_ok();
+            if gives && !inside.contains(to) {
+                let name = &world.hosts[held.host].name;
+                return Err(format!("handed: {name} lets {to} read {}", room.id));
+            }
+            for json in given.into_iter().flatten().chain(one) {
+                world.network.hand(Handed {
+                    from: world.hosts[held.host].name.clone(),
+                    to: to.clone(),
+                    how: "backfill",
+                    json,
+                });
             }
         }
     }
