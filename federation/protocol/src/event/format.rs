@@ -63,6 +63,12 @@ pub enum FormatError {
         /// Name of the field.
         field: &'static str,
     },
+    /// It names itself, which only an event that states its own id can.
+    #[error("event: field `{field}` must not name the event itself")]
+    NamesItself {
+        /// Name of the field.
+        field: &'static str,
+    },
     /// A create event states a room id, though its own hash is the room's id.
     #[error("event: `m.room.create` must not have a `room_id` in this room version")]
     CreateWithRoomId,
@@ -157,6 +163,9 @@ fn references(
     if items.len() > max {
         return Err(FormatError::TooMany { field, max });
     }
+    let own_id = (rules.event_format.event_id == EventIdFormat::Stated)
+        .then(|| object.get("event_id")?.as_str())
+        .flatten();
     let reference = |item: &Value<'_>| {
         let id = match (rules.event_format.references, item.as_array()) {
             (ReferenceFormat::IdsWithHashes, Some([id, _hashes])) => id.as_str(),
@@ -164,6 +173,9 @@ fn references(
             (ReferenceFormat::Ids, _) => item.as_str(),
         };
         let id = short(field, id.ok_or(FormatError::Id { field })?)?;
+        if own_id == Some(id) {
+            return Err(FormatError::NamesItself { field });
+        }
         event_id_of(id).ok_or(FormatError::Id { field })
     };
     items.iter().map(reference).collect()

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use hearth_protocol::auth_rules::check_state_independent;
 use hearth_protocol::canonical_json::CanonicalJsonRules;
-use hearth_protocol::room_version::StateResolutionRules;
 use hearth_protocol::state_resolution::resolve_states;
 use hearth_protocol::{Event, UnverifiedPdu};
 use ruma::CanonicalJsonObject;
@@ -160,11 +159,7 @@ fn forks_resolve_as_they_did() {
             let written = parse(&fixture["resolved"]);
             let case = format!("{scenario} in version {version}");
             assert_eq!(state_to_json(&resolved), written, "{case}");
-            let second = if room.rules.state_resolution == StateResolutionRules::V1 {
-                room.naive_resolve_v1(&states)
-            } else {
-                room.ruma_resolve(&states)
-            };
+            let second = room.second_resolve(&states);
             assert_eq!(resolved, second, "{case}");
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use hearth_protocol::ambient::SeededEntropy;
 use hearth_protocol::auth_rules::{AuthError, check_state_independent};
 use hearth_protocol::event::Membership;
-use hearth_protocol::room_version::{StateResolutionRules, rules_for};
+use hearth_protocol::rules_for;
 use hearth_protocol::state_resolution::{
     auth_difference, conflicted_state_subgraph, resolve_states, split,
 };
@@ -241,11 +241,7 @@ fn play(version: &str, seed: u64, seen: &mut Seen) {
             .collect();
         note(&room, &states, seen);
         let resolved = resolve(&room, &states);
-        let expected = if room.rules.state_resolution == StateResolutionRules::V1 {
-            room.naive_resolve_v1(&states)
-        } else {
-            room.ruma_resolve(&states)
-        };
+        let expected = room.second_resolve(&states);
         assert_eq!(resolved, expected, "version {version}, seed {seed}");
         assert_eq!(
             resolved,

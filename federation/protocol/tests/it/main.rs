@@ -15,6 +15,10 @@ mod signatures;
 #[cfg(test)]
 mod signers;
 #[cfg(test)]
+mod state_resets;
+#[cfg(test)]
 mod state_resolution;
+#[cfg(test)]
+mod state_resolution_v1;
 #[cfg(test)]
 mod test_room;

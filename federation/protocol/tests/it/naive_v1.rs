@@ -5,11 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hearth_protocol::room_version::StateResolutionRules;
 use sha1::{Digest as _, Sha1};
 
 use crate::test_room::{Id, State, TestRoom};
 
 impl TestRoom {
+    /// The second opinion: ruma's, or in version 1 the naive one.
+    pub(crate) fn second_resolve(&self, states: &[State]) -> State {
+        match self.rules.state_resolution {
+            StateResolutionRules::V1 => self.naive_resolve_v1(states),
+            StateResolutionRules::V2(_) => self.ruma_resolve(states),
+        }
+    }
+
     pub(crate) fn naive_resolve_v1(&self, states: &[State]) -> State {
         let mut holders: BTreeMap<(String, String), BTreeSet<Id>> = BTreeMap::new();
         for state in states {
