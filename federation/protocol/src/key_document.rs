@@ -19,6 +19,9 @@ mod tests;
 /// spec: rooms/v5 §Signing key validity period.
 pub const MAX_KEY_VALIDITY_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
+/// A server signs with at most so many keys. Most have one; each costs its readers a verification.
+pub const MAX_KEYS: usize = 64;
+
 /// A key as its server published it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishedKey {
@@ -65,6 +68,9 @@ pub enum KeyDocumentError {
         /// The server that was asked.
         expected: OwnedServerName,
     },
+    /// It lists more keys than anybody needs.
+    #[error("key document: field `verify_keys` must not have more than {MAX_KEYS} entries")]
+    TooManyKeys,
     /// None of its own keys signed it.
     #[error("key document: must be signed by one of its own `verify_keys`")]
     Unsigned,
@@ -117,9 +123,13 @@ impl ServerKeys {
                 expected: server_name.to_owned(),
             });
         }
+        let verify_keys = document.object("verify_keys")?;
+        if verify_keys.len() > MAX_KEYS {
+            return Err(KeyDocumentError::TooManyKeys);
+        }
         let keys = Self {
             server_name: server_name.to_owned(),
-            verify_keys: ed25519_keys(document.object("verify_keys")?, |_, key| Some(key)),
+            verify_keys: ed25519_keys(verify_keys, |_, key| Some(key)),
             old_verify_keys: document
                 .optional_object("old_verify_keys")?
                 .map(|entries| {

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use ruma_common::{OwnedServerSigningKeyId, server_name};
 
-use super::{KeyDocumentError, MAX_KEY_VALIDITY_MS, OldVerifyKey, ServerKeys};
-use crate::signing::SigningKey;
+use super::{KeyDocumentError, MAX_KEY_VALIDITY_MS, MAX_KEYS, OldVerifyKey, ServerKeys};
+use crate::canonical_json::{CanonicalJsonRules, parse_object};
+use crate::signing::{SigningKey, sign_json};
 
 fn key(version: &str) -> SigningKey {
     let seed = version.bytes().next().unwrap();
@@ -67,6 +68,60 @@ fn a_document_is_signed_by_a_key_that_it_lists() {
     );
     let without_key = String::from_utf8(json).unwrap().replace(&entry, "");
     assert_eq!(parse(&without_key), Err(KeyDocumentError::Unsigned));
+}
+
+/// Each key costs its readers a verification.
+#[test]
+fn a_document_has_a_bounded_number_of_keys() {
+    let publish = |count: usize| {
+        let keys: Vec<_> = (0..count).map(|at| key(&format!("k{at}"))).collect();
+        let json = ServerKeys::publish(server_name!("one.test"), &keys, &BTreeMap::new(), 1_000);
+        ServerKeys::parse(&json, server_name!("one.test"))
+    };
+    assert_eq!(publish(MAX_KEYS).unwrap().verify_keys.len(), MAX_KEYS);
+    assert_eq!(publish(MAX_KEYS + 1), Err(KeyDocumentError::TooManyKeys));
+}
+
+#[test]
+fn a_key_in_both_lists_is_in_use() {
+    let old = OldVerifyKey {
+        key: key("a").verify_key(),
+        expired_ts: 500,
+    };
+    let old_keys = BTreeMap::from([(key("a").id().to_owned(), old)]);
+    let json = ServerKeys::publish(server_name!("one.test"), &[key("a")], &old_keys, 1_000);
+    let keys = ServerKeys::parse(&json, server_name!("one.test")).unwrap();
+    let published: Vec<_> = keys.published(0).collect();
+    assert_eq!(published.len(), 1);
+    assert_eq!(published[0].1.valid_until_ts, 1_000);
+}
+
+#[test]
+fn what_is_no_ed25519_key_is_left_out() {
+    let json = ServerKeys::publish(
+        server_name!("one.test"),
+        &[key("c")],
+        &BTreeMap::new(),
+        1_000,
+    );
+    let mut document = parse_object(&json, CanonicalJsonRules::STRICT).unwrap();
+    document.edit_object("verify_keys", |keys| {
+        keys.edit_object("curve25519:x", |entry| {
+            entry.insert("key", key("c").verify_key().to_base64())
+        });
+        keys.edit_object("ed25519:short", |entry| entry.insert("key", "AAAA"));
+        keys.insert("ed25519:odd", 1);
+    });
+    document.edit_object("old_verify_keys", |keys| {
+        keys.edit_object("ed25519:old", |entry| {
+            entry.insert("key", key("c").verify_key().to_base64())
+        });
+    });
+    sign_json(&mut document, server_name!("one.test"), &key("c"));
+    let keys = ServerKeys::parse(&document.to_canonical(), server_name!("one.test")).unwrap();
+    let names: Vec<_> = keys.verify_keys.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["ed25519:c"]);
+    assert!(keys.old_verify_keys.is_empty(), "it has no `expired_ts`");
 }
 
 #[test]
