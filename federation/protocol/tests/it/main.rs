@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod auth_rules;
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod generated_rooms;
