@@ -15,6 +15,8 @@ mod end;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod redaction;
+#[cfg(test)]
 mod referee;
 #[cfg(test)]
 mod rogue;

@@ -376,7 +376,6 @@ fn redaction(world: &World, at: At) -> Option<Act> {
     let room = &world.servers[at].memory.as_ref()?.room;
     let target = room.events.get(world.people.below(room.events.len()))?;
     let id = target.pdu.event().event_id();
-    world.referee.note(|seen| seen.redactions += 1);
     Some(Act {
         kind: "m.room.redaction",
         state_key: None,

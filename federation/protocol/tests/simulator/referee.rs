@@ -38,6 +38,8 @@ pub(crate) struct Seen {
     pub(crate) vouched_joins: usize,
     pub(crate) redeemed_invites: usize,
     pub(crate) redactions: usize,
+    pub(crate) redacted_copies: usize,
+    pub(crate) read_from_wire: usize,
     pub(crate) denied_by_acl: usize,
     pub(crate) given_up: usize,
     pub(crate) tainted: usize,
@@ -68,6 +70,7 @@ struct Book {
     resolved: BTreeMap<Vec<Digest>, Digest>,
     verdicts: BTreeMap<(Gid, Digest), bool>,
     independent: BTreeMap<(Gid, Digest), bool>,
+    redactions: BTreeMap<(Gid, Gid), bool>,
 }
 
 impl Referee {
@@ -81,6 +84,7 @@ impl Referee {
                 resolved: BTreeMap::new(),
                 verdicts: BTreeMap::new(),
                 independent: BTreeMap::new(),
+                redactions: BTreeMap::new(),
             }),
             seen: RefCell::default(),
         }
@@ -186,6 +190,19 @@ impl Referee {
                 ),
             );
         }
+    }
+
+    /// Whether a redaction takes effect on its target.
+    pub(crate) fn redaction(&self, gid: Gid, target: Gid, applies: bool) {
+        let book = &mut *self.book.borrow_mut();
+        let before = book.redactions.insert((gid, target), applies);
+        if before.is_some_and(|before| before != applies) {
+            fault(
+                "one answer",
+                &format!("redaction {gid} of {target}: {applies}"),
+            );
+        }
+        self.note(|seen| seen.redactions += usize::from(before.is_none()));
     }
 
     /// One state made of several.

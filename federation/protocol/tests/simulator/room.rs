@@ -3,21 +3,19 @@
 //! This is the smallest honest user of the rules: it follows server-server v1.19 §Checks performed on
 //! receipt of a PDU and keeps whole states.
 
-use std::borrow::Cow;
+mod verdict;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hearth_protocol::auth_events::auth_types;
-use hearth_protocol::auth_rules::{
-    AuthError, KnownEvent, check_state_dependent, check_state_independent,
-};
 use hearth_protocol::event::create_of_room_id;
-use hearth_protocol::state_resolution::{GraphEvent, StateMap, resolve_states};
+use hearth_protocol::state_resolution::StateMap;
 use hearth_protocol::{Event, RoomVersionRules, VerifiedPdu};
 use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId};
 
-use crate::referee::{Digest, Gid, Referee, fault};
+use crate::redaction;
+use crate::referee::{Digest, Gid, Referee};
 
 /// Number of an event on one server, in the order of its arrival there.
 pub(crate) type Id = usize;
@@ -294,11 +292,21 @@ impl Room {
         }
         if fate == Fate::Accepted {
             self.refuse_banned(event, before);
+            self.redact(event, before);
             self.extend(id);
         } else {
             self.follow_if_followed(id);
         }
         fate
+    }
+
+    /// Asks whether a redaction takes effect; all who have both events must say the same.
+    fn redact(&self, event: &Event, before: &State) {
+        let target = event.redacts().and_then(|target| self.held(target));
+        if let (Some(gid), Some(target)) = (self.referee.find(event.event_id()), target) {
+            let applies = redaction::applies(self, before, event, target.pdu.event());
+            self.referee.redaction(gid, target.gid, applies);
+        }
     }
 
     fn follow_if_followed(&mut self, id: Id) {
@@ -309,82 +317,6 @@ impl Room {
         if self.extremities.len() != ends {
             self.settle_current();
         }
-    }
-
-    /// Looks at an accepted event without asking the rules: its sender is in the room, before the
-    /// event and now, or is about to enter it.
-    fn refuse_banned(&self, event: &Event, before: &State) {
-        if event.kind() == "m.room.create" || self.current.is_empty() {
-            return;
-        }
-        for state in [before, &*self.current] {
-            let membership = self.membership(state, event.sender());
-            let enters = event.kind() == "m.room.member";
-            if membership == "ban" || (membership != "join" && !enters) {
-                fault(
-                    "no word of the banned",
-                    &format!("{event:?} by {membership}"),
-                );
-            }
-        }
-    }
-
-    fn judge(&self, gid: Gid, event: &Event, auth: &[Id], before: &State) -> Fate {
-        if self.allowed_by_auth_events(gid, event, auth).is_err()
-            || self.allows(gid, event, before).is_err()
-        {
-            return Fate::Rejected;
-        }
-        // The create event has no room before it.
-        if !self.current.is_empty() && self.allows(gid, event, &self.current).is_err() {
-            return Fate::SoftFailed;
-        }
-        Fate::Accepted
-    }
-
-    fn allowed_by_auth_events(
-        &self,
-        gid: Gid,
-        event: &Event,
-        auth: &[Id],
-    ) -> Result<(), AuthError> {
-        let verdict = check_state_independent(self.rules, event, |id| {
-            let held = self.held(id)?;
-            Some(KnownEvent {
-                event: held.pdu.event().clone(),
-                rejected: held.fate == Fate::Rejected,
-            })
-        });
-        let create = create_of_room_id(self.rules, event.room_id()).and_then(|id| self.find(&id));
-        let auth = auth.iter().copied().chain(create);
-        let rejected = auth
-            .clone()
-            .filter(|id| self.events[*id].fate == Fate::Rejected)
-            .map(|id| self.events[id].gid);
-        self.referee.independent(gid, &rejected.collect(), &verdict);
-        verdict?;
-        let state: State = auth
-            .filter_map(|id| Some((key_of(self.event(id))?, id)))
-            .collect();
-        self.allows(gid, event, &state)
-    }
-
-    /// The verdict of a state on an event.
-    pub(crate) fn allows(&self, gid: Gid, event: &Event, state: &State) -> Result<(), AuthError> {
-        let verdict = check_state_dependent(self.rules, event, &|kind: &str, key: &str| {
-            Some(self.event(self.at(state, kind, key)?).clone())
-        });
-        let mut types = vec![("m.room.create", Cow::Borrowed(""))];
-        types.extend(auth_types(self.rules, event));
-        let asked: BTreeSet<Gid> = types
-            .iter()
-            .filter_map(|(kind, key)| Some(self.events[self.at(state, kind, key)?].gid))
-            .collect();
-        let asked: Vec<Gid> = asked.into_iter().collect();
-        self.referee.dependent(gid, &asked, &verdict, |kind, key| {
-            Some(self.events[self.at(state, kind, key)?].gid)
-        });
-        verdict
     }
 
     /// Moves the forward extremities to an accepted event, and the current state with them.
@@ -426,51 +358,10 @@ impl Room {
             .note(|seen| seen.ends_max = seen.ends_max.max(ends));
     }
 
-    /// Starts anew at an event, after others were missed: the room was left and is joined again.
-    pub(crate) fn start_at(&mut self, event_id: &EventId) {
-        if let Some(id) = self.find(event_id) {
-            self.extremities = BTreeSet::from([id]);
-            self.settle_current();
-        }
-    }
-
-    /// One state of several.
-    pub(crate) fn resolved(&self, states: &[Rc<State>]) -> Rc<State> {
-        let mut distinct: Vec<Rc<State>> = Vec::new();
-        for state in states {
-            if !distinct
-                .iter()
-                .any(|other| Rc::ptr_eq(other, state) || other == state)
-            {
-                distinct.push(state.clone());
-            }
-        }
-        match distinct.as_slice() {
-            [] => Rc::default(),
-            [only] => only.clone(),
-            several => Rc::new(self.resolve(several)),
-        }
-    }
-
-    fn resolve(&self, states: &[Rc<State>]) -> State {
-        let maps: Vec<State> = states.iter().map(|state| (**state).clone()).collect();
-        let resolved = resolve_states(self.rules, &maps, |id: Id| {
-            let held = &self.events[id];
-            Some(GraphEvent {
-                event: held.pdu.event().clone(),
-                auth_events: held.auth.clone(),
-                rejected: held.fate == Fate::Rejected,
-            })
-        });
-        let Ok(resolved) = resolved else {
-            fault(
-                "completeness",
-                "state resolution lacks events of a closed auth chain",
-            );
-        };
-        let digests: Vec<Digest> = maps.iter().map(|state| self.digest(state)).collect();
-        self.referee.resolution(&digests, &self.digest(&resolved));
-        resolved
+    /// Forgets where the room stood: it was left, others went on, and it is about to be joined again.
+    pub(crate) fn forget_present(&mut self) {
+        self.extremities.clear();
+        self.current = Rc::default();
     }
 }
 

@@ -191,13 +191,16 @@ fn seeds() {
         .map(|(what, share)| format!("{what} {share} %"))
         .collect();
     say(&format!(
-        "simulator level 1: {count} seeds in {:.1} s: {}; {} events, {} states agreed on, {} pairs of servers in the end together and {} apart, {} looks ({} hidden), {} resting on events judged apart, at most {} ends",
+        "simulator level 1: {count} seeds in {:.1} s: {}; {} events, {} states agreed on, {} pairs of servers in the end together and {} apart, {} redactions asked about, {} events handed out redacted, {} read from their bytes, {} looks ({} hidden), {} resting on events judged apart, at most {} ends",
         began.elapsed().as_secs_f64(),
         listed.join(", "),
         shares.sum(|seen| seen.events),
         shares.sum(|seen| seen.agreed),
         shares.sum(|seen| seen.together),
         shares.sum(|seen| seen.apart),
+        shares.sum(|seen| seen.redactions),
+        shares.sum(|seen| seen.redacted_copies),
+        shares.sum(|seen| seen.read_from_wire),
         shares.sum(|seen| seen.looks),
         shares.sum(|seen| seen.hidden),
         shares.sum(|seen| seen.tainted),

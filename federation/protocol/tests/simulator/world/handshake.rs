@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::World;
 use super::network::with_auth_chain;
 use crate::people::{self, Act};
+use crate::redaction::keeps_its_meaning;
+use crate::referee::fault;
 use crate::room::{Fate, Received, Room};
 use crate::server::{At, Server, Store};
 
@@ -46,12 +48,49 @@ impl World {
                     .unwrap();
                 let voucher = &self.servers[self.at(&other)?];
                 let event = event.with_signature(rules, &other, &voucher.key).unwrap();
-                let pdu = UnverifiedPdu::parse(rules, event.json()).unwrap();
                 self.referee.note(|seen| seen.vouched_joins += 1);
-                Some(pdu.verify(&Keys(&self.servers)).unwrap())
+                Some(self.verified(event.json()))
             }
             Err(_) => None,
         }
+    }
+
+    /// Reads an event as it travels, and verifies it.
+    pub(crate) fn verified(&self, json: &[u8]) -> VerifiedPdu {
+        let pdu = UnverifiedPdu::parse(self.scenario.rules, json).unwrap();
+        let keys = Keys(&self.servers);
+        pdu.verify(&keys)
+            .unwrap_or_else(|why| fault("what is signed verifies", &why.to_string()))
+    }
+
+    /// An event as it arrives: now and then read from its bytes, which must give the same; in most
+    /// cases as it is, since every verification costs as much as all the rest.
+    pub(super) fn arrived(&self, pdu: VerifiedPdu) -> VerifiedPdu {
+        if !self.network.reads_wire() {
+            return pdu;
+        }
+        self.referee.note(|seen| seen.read_from_wire += 1);
+        let read = self.verified(pdu.event().json());
+        if read.event() != pdu.event() {
+            fault("what is sent arrives", &format!("{:?}", pdu.event()));
+        }
+        read
+    }
+
+    /// What is left of events of which a careless server kept no more.
+    pub(super) fn withered(&self, at: At, pdus: Vec<VerifiedPdu>) -> Vec<VerifiedPdu> {
+        if self.servers[at].honest {
+            return pdus;
+        }
+        let rules = self.scenario.rules;
+        let wither = |pdu: VerifiedPdu| {
+            if !keeps_its_meaning(rules, pdu.event()) || !self.people.one_in(3) {
+                return pdu;
+            }
+            self.referee.note(|seen| seen.redacted_copies += 1);
+            self.verified(pdu.event().redacted(rules).unwrap().json())
+        };
+        pdus.into_iter().map(wither).collect()
     }
 
     /// A user whose server is not in the room sets their own membership through a server that is.
@@ -151,9 +190,9 @@ impl World {
         for foreign in &self.foreign {
             store.room.hold_foreign(foreign);
         }
+        store.room.forget_present();
         store.room.add_outliers(&events);
         store.room.anchor(pdu, &state);
-        store.room.start_at(pdu.event().event_id());
         store.retry();
         self.servers[at].memory = Some(store);
     }

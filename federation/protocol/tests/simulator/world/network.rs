@@ -77,6 +77,11 @@ impl Network {
         side.is_some_and(|side| side.contains(&one) != side.contains(&other))
     }
 
+    /// Whether an event is read from its bytes on arrival.
+    pub(super) fn reads_wire(&self) -> bool {
+        self.dice.one_in(30)
+    }
+
     /// Whether a request and its answer get through at this moment.
     pub(crate) fn reaches(&self, one: At, other: At) -> bool {
         !self.separates(one, other) && !self.dice.percent(self.loss_percent)
@@ -121,10 +126,11 @@ impl World {
     }
 
     fn on_transaction(&mut self, from: At, to: At, txn: u64, pdus: &[VerifiedPdu]) {
+        let pdus: Vec<VerifiedPdu> = pdus.iter().map(|pdu| self.arrived(pdu.clone())).collect();
         let mut kept = Vec::new();
         let origin = self.servers[from].name.clone();
         if let Some(store) = &mut self.servers[to].memory {
-            for pdu in pdus {
+            for pdu in &pdus {
                 let sender = pdu.event().sender().server_name();
                 if store.denies(&origin) || store.denies(sender) {
                     self.referee.note(|seen| seen.denied_by_acl += 1);
@@ -153,7 +159,23 @@ impl World {
         if !inside.contains(asker.as_str()) || store.denies(asker) {
             return None;
         }
-        answer(&store.room, question, self.network.gap_max)
+        let told = answer(&store.room, question, self.network.gap_max)?;
+        Some(match told {
+            Told::Gap(pdus) => Told::Gap(self.withered(at, pdus)),
+            Told::Auth(pdus) => Told::Auth(self.withered(at, pdus)),
+            Told::State {
+                before,
+                state,
+                events,
+            } => {
+                let events = self.withered(at, events);
+                Told::State {
+                    before,
+                    state,
+                    events,
+                }
+            }
+        })
     }
 
     fn on_told(&mut self, from: At, to: At, told: Told) {
