@@ -196,11 +196,9 @@ impl Host {
 
     /// Starts the process over what its database holds.
     pub(crate) async fn start(&self) {
-        let options = Options {
-            connect_to: self.connect_to.clone(),
-            read_connections: 4,
-            names_bytes: 1 << 20,
-        };
+        let mut options = Options::new("sqlite://elsewhere").unwrap();
+        options.connect_to = self.connect_to.clone();
+        options.read_connections = 4;
         let (storage, background) = Storage::open(&options, &self.identity()).await.unwrap();
         let starts = {
             let mut starts = self.starts.lock().unwrap();
