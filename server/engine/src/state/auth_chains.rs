@@ -13,7 +13,7 @@ use crate::state::map::Difference;
 const KEPT: usize = 8;
 
 /// Differences that are near enough: no nearer chain is looked for.
-const NEAR: usize = 16;
+const NEAR: usize = 256;
 
 /// What a chain takes beyond those of the same room, about.
 const CHAIN_ADDS_BYTES: u64 = 16 * 1_024;
@@ -91,23 +91,17 @@ impl AuthChains {
     #[must_use]
     pub fn follow(&self, room_nid: i64, state: &StateMap) -> Following {
         let mut nearest: Option<(Vec<Difference>, AuthChain)> = None;
-        for (near, chain) in self
-            .rooms
-            .get(&room_nid)
-            .iter()
-            .flat_map(|kept| kept.iter())
-        {
+        let kept = self.rooms.get(&room_nid);
+        for (near, chain) in kept.iter().flat_map(|kept| kept.iter()) {
             let differences = near.differences(state);
-            let so_far = nearest
-                .as_ref()
-                .map_or(usize::MAX, |(found, _)| found.len());
-            if differences.len() < so_far {
-                nearest = Some((differences, chain.clone()));
-            }
+            let is_near = differences.len() <= NEAR;
             if nearest
                 .as_ref()
-                .is_some_and(|(found, _)| found.len() <= NEAR)
+                .is_none_or(|(found, _)| differences.len() < found.len())
             {
+                nearest = Some((differences, chain.clone()));
+            }
+            if is_near {
                 break;
             }
         }
@@ -119,16 +113,13 @@ impl AuthChains {
     }
 
     /// Remembers the chains of some states of a room, and of the others the newest.
-    pub fn remember(&self, room_nid: i64, chains: Vec<(StateMap, AuthChain)>) {
+    pub fn remember(&self, room_nid: i64, chains: impl IntoIterator<Item = (StateMap, AuthChain)>) {
         let before = self.rooms.get(&room_nid);
-        let others = before.iter().flat_map(|kept| kept.iter());
-        let mut kept = chains;
-        for other in others {
-            if kept.len() >= KEPT {
-                break;
-            }
-            if kept.iter().all(|(state, _)| *state != other.0) {
-                kept.push(other.clone());
+        let others = before.iter().flat_map(|kept| kept.iter().cloned());
+        let mut kept: Vec<(StateMap, AuthChain)> = Vec::with_capacity(KEPT);
+        for chain in chains.into_iter().chain(others) {
+            if kept.len() < KEPT && !kept.iter().any(|(state, _)| state.is_same(&chain.0)) {
+                kept.push(chain);
             }
         }
         self.rooms.insert(room_nid, kept.into());

@@ -66,6 +66,15 @@ impl StateMap {
             .min(size_of::<Self>() + changes * PATH_BYTES)
     }
 
+    /// Whether this is the other map, not only an equal one; costs nothing.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.root, &other.root) {
+            (Some(Node::Branch(left)), Some(Node::Branch(right))) => Arc::ptr_eq(left, right),
+            _ => self == other,
+        }
+    }
+
     /// The event of a key.
     #[must_use]
     pub fn get(&self, key: i64) -> Option<i64> {

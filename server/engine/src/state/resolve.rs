@@ -20,8 +20,9 @@ use hearth_types::ruma::OwnedEventId;
 
 use crate::rooms::known::{Known, KnownEvents};
 use crate::state::StateMap;
-use crate::state::auth_chain::{AuthChain, AuthEdges, auth_difference};
+use crate::state::auth_chain::{AuthChain, AuthEdges, Following, auth_difference};
 use crate::state::auth_chains::AuthChains;
+use crate::state::map::Difference;
 
 /// Resolves states.
 pub struct Resolver<'a> {
@@ -73,11 +74,12 @@ impl Resolver<'_> {
         let Some((first, others)) = states.split_first() else {
             return Ok(Vec::new());
         };
-        let conflicted: BTreeSet<i64> = others
+        let differences: Vec<Vec<Difference>> = others
             .iter()
-            .flat_map(|other| first.differences(other))
-            .map(|(key, ..)| key)
+            .map(|other| first.differences(other))
             .collect();
+        let conflicted: BTreeSet<i64> =
+            differences.iter().flatten().map(|(key, ..)| *key).collect();
         if conflicted.is_empty() {
             return Ok(Vec::new());
         }
@@ -91,7 +93,17 @@ impl Resolver<'_> {
             graph.learn_place(&kind, &state_key, Some(*key));
             entries.insert((kind, state_key), events);
         }
-        let conflict = self.conflict(&mut graph, states, entries).await?;
+        let mut conflict = Conflict {
+            entries,
+            ..Conflict::default()
+        };
+        if self.rules.state_resolution.auth_difference() {
+            let chains = self.auth_chains(&mut graph, states, &differences).await?;
+            conflict.auth_difference = auth_difference(&chains);
+        }
+        if self.rules.state_resolution.conflicted_state_subgraph() {
+            conflict.subgraph = self.subgraph(&mut graph, &conflict.entries).await?;
+        }
         let resolved = self
             .decide(&mut graph, first, &conflicted, &conflict)
             .await?;
@@ -117,47 +129,52 @@ impl Resolver<'_> {
         Ok(changes)
     }
 
-    /// What the states disagree on, with the auth difference and the subgraph where the room's
-    /// version looks at them.
-    async fn conflict(
+    /// The auth chains of the states. `differences` are those of the first state to each other one.
+    async fn auth_chains(
         &self,
         graph: &mut Graph,
         states: &[StateMap],
-        entries: ConflictedState<i64>,
-    ) -> Result<Conflict<i64>, StorageError> {
-        let mut conflict = Conflict {
-            entries,
-            ..Conflict::default()
-        };
-        if self.rules.state_resolution.auth_difference() {
-            let mut chains = Vec::with_capacity(states.len());
-            for state in states {
-                chains.push((state.clone(), self.chain(graph, state).await?));
-                // The next state is followed from this one.
-                self.chains.remember(self.room_nid, chains.clone());
+        differences: &[Vec<Difference>],
+    ) -> Result<Vec<AuthChain>, StorageError> {
+        let mut chains = Vec::with_capacity(states.len());
+        if let Some(first) = states.first() {
+            let following = self.chains.follow(self.room_nid, first);
+            chains.push(self.followed(graph, following).await?);
+        }
+        for differences in differences {
+            let following = chains.first().map(|first| first.follow(differences));
+            if let Some(following) = following {
+                chains.push(self.followed(graph, following).await?);
             }
-            let chains: Vec<AuthChain> = chains.into_iter().map(|(_, chain)| chain).collect();
-            conflict.auth_difference = auth_difference(&chains);
         }
-        if self.rules.state_resolution.conflicted_state_subgraph() {
-            let events = conflict.entries.values().flatten().copied().collect();
-            conflict.subgraph = loop {
-                match conflicted_state_subgraph(&events, |nid| self.edges(graph, nid)) {
-                    Ok(subgraph) => break subgraph,
-                    Err(MissingEvents(nids)) => self.read_edges(graph, nids).await?,
-                }
-            };
-        }
-        Ok(conflict)
+        let with_states = states.iter().cloned().zip(chains.iter().cloned());
+        self.chains.remember(self.room_nid, with_states);
+        Ok(chains)
     }
 
-    /// The auth chain of a state.
-    async fn chain(&self, graph: &mut Graph, state: &StateMap) -> Result<AuthChain, StorageError> {
-        let mut following = self.chains.follow(self.room_nid, state);
+    async fn followed(
+        &self,
+        graph: &mut Graph,
+        mut following: Following,
+    ) -> Result<AuthChain, StorageError> {
         loop {
             match following.advance(|nid| self.edges(graph, nid)) {
                 Ok(chain) => return Ok(chain),
                 Err(lacking) => self.read_edges(graph, lacking).await?,
+            }
+        }
+    }
+
+    async fn subgraph(
+        &self,
+        graph: &mut Graph,
+        entries: &ConflictedState<i64>,
+    ) -> Result<BTreeSet<i64>, StorageError> {
+        let events = entries.values().flatten().copied().collect();
+        loop {
+            match conflicted_state_subgraph(&events, |nid| self.edges(graph, nid)) {
+                Ok(subgraph) => return Ok(subgraph),
+                Err(MissingEvents(nids)) => self.read_edges(graph, nids).await?,
             }
         }
     }
@@ -340,3 +357,6 @@ fn missing(what: &'static str, nid: i64) -> StorageError {
         why: format!("{nid} is missing"),
     }
 }
+
+#[cfg(test)]
+mod tests;

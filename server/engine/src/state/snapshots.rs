@@ -15,6 +15,7 @@ use hearth_storage::tables::state::{self as rows, ChunkRow, ChunkSet, SnapshotRo
 use hearth_storage::{Commit, CommitError, Storage, StorageError};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use tokio::sync::Notify;
 
 use crate::state::StateMap;
 use crate::state::auth_chains::AuthChains;
@@ -110,9 +111,7 @@ impl Snapshot {
         let mut delta = delta::merge(&[], changes);
         let mut below = self.chain.clone();
         while let Chain::Small(link) = &below {
-            let carries =
-                link.delta.len() <= delta.len() && link.delta.len() + delta.len() <= CARRY_MAX;
-            if !carries {
+            if !swallows(&delta, &link.delta) || link.delta.len() + delta.len() > CARRY_MAX {
                 break;
             }
             delta = delta::merge(&link.delta, &delta);
@@ -158,6 +157,7 @@ pub struct Snapshots {
     planned: Mutex<HashMap<i64, Snapshot>>,
     /// Snapshots whose deltas may swallow what lies below them.
     due: Mutex<BTreeSet<i64>>,
+    merge_waits: Notify,
     chains: AuthChains,
 }
 
@@ -170,6 +170,7 @@ impl Snapshots {
             cache: Cache::with_weighter(10_000, BUDGET_BYTES, SnapshotWeight),
             planned: Mutex::default(),
             due: Mutex::default(),
+            merge_waits: Notify::new(),
             chains: AuthChains::new(BUDGET_BYTES),
         }
     }
@@ -308,10 +309,18 @@ impl Snapshots {
         self.due().pop_first()
     }
 
+    /// Waits until a snapshot is to be merged.
+    pub(super) async fn merge_waits(&self) {
+        while self.due().is_empty() {
+            self.merge_waits.notified().await;
+        }
+    }
+
     fn expect_merge(&self, nid: i64) {
         let mut due = self.due();
         if due.len() < DUE_MAX {
             due.insert(nid);
+            self.merge_waits.notify_one();
         }
     }
 
@@ -329,10 +338,16 @@ impl Snapshots {
     }
 }
 
+/// Whether a delta that is to be written swallows the one below it. That one may be a little longer:
+/// where the two change the same places, halves of equal age merge into unequal wholes.
+pub(super) fn swallows(top: &[DeltaEntry], below: &[DeltaEntry]) -> bool {
+    below.len() * 4 <= top.len() * 5
+}
+
 /// The snapshots of a chain whose deltas are large and no shorter than the ones below them.
 fn mergeable(chain: &[SnapshotRow]) -> impl Iterator<Item = i64> {
     chain.windows(2).filter_map(|pair| match pair {
-        [top, below] if top.delta.len() > SMALL_MAX && below.delta.len() <= top.delta.len() => {
+        [top, below] if top.delta.len() > SMALL_MAX && swallows(&top.delta, &below.delta) => {
             Some(top.snapshot_nid)
         }
         _ => None,

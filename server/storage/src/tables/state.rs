@@ -6,7 +6,9 @@ mod sweep;
 
 pub use provisional::{ProvisionalRow, StateReplaced, provisional_states};
 pub(crate) use provisional::{provisional_insert, state_replace};
-pub use snapshots::{ChunkRow, ChunkSet, SnapshotReshape, SnapshotRow, snapshot_chain};
+pub use snapshots::{
+    ChunkRow, ChunkSet, SnapshotReshape, SnapshotRow, snapshot_chain, snapshot_links,
+};
 pub(crate) use snapshots::{Foundations, chunk_insert, snapshot_insert};
 pub use sweep::{Scanned, Unreferenced, chunks_page, snapshots_page};
 

@@ -173,7 +173,12 @@ impl Foundations {
     /// Whether all is there that a commit's snapshots build on.
     pub(crate) fn check(&self, snapshots: &[SnapshotRow]) -> Result<(), Refusal> {
         let is_founded = |(index, row): (usize, &SnapshotRow)| {
-            let here = |base| snapshots.iter().take(index).any(|row| row.snapshot_nid == base);
+            let here = |base| {
+                snapshots
+                    .iter()
+                    .take(index)
+                    .any(|row| row.snapshot_nid == base)
+            };
             let base = row.base_nid;
             let chunks = |set: ChunkSet| self.chunks.get(&set.chunks_nid) == Some(&set.chunks);
             base.is_none_or(|base| self.snapshots.contains(&base) || here(base))
@@ -200,8 +205,20 @@ impl Foundations {
 /// # Errors
 /// When the database fails or a delta cannot be read.
 pub async fn snapshot_chain(
+    conn: Conn<'_>,
+    snapshot_nid: i64,
+) -> Result<Vec<SnapshotRow>, StorageError> {
+    snapshot_links(conn, snapshot_nid, i64::MAX).await
+}
+
+/// The first `limit` snapshots of a chain, from the top down.
+///
+/// # Errors
+/// As [`snapshot_chain`].
+pub async fn snapshot_links(
     mut conn: Conn<'_>,
     snapshot_nid: i64,
+    limit: i64,
 ) -> Result<Vec<SnapshotRow>, StorageError> {
     let chain = sql!(
         conn.again(),
@@ -213,10 +230,12 @@ pub async fn snapshot_chain(
              SELECT s.snapshot_nid, s.room_nid, s.base_nid, s.chunks_nid, s.chunks, s.delta,
                     c.depth + 1
              FROM state_snapshots s JOIN chain c ON s.snapshot_nid = c.base_nid
+             WHERE c.depth + 1 < $2
          )
          SELECT snapshot_nid, room_nid, base_nid, chunks_nid, chunks, delta
          FROM chain ORDER BY depth",
-        snapshot_nid
+        snapshot_nid,
+        limit
     )?;
     let sets: Vec<i64> = chain.iter().filter_map(|raw| raw.chunks_nid).collect();
     let chunks = rows!(
