@@ -1,4 +1,5 @@
-//! Moves SQLite's write-ahead log into the database file, off the commit path.
+//! What follows commits, off their path: SQLite's write-ahead log is moved into the database file,
+//! and the processes that share a PostgreSQL database are told of what was committed.
 
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use tokio::sync::watch;
 use crate::dialect::{self, ConnectTo};
 use crate::driver::Engine;
 use crate::error::StorageError;
+use crate::feed;
+use crate::trouble::Standing;
 
 /// Positions between two checkpoints: a few megabytes of log.
 const EVERY_POSITIONS: i64 = 2_000;
@@ -18,26 +21,29 @@ const IDLE: Duration = Duration::from_secs(30);
 pub struct Checkpointer {
     to: ConnectTo,
     head: watch::Receiver<i64>,
+    standing: Standing,
 }
 
 impl Checkpointer {
-    pub(crate) fn new(to: ConnectTo, head: watch::Receiver<i64>) -> Self {
-        Self { to, head }
+    pub(crate) fn new(to: ConnectTo, head: watch::Receiver<i64>, standing: Standing) -> Self {
+        Self { to, head, standing }
     }
 
     /// Checkpoints as the log grows, until the writer is gone.
     pub async fn run(mut self) {
         if matches!(self.to, Engine::Postgres(_)) {
-            // PostgreSQL checkpoints by itself. Only the end is the same: when the writer is gone.
-            let _gone = self.head.wait_for(|_| false).await;
-            return;
+            // PostgreSQL checkpoints by itself; there, what others must hear of is told them.
+            return feed::announce(&self.to, self.head, &self.standing).await;
         }
         let mut done = *self.head.borrow();
         while let Ok(position) = self.due(done).await {
             if position > done {
                 done = position;
                 if let Err(error) = self.checkpoint().await {
-                    tracing::warn!(%error, "the write-ahead log could not be checkpointed");
+                    self.standing.note(&error);
+                    if error.trouble().is_none() {
+                        tracing::warn!(%error, "the write-ahead log could not be checkpointed");
+                    }
                 }
             }
         }

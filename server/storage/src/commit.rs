@@ -10,9 +10,9 @@ use std::ops::Deref;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::tables::{
-    account_data, accounts, cross_signing, device_keys, device_lists, devices, events, filters,
-    intern, log, one_time_keys, outbox, profiles, rooms, server_keys, staging, state, to_device,
-    tokens,
+    account_data, accounts, bounds, cross_signing, device_keys, device_lists, devices, events,
+    filters, intern, log, one_time_keys, outbox, profiles, rooms, server_keys, staging, state,
+    to_device, tokens,
 };
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
@@ -166,6 +166,8 @@ guards! {
     SendOnce(to_device::SendOnce),
     /// Lets another server's message take effect once.
     ReceiveOnce(to_device::ReceiveOnce),
+    /// Removes what is no longer needed of one table.
+    Prune(bounds::Prune),
     /// Stores a state snapshot in another way.
     SnapshotReshape(state::SnapshotReshape),
 }
@@ -183,6 +185,8 @@ pub enum Outcome {
     Keys(Vec<Option<one_time_keys::IssuedKey>>),
     /// What became of a link of a remote person's device list.
     List(device_lists::ListUpdate),
+    /// How many rows a step of pruning removed or looked at.
+    Pruned(u64),
 }
 
 macro_rules! rows_of_a_commit {
@@ -279,10 +283,10 @@ rows_of_a_commit! {
     to_device: to_device::ToDeviceRow => to_device::to_device_insert,
     /// Messages that devices have moved past.
     to_device_delivered: to_device::ToDeviceDelivered => to_device::to_device_delivered,
-    /// Other servers' messages that need no longer be remembered.
-    received_forget: to_device::ReceivedForget => to_device::received_forget,
     /// Devices that are gone, with their keys and messages.
     devices_forgotten: device_keys::DeviceForgotten => device_keys::device_forget,
     /// Where followers of the log stand.
     followers: log::FollowerRow => log::follower_upsert,
+    /// When the log had come so far.
+    log_times: log::LogTime => log::log_time_insert,
 }

@@ -85,6 +85,42 @@ pub(crate) async fn connect_writer(to: &ConnectTo) -> Result<WriteConn, StorageE
     })
 }
 
+/// The sentence for a database that cannot be opened at all.
+pub(crate) fn not_opened(to: &ConnectTo, error: StorageError) -> StorageError {
+    if error.trouble().is_none() {
+        return error;
+    }
+    StorageError::Unusable(match to {
+        Engine::Sqlite(options) => {
+            let path = options.get_filename().display();
+            format!(
+                "{path} cannot be opened: {error}; see who may read and write it and its folder"
+            )
+        }
+        Engine::Postgres(options) => format!(
+            "PostgreSQL at {}:{} does not answer: {error}; see that it runs and that `database.url` \
+             names it",
+            options.get_host(),
+            options.get_port()
+        ),
+    })
+}
+
+/// Takes the database for this connection alone, among those that ask for that, as long as it lives.
+/// SQLite's file lies in a folder that one process uses.
+pub(crate) async fn lease_try(conn: Conn<'_>) -> Result<bool, StorageError> {
+    if matches!(conn, Engine::Sqlite(_)) {
+        return Ok(true);
+    }
+    // The first number is ours among all that use advisory locks in the database.
+    let taken = sql!(
+        conn,
+        scalar::<bool>,
+        "SELECT pg_try_advisory_lock(1212498036, hashtext(current_schema()))"
+    )?;
+    Ok(taken == Some(true))
+}
+
 /// Opens a connection that cannot write, for one long reading.
 pub(crate) async fn connect_snapshot(to: &ConnectTo) -> Result<WriteConn, StorageError> {
     match to {
@@ -101,8 +137,8 @@ pub(crate) async fn connect_snapshot(to: &ConnectTo) -> Result<WriteConn, Storag
     }
 }
 
-/// Opens the read pool. `test_before_acquire` is off: it doubles the round trips of a point read,
-/// and a lost connection is replaced after the one statement that finds it lost.
+/// Opens the read pool. `test_before_acquire` is off, since it doubles the round trips of a point read;
+/// what was idle is tested.
 pub(crate) async fn connect_pool(to: &ConnectTo, size: u32) -> Result<Pool, StorageError> {
     Ok(match to {
         Engine::Sqlite(options) => {
@@ -123,8 +159,16 @@ fn pool_options<D: sqlx::Database>(size: u32) -> PoolOptions<D> {
         .max_connections(size)
         .min_connections(0)
         .test_before_acquire(false)
-        .acquire_timeout(Duration::from_secs(30))
+        .before_acquire(|conn: &mut D::Connection, standing| {
+            let fresh = standing.idle_for < TESTED_AFTER;
+            Box::pin(async move { Ok(fresh || conn.ping().await.is_ok()) })
+        })
+        .acquire_timeout(Duration::from_secs(10))
 }
+
+/// A connection that nobody used for this long is asked whether it still lives: a database that was
+/// started again while nobody looked costs no request its answer.
+const TESTED_AFTER: Duration = Duration::from_secs(1);
 
 impl WriteConn {
     pub(crate) fn conn(&mut self) -> Conn<'_> {
@@ -161,6 +205,53 @@ impl WriteConn {
         };
         Ok(())
     }
+}
+
+/// Moves the log's head, and returns where it is now with the id of the transaction: PostgreSQL can be
+/// asked later what became of it ([`transaction_outcome`]).
+pub(crate) async fn head_advance(
+    conn: Conn<'_>,
+    slots: i64,
+) -> Result<Option<(i64, Option<i64>)>, StorageError> {
+    match conn {
+        Engine::Sqlite(_) => {
+            let head = sql!(
+                conn,
+                scalar::<i64>,
+                "UPDATE log_head SET position = position + $1 WHERE id = 1 RETURNING position",
+                slots
+            )?;
+            Ok(head.map(|head| (head, None)))
+        }
+        Engine::Postgres(_) => sql!(
+            conn,
+            optional::<(i64, Option<i64>)>,
+            "UPDATE log_head SET position = position + $1 WHERE id = 1
+             RETURNING position, txid_current()",
+            slots
+        ),
+    }
+}
+
+/// Whether a transaction was committed; none while that is open.
+pub(crate) async fn transaction_outcome(
+    conn: Conn<'_>,
+    transaction: i64,
+) -> Result<Option<bool>, StorageError> {
+    if matches!(conn, Engine::Sqlite(_)) {
+        return Ok(Some(false));
+    }
+    let status = sql!(
+        conn,
+        scalar::<Option<String>>,
+        "SELECT txid_status($1)",
+        transaction
+    )?;
+    Ok(match status.flatten().as_deref() {
+        Some("committed") => Some(true),
+        Some("in progress") => None,
+        _ => Some(false),
+    })
 }
 
 /// The first column of what a text finds, as text.

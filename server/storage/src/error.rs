@@ -1,5 +1,7 @@
 //! What can go wrong at the boundary of storage.
 
+use crate::trouble::Trouble;
+
 /// An error of the database, opaque but for the questions a caller may ask.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -20,26 +22,29 @@ pub enum StorageError {
         /// The rule it breaks.
         why: String,
     },
+    /// The database as a whole cannot do its work at the moment.
+    #[error("{0}")]
+    Unavailable(Trouble),
     /// The writer has stopped: the process is shutting down.
     #[error("the database writer has stopped")]
     Stopped,
 }
 
 impl StorageError {
+    /// What it says of the database as a whole; none where it is about what was asked.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Engine(error) => Trouble::of(error),
+            Self::Unavailable(trouble) => Some(*trouble),
+            _ => None,
+        }
+    }
+
     /// Whether the connection itself is lost, so that the next attempt needs a new one.
     #[must_use]
     pub fn is_disconnect(&self) -> bool {
-        matches!(
-            self,
-            Self::Engine(
-                sqlx::Error::Io(_)
-                    | sqlx::Error::Tls(_)
-                    | sqlx::Error::Protocol(_)
-                    | sqlx::Error::PoolTimedOut
-                    | sqlx::Error::PoolClosed
-                    | sqlx::Error::WorkerCrashed
-            )
-        )
+        self.trouble() == Some(Trouble::Unreachable)
     }
 
     /// Whether a uniqueness rule of the schema refused the row.

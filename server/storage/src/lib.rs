@@ -4,14 +4,17 @@
 //! reads through [`Storage::read`] and the functions of [`tables`], and writes by handing a
 //! [`commit::Commit`] to the [`writer::Writer`].
 
+pub mod cache;
 pub mod checkpoint;
 pub mod commit;
 pub mod delta;
 pub mod dialect;
 pub mod driver;
 pub mod error;
+pub mod feed;
 pub mod head;
 pub mod inspect;
+mod lease;
 mod migrate;
 pub mod nids;
 pub mod packed_json;
@@ -19,10 +22,13 @@ mod storage;
 pub mod tables;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod trouble;
+pub mod upkeep;
 pub mod verify;
 pub mod writer;
 
 pub use commit::{Commit, CommitError, Guard, Outcome, Refusal, Slot};
 pub use error::StorageError;
 pub use storage::{Background, Options, Storage};
+pub use trouble::Trouble;
 pub use writer::{Receipt, Writer};

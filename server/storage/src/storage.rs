@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
-
+use crate::cache::{Bounded, bounded};
 use crate::checkpoint::Checkpointer;
 use crate::commit::{Commit, CommitError, Guard, Outcome};
 use crate::dialect::{self, ConnectTo, WriteConn};
 use crate::driver::{Pool, Reader};
 use crate::error::StorageError;
+use crate::feed::Feed;
+use crate::lease;
 use crate::migrate;
 use crate::nids::Nids;
 use crate::tables::intern::{self, Names, StateKeyRow};
 use crate::tables::log::{self, Identity};
+use crate::trouble::Trouble;
 use crate::writer::{self, Writer, WriterTask};
 
 /// How to open the database.
@@ -20,10 +22,13 @@ use crate::writer::{self, Writer, WriterTask};
 pub struct Options {
     /// Where it is.
     pub connect_to: ConnectTo,
+    /// Whether no other process may write the database meanwhile: what a server keeps in memory
+    /// does not follow others yet (decision 0009).
+    pub alone: bool,
     /// Connections for reading.
     pub read_connections: u32,
-    /// Interned names kept in memory, of each kind.
-    pub names_cached: usize,
+    /// What interned names may take in memory, all kinds together.
+    pub names_bytes: u64,
 }
 
 impl Options {
@@ -34,8 +39,9 @@ impl Options {
     pub fn new(url: &str) -> Result<Self, StorageError> {
         Ok(Self {
             connect_to: dialect::connect_to(url)?,
+            alone: true,
             read_connections: 8,
-            names_cached: 65_536,
+            names_bytes: 16 << 20,
         })
     }
 }
@@ -46,17 +52,18 @@ pub struct Storage(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    connect_to: ConnectTo,
     pool: Pool,
     writer: Writer,
     identity: Identity,
     event_nids: Nids,
     room_nids: Nids,
     snapshot_nids: Nids,
-    servers: Cache<String, i64>,
-    users: Cache<String, i64>,
-    user_ids: Cache<i64, Arc<str>>,
-    state_keys: Cache<StateKeyRow, i64>,
-    state_key_rows: Cache<i64, Arc<StateKeyRow>>,
+    servers: Bounded<String, i64>,
+    users: Bounded<String, i64>,
+    user_ids: Bounded<i64, Arc<str>>,
+    state_keys: Bounded<StateKeyRow, i64>,
+    state_key_rows: Bounded<i64, Arc<StateKeyRow>>,
 }
 
 /// What has to run beside the handle, each on a task of its own. Both end by themselves when every
@@ -78,27 +85,38 @@ impl Storage {
         identity: &Identity,
     ) -> Result<(Self, Background), StorageError> {
         let to = &options.connect_to;
-        let mut conn = dialect::connect_writer(to).await?;
+        let mut conn = dialect::connect_writer(to)
+            .await
+            .map_err(|error| dialect::not_opened(to, error))?;
+        if options.alone {
+            lease::take(&mut conn).await?;
+        }
         dialect::engine_check(conn.conn()).await?;
         migrate::run(&mut conn).await?;
         let identity = recognize(&mut conn, identity).await?;
         let position = log::head_select(conn.conn()).await?;
         let pool = dialect::connect_pool(to, options.read_connections).await?;
-        let (writer, task) = writer::writer(to.clone(), conn, position);
-        let checkpointer = Checkpointer::new(to.clone(), writer.head().subscribe());
-        let names = options.names_cached;
+        let (writer, task) = writer::writer(to.clone(), options.alone, conn, position);
+        let checkpointer = Checkpointer::new(
+            to.clone(),
+            writer.head().subscribe(),
+            writer.standing().clone(),
+        );
+        // Five kinds, of which servers are the fewest by far.
+        let names = options.names_bytes / 5;
         let storage = Self(Arc::new(Inner {
+            connect_to: to.clone(),
             pool,
             event_nids: Nids::new("event", writer.clone()),
             room_nids: Nids::new("room", writer.clone()),
             snapshot_nids: Nids::new("snapshot", writer.clone()),
             writer,
             identity,
-            servers: Cache::new(names),
-            users: Cache::new(names),
-            user_ids: Cache::new(names),
-            state_keys: Cache::new(names),
-            state_key_rows: Cache::new(names),
+            servers: bounded(names),
+            users: bounded(names),
+            user_ids: bounded(names),
+            state_keys: bounded(names),
+            state_key_rows: bounded(names),
         }));
         Ok((
             storage,
@@ -109,12 +127,25 @@ impl Storage {
         ))
     }
 
-    /// A connection for reading.
+    /// A connection for reading. While the database does not answer, nobody waits for it.
     ///
     /// # Errors
     /// When the pool gives none.
     pub async fn read(&self) -> Result<Reader, StorageError> {
-        Reader::acquire(&self.0.pool).await
+        let standing = self.0.writer.standing();
+        if standing.trouble() == Some(Trouble::Unreachable) {
+            return Err(StorageError::Unavailable(Trouble::Unreachable));
+        }
+        let reader = Reader::acquire(&self.0.pool).await;
+        reader.inspect_err(|error| standing.note(error))
+    }
+
+    /// Follows the log from where it is now, whichever process writes it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn feed(&self) -> Result<Feed, StorageError> {
+        Feed::open(&self.0.connect_to, self.0.writer.head().subscribe()).await
     }
 
     /// The writer.

@@ -2,6 +2,7 @@
 
 pub mod account_data;
 pub mod accounts;
+pub mod bounds;
 pub mod cross_signing;
 pub mod device_keys;
 pub mod device_lists;

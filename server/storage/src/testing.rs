@@ -83,8 +83,9 @@ impl Scratch {
     pub fn options(&self) -> Options {
         Options {
             connect_to: self.connect_to.clone(),
+            alone: false,
             read_connections: 4,
-            names_cached: 1_000,
+            names_bytes: 1 << 20,
         }
     }
 

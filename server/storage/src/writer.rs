@@ -6,6 +6,8 @@
 #[cfg(feature = "testing")]
 pub mod interrupt;
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::{Commit, CommitError, Outcome, Rows, Slot};
@@ -14,12 +16,19 @@ use crate::error::StorageError;
 use crate::head::{Head, Hold};
 use crate::sql;
 use crate::tables::{log, rooms::Revisions, state::Foundations};
+use crate::trouble::{Standing, Trouble};
 
 /// Commits that may wait for the writer; whoever comes later waits to hand over.
 const QUEUE_MAX: usize = 4_096;
 
 /// Commits in one transaction: bounds how long a light commit waits behind heavy ones.
 const BATCH_MAX: usize = 256;
+
+/// Between two attempts to reach a lost database.
+const RECONNECT: Duration = Duration::from_millis(500);
+
+/// How long an attempt to reach it may take.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// The answer to a commit that was applied and flushed. Its positions become visible when it is
 /// dropped: bring caches up to date first.
@@ -67,6 +76,7 @@ impl Pending {
 pub struct Writer {
     queue: mpsc::Sender<Submission>,
     head: Head,
+    standing: Standing,
 }
 
 impl std::fmt::Debug for Submission {
@@ -105,26 +115,42 @@ impl Writer {
     pub fn head(&self) -> &Head {
         &self.head
     }
+
+    /// How the database stands.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
 }
 
 /// The writing side; run it on a task of its own. It ends when every [`Writer`] is dropped.
 pub struct WriterTask {
     to: ConnectTo,
+    alone: bool,
     conn: WriteConn,
     queue: mpsc::Receiver<Submission>,
     head: Head,
+    standing: Standing,
     #[cfg(feature = "testing")]
     interrupt: Option<std::sync::Arc<dyn interrupt::Interrupt>>,
 }
 
-pub(crate) fn writer(to: ConnectTo, conn: WriteConn, position: i64) -> (Writer, WriterTask) {
+pub(crate) fn writer(
+    to: ConnectTo,
+    alone: bool,
+    conn: WriteConn,
+    position: i64,
+) -> (Writer, WriterTask) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
     let head = Head::new(position);
+    let standing = Standing::default();
     let task = WriterTask {
         to,
+        alone,
         conn,
         queue,
         head: head.clone(),
+        standing: standing.clone(),
         #[cfg(feature = "testing")]
         interrupt: None,
     };
@@ -132,6 +158,7 @@ pub(crate) fn writer(to: ConnectTo, conn: WriteConn, position: i64) -> (Writer, 
         Writer {
             queue: sender,
             head,
+            standing,
         },
         task,
     )
@@ -141,8 +168,20 @@ impl WriterTask {
     /// Applies commits until every handle is gone; what was handed over before that is applied.
     pub async fn run(mut self) {
         let mut batch = Vec::new();
-        while self.queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            self.flush(std::mem::take(&mut batch)).await;
+        let mut news = self.standing.subscribe();
+        loop {
+            let lost = *news.borrow_and_update() == Some(Trouble::Unreachable);
+            tokio::select! {
+                count = self.queue.recv_many(&mut batch, BATCH_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                    self.flush(std::mem::take(&mut batch)).await;
+                }
+                () = tokio::time::sleep(RECONNECT), if lost => drop(self.reconnect().await),
+                // Whoever reads may have found it lost.
+                _ = news.changed(), if !lost => {}
+            }
         }
         if let Err(error) = dialect::settle(self.conn.conn()).await {
             tracing::warn!(%error, "the write-ahead log stays as it is");
@@ -153,9 +192,17 @@ impl WriterTask {
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
             match self.attempt(&part).await {
-                Ok(verdicts) => self.answer(part, verdicts),
-                Err(error) if part.len() == 1 || error.is_disconnect() => {
-                    self.fail(part, error).await;
+                Ok(verdicts) => {
+                    self.standing.works();
+                    self.answer(part, verdicts);
+                }
+                Err(Failure { error, in_doubt }) if concerns_all(&error) => {
+                    self.standing.note(&error);
+                    self.endure(part, error, in_doubt).await;
+                }
+                Err(failure) if part.len() == 1 => {
+                    self.standing.note(&failure.error);
+                    fail(part, failure.error);
                 }
                 Err(_) => {
                     let second = part.split_off(part.len() / 2);
@@ -166,18 +213,24 @@ impl WriterTask {
         }
     }
 
-    /// One transaction over all of `part`; on an error nothing of it was written.
-    async fn attempt(&mut self, part: &[Submission]) -> Result<Vec<Verdict>, StorageError> {
+    /// One transaction over all of `part`; on an error nothing of it was written, but for one in
+    /// doubt.
+    async fn attempt(&mut self, part: &[Submission]) -> Result<Vec<Verdict>, Failure> {
         self.conn.begin().await?;
-        let applied = match apply(&mut self.conn, part).await {
-            Ok(verdicts) => self.finish().await.map(|()| verdicts),
-            Err(error) => Err(error),
+        let error = match apply(&mut self.conn, part).await {
+            Ok((verdicts, transaction)) => match self.finish().await {
+                Ok(()) => return Ok(verdicts),
+                Err(error) if error.is_disconnect() => {
+                    let in_doubt = transaction.map(|id| (id, verdicts));
+                    return Err(Failure { error, in_doubt });
+                }
+                Err(error) => error,
+            },
+            Err(error) => error,
         };
-        if applied.is_err() {
-            // Where this fails too, the connection is gone and took the transaction with it.
-            let _already_gone = sql!(self.conn.conn(), execute, "ROLLBACK");
-        }
-        applied
+        // Where this fails too, the connection is gone and took the transaction with it.
+        let _already_gone = sql!(self.conn.conn(), execute, "ROLLBACK");
+        Err(error.into())
     }
 
     async fn finish(&mut self) -> Result<(), StorageError> {
@@ -193,6 +246,64 @@ impl WriterTask {
         Ok(())
     }
 
+    /// Answers commits that met a condition of the whole database. Those whose transaction may have
+    /// been committed when the connection was lost are answered when that is known: their committers'
+    /// caches must not differ from what is stored.
+    async fn endure(
+        &mut self,
+        part: Vec<Submission>,
+        error: StorageError,
+        in_doubt: Option<(i64, Vec<Verdict>)>,
+    ) {
+        if let Some((transaction, verdicts)) = in_doubt
+            && self.was_committed(transaction).await == Some(true)
+        {
+            self.answer(part, verdicts);
+            return;
+        }
+        if error.is_disconnect() {
+            drop(self.reconnect().await);
+        }
+        fail(part, error);
+    }
+
+    /// Whether a transaction was committed; waits for the database as long as anybody waits for the
+    /// writer. Whatever else is handed over meanwhile is refused.
+    async fn was_committed(&mut self, transaction: i64) -> Option<bool> {
+        let mut refused = Vec::new();
+        loop {
+            if self.reconnect().await.is_ok() {
+                let outcome = dialect::transaction_outcome(self.conn.conn(), transaction).await;
+                if let Ok(Some(outcome)) = outcome {
+                    return Some(outcome);
+                }
+            }
+            tokio::select! {
+                count = self.queue.recv_many(&mut refused, BATCH_MAX) => {
+                    if count == 0 {
+                        return None;
+                    }
+                    let error = StorageError::Unavailable(Trouble::Unreachable);
+                    fail(std::mem::take(&mut refused), error);
+                }
+                () = tokio::time::sleep(RECONNECT) => {}
+            }
+        }
+    }
+
+    /// Opens a new connection in the place of the lost one.
+    async fn reconnect(&mut self) -> Result<(), StorageError> {
+        let opened = tokio::time::timeout(CONNECT, dialect::connect_writer(&self.to)).await;
+        let mut conn = opened.unwrap_or(Err(StorageError::Unavailable(Trouble::Unreachable)))?;
+        // The lock went with the old connection; whoever has it now may write, and we may not.
+        if self.alone && !dialect::lease_try(conn.conn()).await? {
+            return Err(StorageError::Unavailable(Trouble::Unreachable));
+        }
+        self.conn = conn;
+        self.standing.works();
+        Ok(())
+    }
+
     fn answer(&self, part: Vec<Submission>, verdicts: Vec<Verdict>) {
         for (submission, verdict) in part.into_iter().zip(verdicts) {
             let answer = verdict.map(|(base, outcomes)| Receipt {
@@ -204,33 +315,55 @@ impl WriterTask {
             drop(submission.answer.send(answer));
         }
     }
+}
 
-    /// Answers every commit with the error, and opens a new connection where the old one is lost.
-    async fn fail(&mut self, part: Vec<Submission>, error: StorageError) {
-        if error.is_disconnect() {
-            match dialect::connect_writer(&self.to).await {
-                Ok(conn) => self.conn = conn,
-                Err(error) => tracing::error!(%error, "the database cannot be reached"),
-            }
+/// Why an attempt did not come to its end.
+struct Failure {
+    error: StorageError,
+    /// The transaction that may have been committed all the same, and what its commits would be told.
+    in_doubt: Option<(i64, Vec<Verdict>)>,
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Self {
+            error,
+            in_doubt: None,
         }
-        let sentence = error.to_string();
-        let mut error = Some(error);
-        for submission in part {
-            let error = error
-                .take()
-                .unwrap_or_else(|| StorageError::Unusable(sentence.clone()));
-            drop(submission.answer.send(Err(CommitError::Storage(error))));
-        }
+    }
+}
+
+/// Whether the next commit would meet the same. Damage harms those alone that touch it.
+fn concerns_all(error: &StorageError) -> bool {
+    error
+        .trouble()
+        .is_some_and(|trouble| trouble != Trouble::Damaged)
+}
+
+/// Answers every commit with the error.
+fn fail(part: Vec<Submission>, error: StorageError) {
+    let again = error.trouble();
+    let mut error = Some(error);
+    for submission in part {
+        let trouble = again.unwrap_or(Trouble::Unreachable);
+        let error = error.take().unwrap_or(StorageError::Unavailable(trouble));
+        drop(submission.answer.send(Err(CommitError::Storage(error))));
     }
 }
 
 /// The base position and what the guards found, or why the commit was refused.
 type Verdict = Result<(i64, Vec<Outcome>), CommitError>;
 
-async fn apply(conn: &mut WriteConn, part: &[Submission]) -> Result<Vec<Verdict>, StorageError> {
+/// Applies commits, unless they are refused; also the transaction's id, where the engine can be asked
+/// for its outcome.
+async fn apply(
+    conn: &mut WriteConn,
+    part: &[Submission],
+) -> Result<(Vec<Verdict>, Option<i64>), StorageError> {
     let slots = part.iter().map(|submission| submission.commit.slots).sum();
     // First, since on PostgreSQL this row's lock orders the nodes that share the database.
-    let mut base = 1 + log::head_advance(conn.conn(), slots).await?;
+    let (before, transaction) = log::head_advance(conn.conn(), slots).await?;
+    let mut base = 1 + before;
     let rooms: Vec<i64> = part
         .iter()
         .flat_map(|s| s.commit.rooms.iter().map(|room| room.room_nid))
@@ -266,7 +399,7 @@ async fn apply(conn: &mut WriteConn, part: &[Submission]) -> Result<Vec<Verdict>
     for unreferenced in unreferenced {
         unreferenced.remove(conn.conn()).await?;
     }
-    Ok(verdicts)
+    Ok((verdicts, transaction))
 }
 
 /// Runs a commit's guards; what they wrote is undone when one of them refuses.

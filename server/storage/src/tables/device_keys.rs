@@ -123,6 +123,38 @@ pub(crate) async fn device_forget(
     Ok(())
 }
 
+/// Removes the copies of these remote people's keys. What our people signed of them stays.
+pub(crate) async fn remote_copy_forget(
+    mut conn: Conn<'_>,
+    user_nids: &[i64],
+) -> Result<(), StorageError> {
+    rows!(
+        conn.again(),
+        execute,
+        "WITH k(user_nid) AS ({rows})
+         DELETE FROM device_keys WHERE user_nid IN (SELECT user_nid FROM k)",
+        user_nids,
+        |nid| (*nid => BIGINT)
+    )?;
+    rows!(
+        conn.again(),
+        execute,
+        "WITH k(user_nid) AS ({rows})
+         DELETE FROM cross_signing_keys WHERE user_nid IN (SELECT user_nid FROM k)",
+        user_nids,
+        |nid| (*nid => BIGINT)
+    )?;
+    rows!(
+        conn.again(),
+        execute,
+        "WITH k(user_nid) AS ({rows})
+         DELETE FROM remote_device_lists WHERE user_nid IN (SELECT user_nid FROM k)",
+        user_nids,
+        |nid| (*nid => BIGINT)
+    )?;
+    Ok(())
+}
+
 /// A device's identity keys as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct StoredDeviceKeys {

@@ -37,7 +37,10 @@ pub enum ListEdu {
 }
 
 impl ListEdu {
-    fn bytes(&self, previous: i64, position: i64) -> Vec<u8> {
+    /// The EDU as the link at `position` of a chain whose last link was `previous`, 0 where it has
+    /// none.
+    #[must_use]
+    pub fn bytes(&self, previous: i64, position: i64) -> Vec<u8> {
         match self {
             Self::Whole(bytes) => bytes.clone(),
             Self::Chained { head, tail } => {

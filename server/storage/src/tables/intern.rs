@@ -2,6 +2,7 @@
 
 use sqlx::FromRow;
 
+use crate::cache::Size;
 use crate::commit::{CommitError, Outcome};
 use crate::driver::Conn;
 use crate::error::StorageError;
@@ -42,6 +43,12 @@ pub struct StateKeyRow {
 pub(crate) struct StateKeyRef<'a> {
     pub(crate) kind: &'a [u8],
     pub(crate) state_key: &'a [u8],
+}
+
+impl Size for StateKeyRow {
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.kind.capacity() + self.state_key.capacity()
+    }
 }
 
 impl quick_cache::Equivalent<StateKeyRow> for StateKeyRef<'_> {

@@ -1,6 +1,7 @@
 //! Whose database this is, the head of the log, and the blocks that local ids are taken from.
 
 use crate::commit::{CommitError, Outcome, Stamped, last_of_each};
+use crate::dialect;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -45,19 +46,19 @@ pub(crate) async fn identity_insert(conn: Conn<'_>, it: &Identity) -> Result<(),
     Ok(())
 }
 
-/// Moves the head by `slots` and returns where it was: the base of the new positions. On
-/// PostgreSQL the row lock makes positions visible in order.
-pub(crate) async fn head_advance(conn: Conn<'_>, slots: i64) -> Result<i64, StorageError> {
-    let head = sql!(
-        conn,
-        scalar::<i64>,
-        "UPDATE log_head SET position = position + $1 WHERE id = 1 RETURNING position",
-        slots
-    )?;
-    head.map(|head| head - slots).ok_or(StorageError::Corrupt {
-        what: "log head",
-        why: "its row is missing".to_owned(),
-    })
+/// Moves the head by `slots` and returns where it was, the base of the new positions, with the id of
+/// the transaction where the engine has one. On PostgreSQL the row lock makes positions visible in
+/// order.
+pub(crate) async fn head_advance(
+    conn: Conn<'_>,
+    slots: i64,
+) -> Result<(i64, Option<i64>), StorageError> {
+    let head = dialect::head_advance(conn, slots).await?;
+    head.map(|(head, transaction)| (head - slots, transaction))
+        .ok_or(StorageError::Corrupt {
+            what: "log head",
+            why: "its row is missing".to_owned(),
+        })
 }
 
 /// The last position given out.
@@ -143,4 +144,42 @@ pub async fn follower_position(conn: Conn<'_>, name: &str) -> Result<Option<i64>
         "SELECT position FROM followers WHERE name = $1",
         name
     )
+}
+
+/// When the log had come to a position.
+#[derive(Debug, Clone, Copy)]
+pub struct LogTime {
+    /// The position.
+    pub position: i64,
+    /// The time, in milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
+/// A position that was reached before keeps its time.
+pub(crate) async fn log_time_insert(
+    conn: Conn<'_>,
+    times: &[Stamped<'_, LogTime>],
+) -> Result<(), StorageError> {
+    rows!(
+        conn,
+        execute,
+        "INSERT INTO log_times (position, at_ms) {rows} ON CONFLICT (position) DO NOTHING",
+        times,
+        |time| (time.position => BIGINT, time.at_ms => BIGINT)
+    )?;
+    Ok(())
+}
+
+/// The last position that is known to have been reached before a time; 0 where none is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn position_before(conn: Conn<'_>, at_ms: i64) -> Result<i64, StorageError> {
+    let position = sql!(
+        conn,
+        scalar::<i64>,
+        "SELECT position FROM log_times WHERE at_ms < $1 ORDER BY position DESC LIMIT 1",
+        at_ms
+    )?;
+    Ok(position.unwrap_or_default())
 }

@@ -22,6 +22,37 @@ pub async fn servers_sharing(conn: Conn<'_>, user_nid: i64) -> Result<Vec<i64>, 
     )
 }
 
+/// The other servers with somebody in a room, of those with whom this person shared no room before
+/// joining it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn servers_met(
+    conn: Conn<'_>,
+    user_nid: i64,
+    room_nid: i64,
+) -> Result<Vec<i64>, StorageError> {
+    sql!(
+        conn,
+        scalars::<i64>,
+        "SELECT DISTINCT them.server_nid FROM memberships mine
+         JOIN memberships theirs ON theirs.room_nid = mine.room_nid AND theirs.membership = 'join'
+         JOIN users them ON them.user_nid = theirs.user_nid
+         JOIN users us ON us.user_nid = mine.user_nid
+         WHERE mine.user_nid = $1 AND mine.room_nid = $2 AND mine.membership = 'join'
+         AND them.server_nid <> us.server_nid AND NOT EXISTS (
+             SELECT 1 FROM memberships known
+             JOIN memberships others
+                 ON others.room_nid = known.room_nid AND others.membership = 'join'
+             JOIN users o ON o.user_nid = others.user_nid
+             WHERE known.user_nid = $1 AND known.membership = 'join'
+             AND known.position < mine.position AND o.server_nid = them.server_nid
+         ) ORDER BY them.server_nid",
+        user_nid,
+        room_nid
+    )
+}
+
 /// The people of one server in any room that this person is in, and the person, where they are of
 /// that server.
 ///

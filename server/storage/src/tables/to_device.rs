@@ -29,13 +29,6 @@ pub struct ToDeviceDelivered {
     pub position: i64,
 }
 
-/// Forgets which messages of other servers arrived before a time: no server repeats one so late.
-#[derive(Debug, Clone, Copy)]
-pub struct ReceivedForget {
-    /// Milliseconds since the epoch.
-    pub before_ms: i64,
-}
-
 /// Marks a client's transaction as done, or refuses it as [`Refusal::Taken`] when it already is.
 #[derive(Debug, Clone)]
 pub struct SendOnce {
@@ -141,20 +134,6 @@ pub(crate) async fn to_device_delivered(
             row.device_id.as_str() => TEXT,
             row.position => BIGINT
         )
-    )?;
-    Ok(())
-}
-
-pub(crate) async fn received_forget(
-    conn: Conn<'_>,
-    before: &[Stamped<'_, ReceivedForget>],
-) -> Result<(), StorageError> {
-    let before_ms = before.iter().map(|row| row.before_ms).max();
-    sql!(
-        conn,
-        execute,
-        "DELETE FROM to_device_received WHERE received_at_ms < $1",
-        before_ms
     )?;
     Ok(())
 }

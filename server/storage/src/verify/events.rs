@@ -280,7 +280,7 @@ impl Context<'_> {
         }
         let signed = EventJson::parse(&stored.json, rules.canonical_json).is_ok_and(|json| {
             let signature = json
-                .fields
+                .fields()
                 .get("signatures")
                 .and_then(|it| it.as_object()?.get(&self.server_name)?.as_object())
                 .and_then(|ours| ours.get(&own.id)?.as_str());

@@ -270,7 +270,7 @@ fn before(room: &Room, nid: i64, facts: &EventFacts) -> Option<i64> {
     let facts = room.events.get(&prev)?;
     // The state after one whose own predecessors came late was stated by another server, and may
     // have been replaced since.
-    let begins = room.prev.get(&prev).is_none() && !room.gaps.contains_key(&prev);
+    let begins = !room.prev.contains_key(&prev) && !room.gaps.contains_key(&prev);
     let derived = begins || predecessors(room, prev, facts).is_some();
     facts.snapshot_nid.filter(|_| derived)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hearth_storage::tables::bounds::Prune;
 use hearth_storage::tables::device_keys::{self, DeviceForgotten, DeviceKeysUpload};
 use hearth_storage::tables::device_lists::{
     self, DeviceListChange, ListEdu, ListUpdate, REMOTE_DEVICES_MAX, RemoteDevice, RemoteListFill,
@@ -14,7 +15,7 @@ use hearth_storage::tables::outbox;
 use hearth_storage::tables::sharing;
 use hearth_storage::tables::state::MembershipRow;
 use hearth_storage::tables::to_device::{
-    self, ReceiveOnce, ReceivedForget, SendOnce, ToDeviceDelivered, ToDeviceRow,
+    self, ReceiveOnce, SendOnce, ToDeviceDelivered, ToDeviceRow,
 };
 use hearth_storage::tables::tokens::SessionOpen;
 use hearth_storage::testing::count;
@@ -286,12 +287,10 @@ both_engines! {
         });
         guard(&storage, receive(10)).await.unwrap();
         assert_eq!(guard(&storage, receive(11)).await, Err(Refusal::Taken));
-        let forget = |before_ms| move |commit: &mut Commit| {
-            commit.rows.received_forget.push(ReceivedForget { before_ms });
-        };
-        write(&storage, forget(10)).await;
+        let forget = |before_ms| Guard::Prune(Prune::Received { before_ms });
+        guard(&storage, forget(10)).await.unwrap();
         assert_eq!(guard(&storage, receive(12)).await, Err(Refusal::Taken));
-        write(&storage, forget(11)).await;
+        guard(&storage, forget(11)).await.unwrap();
         guard(&storage, receive(13)).await.unwrap();
     }
 }

@@ -7,9 +7,11 @@
 )]
 
 mod accounts;
+mod bounds;
 mod encryption;
 mod inspect;
 mod levels;
+mod nodes;
 mod open;
 mod parity;
 mod snapshots;
