@@ -54,7 +54,7 @@ impl Accounts {
     pub fn new(context: Arc<Context>) -> Self {
         Self {
             passwords: Passwords::new(&context.settings),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(context.settings.memory.small_bytes()),
             interactive: Interactive::default(),
             context,
         }

@@ -9,6 +9,7 @@ use hearth_protocol::signing::SigningKey;
 use hearth_storage::Storage;
 use hearth_types::ruma::OwnedServerName;
 
+use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::peers::Peers;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub federation_enabled: bool,
     /// First pause after a failed delivery to another server.
     pub retry_initial_ms: i64,
+    /// What all caches together may take in memory.
+    pub memory: MemoryBudget,
 }
 
 /// What every part of the engine works with.

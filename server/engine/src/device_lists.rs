@@ -10,6 +10,7 @@
 
 mod edu;
 mod inbound;
+mod met;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use tokio::sync::Semaphore;
 
 pub use edu::device_removed;
 pub(crate) use edu::{changed_here, device_changed, signing_keys_changed};
+pub(crate) use met::joined;
 
 use crate::context::Context;
 use crate::keys::error::KeyError;

@@ -9,6 +9,7 @@ pub mod context;
 pub mod device_lists;
 pub mod federation;
 pub mod keys;
+pub mod memory;
 pub mod notifier;
 pub mod outbox;
 pub mod peers;

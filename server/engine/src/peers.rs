@@ -4,8 +4,6 @@
 //! Every event that comes through here has passed the one verifier: it arrives as a
 //! [`VerifiedPdu`], which no other code can build.
 
-mod isolated;
-
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hearth_protocol::event::Event;
@@ -13,8 +11,6 @@ use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_types::ruma::{EventId, OwnedEventId, RoomId, ServerName, UserId};
 use serde_json::Value;
-
-pub use isolated::{Isolated, unreachable};
 
 /// Why another server did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -95,104 +91,171 @@ pub struct MissingEvents<'a> {
     pub limit: u32,
 }
 
-/// Other homeservers.
+/// The answer of a server that cannot be reached.
+pub fn unreachable<'a, T: Send + 'a>(server: &ServerName) -> Answer<'a, T> {
+    let error = PeerError::Unreachable {
+        server: server.to_string(),
+        why: "this server talks to no others".to_owned(),
+    };
+    Box::pin(std::future::ready(Err(error)))
+}
+
+/// The world of a server that does not federate: other servers, none of which can be reached.
+pub struct Isolated;
+
+impl Peers for Isolated {}
+
+/// Other homeservers. What an implementation does not give is answered as by a server that cannot be
+/// reached.
 pub trait Peers: Send + Sync {
     /// Verifies events that were kept as bytes; those that do not verify are left out. It may have to
     /// fetch keys.
     fn verify<'a>(
         &'a self,
-        rules: &'static RoomVersionRules,
-        pdus: Vec<Bytes>,
-    ) -> BoxFuture<'a, Vec<VerifiedPdu>>;
+        _rules: &'static RoomVersionRules,
+        _pdus: Vec<Bytes>,
+    ) -> BoxFuture<'a, Vec<VerifiedPdu>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
 
     /// Asks for the template of a join (`GET make_join`).
     fn make_join<'a>(
         &'a self,
         server: &'a ServerName,
-        room_id: &'a RoomId,
-        user_id: &'a UserId,
-    ) -> Answer<'a, Template>;
+        _room_id: &'a RoomId,
+        _user_id: &'a UserId,
+    ) -> Answer<'a, Template> {
+        unreachable(server)
+    }
 
     /// Hands our join over and takes the room's state (`PUT send_join` v2).
     fn send_join<'a>(
         &'a self,
         server: &'a ServerName,
-        rules: &'static RoomVersionRules,
-        event: &'a Event,
-    ) -> Answer<'a, JoinedState>;
+        _rules: &'static RoomVersionRules,
+        _event: &'a Event,
+    ) -> Answer<'a, JoinedState> {
+        unreachable(server)
+    }
 
     /// Asks for the template of a leave (`GET make_leave`).
     fn make_leave<'a>(
         &'a self,
         server: &'a ServerName,
-        room_id: &'a RoomId,
-        user_id: &'a UserId,
-    ) -> Answer<'a, Template>;
+        _room_id: &'a RoomId,
+        _user_id: &'a UserId,
+    ) -> Answer<'a, Template> {
+        unreachable(server)
+    }
 
     /// Hands our leave over (`PUT send_leave` v2).
-    fn send_leave<'a>(&'a self, server: &'a ServerName, event: &'a Event) -> Answer<'a, ()>;
+    fn send_leave<'a>(&'a self, server: &'a ServerName, _event: &'a Event) -> Answer<'a, ()> {
+        unreachable(server)
+    }
+
+    /// Asks for the template of a knock (`GET make_knock`).
+    fn make_knock<'a>(
+        &'a self,
+        server: &'a ServerName,
+        _room_id: &'a RoomId,
+        _user_id: &'a UserId,
+    ) -> Answer<'a, Template> {
+        unreachable(server)
+    }
+
+    /// Hands our knock over and takes what we are shown of the room (`PUT send_knock`).
+    fn send_knock<'a>(
+        &'a self,
+        server: &'a ServerName,
+        _event: &'a Event,
+    ) -> Answer<'a, Vec<Value>> {
+        unreachable(server)
+    }
 
     /// Asks the invited person's server to accept and co-sign an invite (`PUT invite` v2).
     fn invite<'a>(
         &'a self,
         server: &'a ServerName,
-        rules: &'static RoomVersionRules,
-        event: &'a Event,
-        stripped_state: Vec<Value>,
-    ) -> Answer<'a, VerifiedPdu>;
+        _rules: &'static RoomVersionRules,
+        _event: &'a Event,
+        _stripped_state: Vec<Value>,
+    ) -> Answer<'a, VerifiedPdu> {
+        unreachable(server)
+    }
 
     /// Asks for events between what we have and what we were sent (`POST get_missing_events`).
     fn missing_events<'a>(
         &'a self,
         server: &'a ServerName,
-        rules: &'static RoomVersionRules,
-        range: MissingEvents<'a>,
-    ) -> Answer<'a, Vec<VerifiedPdu>>;
+        _rules: &'static RoomVersionRules,
+        _range: MissingEvents<'a>,
+    ) -> Answer<'a, Vec<VerifiedPdu>> {
+        unreachable(server)
+    }
 
     /// Asks for the ids of the state before an event (`GET state_ids`).
     fn state_ids<'a>(
         &'a self,
         server: &'a ServerName,
-        room_id: &'a RoomId,
-        event_id: &'a EventId,
-    ) -> Answer<'a, StateIds>;
+        _room_id: &'a RoomId,
+        _event_id: &'a EventId,
+    ) -> Answer<'a, StateIds> {
+        unreachable(server)
+    }
 
     /// Asks for the state before an event, whole (`GET state`).
     fn state<'a>(
         &'a self,
         server: &'a ServerName,
-        rules: &'static RoomVersionRules,
-        room_id: &'a RoomId,
-        event_id: &'a EventId,
-    ) -> Answer<'a, JoinedState>;
+        _rules: &'static RoomVersionRules,
+        _room_id: &'a RoomId,
+        _event_id: &'a EventId,
+    ) -> Answer<'a, JoinedState> {
+        unreachable(server)
+    }
 
     /// Asks for one event (`GET event`).
     fn event<'a>(
         &'a self,
         server: &'a ServerName,
-        rules: &'static RoomVersionRules,
-        event_id: &'a EventId,
-    ) -> Answer<'a, VerifiedPdu>;
+        _rules: &'static RoomVersionRules,
+        _event_id: &'a EventId,
+    ) -> Answer<'a, VerifiedPdu> {
+        unreachable(server)
+    }
 
     /// Delivers a transaction (`PUT send`). The same id always carries the same content.
     fn send_transaction<'a>(
         &'a self,
         server: &'a ServerName,
-        txn_id: &'a str,
-        pdus: Vec<Bytes>,
-        edus: Vec<Bytes>,
-    ) -> Answer<'a, ()>;
+        _txn_id: &'a str,
+        _pdus: Vec<Bytes>,
+        _edus: Vec<Bytes>,
+    ) -> Answer<'a, ()> {
+        unreachable(server)
+    }
 
     /// Asks for people's device keys (`POST user/keys/query`); body and answer as specified.
-    fn keys_query<'a>(&'a self, server: &'a ServerName, body: Value) -> Answer<'a, Value>;
+    fn keys_query<'a>(&'a self, server: &'a ServerName, _body: Value) -> Answer<'a, Value> {
+        unreachable(server)
+    }
 
     /// Claims one-time keys (`POST user/keys/claim`); body and answer as specified.
-    fn keys_claim<'a>(&'a self, server: &'a ServerName, body: Value) -> Answer<'a, Value>;
+    fn keys_claim<'a>(&'a self, server: &'a ServerName, _body: Value) -> Answer<'a, Value> {
+        unreachable(server)
+    }
 
     /// Asks for one person's device list (`GET user/devices`); answer as specified.
-    fn user_devices<'a>(&'a self, server: &'a ServerName, user_id: &'a UserId)
-    -> Answer<'a, Value>;
+    fn user_devices<'a>(
+        &'a self,
+        server: &'a ServerName,
+        _user_id: &'a UserId,
+    ) -> Answer<'a, Value> {
+        unreachable(server)
+    }
 
     /// Asks for one person's profile (`GET query/profile`); answer as specified.
-    fn profile<'a>(&'a self, server: &'a ServerName, user_id: &'a UserId) -> Answer<'a, Value>;
+    fn profile<'a>(&'a self, server: &'a ServerName, _user_id: &'a UserId) -> Answer<'a, Value> {
+        unreachable(server)
+    }
 }

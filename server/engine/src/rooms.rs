@@ -2,10 +2,12 @@
 
 mod adopt;
 pub mod authorize;
+mod before;
 pub mod client_event;
 pub mod create;
 pub mod error;
 pub mod history;
+mod knock;
 pub mod known;
 mod mailbox;
 pub mod membership;
@@ -18,24 +20,27 @@ mod publish;
 pub mod read;
 mod redact;
 mod remote;
+mod resident;
 pub mod send;
 pub mod serve;
 mod unseen;
 pub mod view;
+pub mod viewpoint;
+mod vouch;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 use hearth_protocol::verify::VerifiedPdu;
+use hearth_storage::cache::{Bounded, bounded};
 use hearth_storage::tables::{events, rooms as room_rows, state as state_rows};
 use hearth_storage::{Commit, StorageError};
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId};
-use quick_cache::sync::Cache;
 
 use crate::context::Context;
 use crate::rooms::adopt::Adoption;
@@ -45,18 +50,10 @@ use crate::rooms::mailbox::{Done, Mailbox, Work};
 pub use crate::rooms::people::{RoomMembership, UserRooms};
 use crate::rooms::plan::{ClientTxn, Received};
 pub use crate::rooms::positions::RoomPositions;
+use crate::rooms::resident::Resident;
 pub(crate) use crate::rooms::unseen::Unseen;
 use crate::rooms::view::{Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
 use crate::state::snapshots::Snapshots;
-
-/// Rooms kept in memory.
-const ROOMS_KEPT: usize = 10_000;
-/// Rooms whose local id is kept in memory.
-const ROOM_IDS_KEPT: usize = 50_000;
-/// Parsed events kept in memory.
-const EVENTS_KEPT: usize = 50_000;
-/// Transaction ids kept in memory: many more than can be on their way.
-const SENT_KEPT: usize = 20_000;
 
 /// The rooms of this server. Cheap to clone.
 #[derive(Clone)]
@@ -71,11 +68,11 @@ pub struct Inner {
     pub people: UserRooms,
     /// When each room last changed.
     pub positions: RoomPositions,
-    active: Cache<i64, SharedRoom>,
+    active: Bounded<i64, Resident>,
     /// The local ids of rooms: neither of the two ever changes.
-    nids: Cache<OwnedRoomId, i64>,
-    /// Transaction ids used of late, by room: those on their way are not stored yet.
-    sent: Cache<(i64, ClientTxn), OwnedEventId>,
+    nids: Bounded<String, i64>,
+    /// Transaction ids whose events are on their way, by room: they are not stored yet.
+    sent: Mutex<HashMap<(i64, ClientTxn), OwnedEventId>>,
     mailboxes: Mutex<HashMap<i64, Mailbox>>,
     /// The time that the newest room was given.
     created_at_ms: AtomicI64,
@@ -93,15 +90,17 @@ impl Rooms {
     /// The rooms of a server.
     #[must_use]
     pub fn new(ctx: Arc<Context>) -> Self {
-        let storage = &ctx.storage;
+        let (storage, memory) = (&ctx.storage, ctx.settings.memory);
+        let snapshots = Snapshots::new(storage.clone());
+        snapshots.set_budget(memory.states_bytes(), memory.auth_chains_bytes());
         Self(Arc::new(Inner {
-            known: KnownEvents::new(storage.clone(), EVENTS_KEPT),
-            snapshots: Snapshots::new(storage.clone()),
-            people: UserRooms::new(storage.clone()),
-            positions: RoomPositions::new(storage.clone()),
-            active: Cache::new(ROOMS_KEPT),
-            nids: Cache::new(ROOM_IDS_KEPT),
-            sent: Cache::new(SENT_KEPT),
+            known: KnownEvents::new(storage.clone(), memory.events_bytes()),
+            snapshots,
+            people: UserRooms::new(storage.clone(), memory.people_bytes()),
+            positions: RoomPositions::new(storage.clone(), memory.small_bytes()),
+            active: bounded(memory.rooms_bytes()),
+            nids: bounded(memory.small_bytes()),
+            sent: Mutex::default(),
             mailboxes: Mutex::new(HashMap::new()),
             created_at_ms: AtomicI64::new(0),
             ctx,
@@ -132,14 +131,14 @@ impl Rooms {
 
     /// The local id of a room that is stored here.
     pub(crate) async fn room_nid(&self, room_id: &RoomId) -> Result<Option<i64>, RoomError> {
-        if let Some(nid) = self.nids.get(room_id) {
+        if let Some(nid) = self.nids.get(room_id.as_str()) {
             return Ok(Some(nid));
         }
         let mut reader = self.ctx.storage.read().await?;
         let stored = room_rows::room_by_id(reader.conn(), room_id.as_str()).await?;
         let nid = stored.map(|room| room.room_nid);
         if let Some(nid) = nid {
-            self.nids.insert(room_id.to_owned(), nid);
+            self.nids.insert(room_id.to_string(), nid);
         }
         Ok(nid)
     }
@@ -189,26 +188,22 @@ impl Rooms {
     /// Puts a room out of memory. A worker of it that still runs is harmless: what it plans, the
     /// room's revision guards.
     fn put_out(&self, nid: i64) {
-        let mut mailboxes = self
-            .mailboxes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        mailboxes.remove(&nid);
+        self.mailboxes().remove(&nid);
         self.active.remove(&nid);
     }
 
     /// A room by its local id, also one whose state is not known here.
     pub(crate) async fn any_room(&self, nid: i64) -> Result<SharedRoom, RoomError> {
         // A room whose worker runs is the one that its commits are published to.
-        if let Some(mailbox) = self.open_mailbox(nid) {
-            return Ok(mailbox.room());
+        if let Some(room) = self.mailboxes().get(&nid).map(Mailbox::room) {
+            return Ok(room);
         }
         loop {
             match self.active.get_value_or_guard_async(&nid).await {
-                Ok(room) => return Ok(room),
+                Ok(resident) => return Ok(resident.room),
                 Err(guard) => {
                     let room = self.load(nid).await?;
-                    if guard.insert(Arc::clone(&room)).is_ok() {
+                    if guard.insert(Resident::new(Arc::clone(&room))).is_ok() {
                         return Ok(room);
                     }
                     // Somebody put the room there while it was read: theirs is the one that is
@@ -229,11 +224,10 @@ impl Rooms {
         let members = state_rows::memberships_in(reader.conn(), nid).await?;
         let changed_at = state_rows::state_changed_at(reader.conn(), nid).await?;
         drop(reader);
-        let mut live = Live {
-            local_members: Arc::new(self.ours(&members).await?),
-            position: changed_at,
-            ..Live::at(&view)
-        };
+        let mut live = Live::at(&view);
+        live.local_members = Arc::new(self.ours(&members).await?);
+        live.position = changed_at;
+        live.older = newest.len() >= TIMELINE_KEPT;
         for known in self.known.take_in(rules, newest)? {
             if let Some(position) = known.live_position {
                 let json = client_event::open(&known.event);
@@ -380,28 +374,45 @@ impl Rooms {
         // after that is not in it.
         let room = self.any_room(nid).await?;
         let view = self.stored_view(&room).await?;
-        let mut mailboxes = self
-            .mailboxes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        mailboxes.retain(|_, mailbox| mailbox.is_open());
-        let open = mailboxes.entry(nid).or_insert_with(|| {
-            // Whoever looks for the room once its worker ended finds the one that was kept up to date.
-            self.active.insert(nid, Arc::clone(&room));
-            Mailbox::open(self, room, view)
-        });
-        Ok(open.clone())
+        let mut mailboxes = self.mailboxes();
+        if let Some(mailbox) = mailboxes.get(&nid).filter(|mailbox| mailbox.is_open()) {
+            return Ok(mailbox.clone());
+        }
+        // Whoever looks for the room once its worker ended finds the one that was kept up to date.
+        self.keep(&room);
+        let mailbox = Mailbox::open(self, room, view);
+        mailboxes.insert(nid, mailbox.clone());
+        Ok(mailbox)
+    }
+
+    /// A worker that takes no more jobs has done its last.
+    pub(super) fn mailbox_ended(&self, nid: i64) {
+        let mut mailboxes = self.mailboxes();
+        // Where another one was opened meanwhile, that one stays.
+        if mailboxes
+            .get(&nid)
+            .is_some_and(|mailbox| !mailbox.is_open())
+        {
+            mailboxes.remove(&nid);
+        }
     }
 
     fn open_mailbox(&self, nid: i64) -> Option<Mailbox> {
-        let mailboxes = self
-            .mailboxes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        mailboxes
+        self.mailboxes()
             .get(&nid)
             .filter(|mailbox| mailbox.is_open())
             .cloned()
+    }
+
+    fn mailboxes(&self) -> MutexGuard<'_, HashMap<i64, Mailbox>> {
+        self.mailboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The transaction ids whose events are on their way.
+    pub(super) fn sent(&self) -> MutexGuard<'_, HashMap<(i64, ClientTxn), OwnedEventId>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -121,6 +121,7 @@ impl ClientSync {
             lists,
             to_device,
         } = sources;
+        let small = ctx.settings.memory.small_bytes();
         Self {
             generation: generation_mark(&ctx.storage.identity().generation),
             epoch: ctx.clock.now_ms(),
@@ -130,8 +131,8 @@ impl ClientSync {
             keys,
             lists,
             to_device,
-            summaries: Summaries::default(),
-            quiet: QuietDevices::default(),
+            summaries: Summaries::new(small),
+            quiet: QuietDevices::new(small),
         }
     }
 

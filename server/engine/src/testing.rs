@@ -14,6 +14,7 @@ use hearth_storage::testing::{Scratch, identity};
 use hearth_types::ruma::ServerName;
 
 use crate::context::{Context, Settings, Spawn};
+use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::peers::{Isolated, Peers};
 
@@ -75,6 +76,7 @@ pub fn settings() -> Settings {
         default_room_version: "12".to_owned(),
         federation_enabled: true,
         retry_initial_ms: 100,
+        memory: MemoryBudget::of_mib(64),
     }
 }
 

@@ -26,6 +26,7 @@ use hearth_types::client::{
     },
     filter::{create_filter, get_filter},
     keys::{claim_keys, get_keys, upload_keys, upload_signatures, upload_signing_keys},
+    knock::knock_room,
     membership::{
         ban_user, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias,
         joined_members, joined_rooms, kick_user, leave_room, unban_user,
@@ -141,6 +142,7 @@ fn way_rows() -> Vec<Row> {
         raw_of::<create_room::v3::Request, _, _>(heavy, rooms::create_room),
         raw_of::<join_room_by_id_or_alias::v3::Request, _, _>(heavy, rooms::join),
         raw_of::<join_room_by_id::v3::Request, _, _>(heavy, rooms::join),
+        raw_of::<knock_room::v3::Request, _, _>(heavy, rooms::knock),
         raw_of::<invite_user::v3::Request, _, _>(heavy, rooms::invite),
         raw_of::<leave_room::v3::Request, _, _>(write, rooms::leave),
         raw_of::<kick_user::v3::Request, _, _>(write, rooms::kick),

@@ -61,6 +61,8 @@ fn room_rows() -> Vec<Row> {
             .limit(TRANSACTION_MAX_BYTES),
         prebuilt(peers, membership::make_join),
         prebuilt(peers, membership::send_join),
+        prebuilt(peers, membership::make_knock),
+        prebuilt(peers, membership::send_knock),
         prebuilt(peers, membership::make_leave),
         prebuilt(peers, membership::send_leave),
         raw_of::<create_invite::v2::Request, _, _>(peers, membership::invite),

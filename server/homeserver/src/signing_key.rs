@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -50,6 +50,9 @@ pub fn read(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(reason) => return Err(file_error("read", path, reason)),
     };
+    if is_open(path).map_err(|reason| file_error("read", path, reason))? {
+        tracing::warn!(path = %path.display(), "other users of this machine can read the signing key: set its mode to 0600");
+    }
     let damaged = || SigningKeyError::Damaged(path.to_owned());
     let (version, seed) = str::from_utf8(&text)
         .ok()
@@ -61,6 +64,13 @@ pub fn read(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
     SigningKey::from_seed(version, &seed)
         .map(Some)
         .map_err(|_| damaged())
+}
+
+/// Whether others than the file's owner and group can read it. No reason to refuse: where secrets are
+/// mounted into a container, their mode is often not ours to choose.
+fn is_open(path: &Path) -> io::Result<bool> {
+    const OTHERS_READ: u32 = 0o004;
+    Ok(fs::metadata(path)?.permissions().mode() & OTHERS_READ != 0)
 }
 
 /// Makes a new key and its file, which only we can read and which is whole or not there.
@@ -121,8 +131,6 @@ fn file_error(action: &'static str, path: &Path, reason: io::Error) -> SigningKe
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::ambient::SystemEntropy;
 
@@ -139,6 +147,18 @@ mod tests {
         );
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_key_that_anybody_can_read_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("signing.key");
+        create(&path, &SystemEntropy).unwrap();
+        for (mode, open) in [(0o600, false), (0o640, false), (0o644, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_open(&path).unwrap(), open, "{mode:o}");
+            assert!(read(&path).unwrap().is_some());
+        }
     }
 
     #[test]

@@ -45,7 +45,18 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Runs the process; what goes wrong is one sentence on standard error and exit code 1.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => {
+            let _ = told.print();
+            // Help is no failure; anything else is wrong configuration, like that in a file.
+            return match told.use_stderr() {
+                true => ExitCode::FAILURE,
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // There may be nobody to read it; the exit code says enough then.

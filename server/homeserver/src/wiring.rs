@@ -9,6 +9,7 @@ use hearth_config::{Config, DatabaseUrl};
 use hearth_engine::{
     accounts::Accounts,
     context::{Context, Settings},
+    memory::MemoryBudget,
     notifier::Notifier,
     outbox::Outbox,
     peers::{Isolated, Peers},
@@ -131,7 +132,12 @@ fn settings(config: &Config) -> Settings {
         default_room_version: config.rooms.default_version.clone(),
         federation_enabled: config.federation.enabled,
         retry_initial_ms: i64::from(config.federation.retry_initial_ms),
+        memory: memory(config),
     }
+}
+
+fn memory(config: &Config) -> MemoryBudget {
+    MemoryBudget::of_mib(config.cache.memory_mib)
 }
 
 /// Opens key and database, which know each other. A key that was made for a database that turns
@@ -157,7 +163,14 @@ async fn open(
         created_at_ms: surroundings.clock.now_ms(),
     };
     let opened = match Options::new(&database_url(config)) {
-        Ok(options) => Storage::open(&options, &identity).await,
+        Ok(options) => {
+            let names_bytes = memory(config).names_bytes();
+            let options = Options {
+                names_bytes,
+                ..options
+            };
+            Storage::open(&options, &identity).await
+        }
         Err(error) => Err(error),
     };
     match opened {

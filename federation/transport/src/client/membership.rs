@@ -71,6 +71,12 @@ struct SendJoinBody<'a> {
     servers_in_room: Option<Vec<OwnedServerName>>,
 }
 
+#[derive(Deserialize)]
+struct SendKnockBody<'a> {
+    #[serde(borrow)]
+    knock_room_state: Vec<&'a RawValue>,
+}
+
 #[derive(Serialize)]
 struct InviteBody<'a> {
     room_version: &'a str,
@@ -82,6 +88,13 @@ struct InviteBody<'a> {
 struct EventBody<'a> {
     #[serde(borrow)]
     event: &'a RawValue,
+}
+
+/// The room versions that we know, as a resident server asks for them.
+fn with_versions(uri: Uri, versions: &[&str]) -> Uri {
+    versions
+        .iter()
+        .fold(uri, |uri, version| uri.with("ver", version))
 }
 
 impl PeerClient {
@@ -99,10 +112,47 @@ impl PeerClient {
         versions: &[&str],
     ) -> Result<Template, PeerError> {
         let uri = Uri::new("v1", &["make_join", room_id.as_str(), user_id.as_str()]);
-        let uri = versions
-            .iter()
-            .fold(uri, |uri, version| uri.with("ver", version));
+        let uri = with_versions(uri, versions);
         self.template(Ask::get("make_join", destination, uri)).await
+    }
+
+    /// Asks for a proposal of a knock.
+    ///
+    /// spec: server-server v1.19 `GET /_matrix/federation/v1/make_knock/{roomId}/{userId}`
+    ///
+    /// # Errors
+    /// As [`PeerClient::make_join`].
+    pub async fn make_knock(
+        &self,
+        destination: &ServerName,
+        room_id: &RoomId,
+        user_id: &UserId,
+        versions: &[&str],
+    ) -> Result<Template, PeerError> {
+        let uri = Uri::new("v1", &["make_knock", room_id.as_str(), user_id.as_str()]);
+        let uri = with_versions(uri, versions);
+        self.template(Ask::get("make_knock", destination, uri))
+            .await
+    }
+
+    /// Hands in a knock; returns what the person is shown of the room.
+    ///
+    /// spec: server-server v1.19 `PUT /_matrix/federation/v1/send_knock/{roomId}/{eventId}`
+    ///
+    /// # Errors
+    /// [`PeerError`]
+    pub async fn send_knock(
+        &self,
+        destination: &ServerName,
+        room_id: &RoomId,
+        event_id: &EventId,
+        pdu: Bytes,
+    ) -> Result<Vec<Bytes>, PeerError> {
+        let uri = Uri::new("v1", &["send_knock", room_id.as_str(), event_id.as_str()]);
+        let ask = Ask::get("send_knock", destination, uri).with_body(Method::PUT, pdu);
+        let answer = self.ask(ask.insisting()).await?;
+        let body: SendKnockBody<'_> = answer.parse()?;
+        Ok(answer.pieces(&body.knock_room_state))
     }
 
     /// Asks for a proposal of a leave.

@@ -143,6 +143,11 @@ async fn membership_requests_have_the_shapes_of_the_specification() {
         pair.last_line(),
         format!("GET /_matrix/federation/v1/make_join/{path}?ver=11&ver=12")
     );
+    client.make_knock(two, room(), bob(), &["7"]).await.unwrap();
+    assert_eq!(
+        pair.last_line(),
+        format!("GET /_matrix/federation/v1/make_knock/{path}?ver=7")
+    );
     client.make_leave(two, room(), bob()).await.unwrap();
     assert_eq!(
         pair.last_line(),
@@ -167,6 +172,13 @@ async fn membership_requests_have_the_shapes_of_the_specification() {
         format!(
             r#"PUT /_matrix/federation/v2/send_join/{path}?omit_members=false {{"type":"m.room.member"}}"#
         )
+    );
+    pair.answers(200, r#"{"knock_room_state":[{"k": 1}]}"#);
+    let shown = client.send_knock(two, room(), event_id(), pdu.clone());
+    assert_eq!(text(&shown.await.unwrap()), [r#"{"k": 1}"#]);
+    assert_eq!(
+        pair.last_line(),
+        format!(r#"PUT /_matrix/federation/v1/send_knock/{path} {{"type":"m.room.member"}}"#)
     );
     pair.answers(200, "{}");
     client

@@ -23,6 +23,10 @@ const DISPLAY_NAME_BYTES_MAX: usize = 512;
 /// The longest address of a picture.
 const AVATAR_URL_BYTES_MAX: usize = 1_024;
 
+/// The largest profile, and the longest name of a field.
+const PROFILE_BYTES_MAX: usize = 64 * 1024;
+const FIELD_NAME_BYTES_MAX: usize = 255;
+
 /// A field that people may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProfileField {
@@ -114,7 +118,7 @@ impl Accounts {
     async fn remote_profile(&self, user_id: &UserId) -> Result<Map<String, Value>, AccountError> {
         let server = user_id.server_name();
         match self.context.peers.profile(server, user_id).await {
-            Ok(Value::Object(fields)) => Ok(fields),
+            Ok(Value::Object(fields)) => Ok(within_bounds(fields)),
             Ok(_) => Err(AccountError::Peer(PeerError::Malformed {
                 server: server.to_string(),
                 why: "a profile must be an object".to_owned(),
@@ -125,6 +129,32 @@ impl Accounts {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What of a remote profile is passed on: of the fields that have a meaning, those with a value of it;
+/// and of the others as many as a profile may have.
+///
+/// spec: client-server v1.19 §Profiles (a name of 255 bytes, a whole of 64 KiB).
+fn within_bounds(fields: Map<String, Value>) -> Map<String, Value> {
+    let means_something = |name: &str, value: &Value| match (name, value) {
+        (DISPLAY_NAME, Value::String(text)) => check_display_name(text).is_ok(),
+        (AVATAR_URL, Value::String(url)) => {
+            check_avatar_url(url).is_ok() && url.starts_with("mxc://")
+        }
+        (DISPLAY_NAME | AVATAR_URL, _) => false,
+        _ => true,
+    };
+    let mut left_bytes = PROFILE_BYTES_MAX;
+    let mut fits = |name: &str, value: &Value| {
+        let size_bytes = name.len() + value.to_string().len();
+        let fits = name.len() <= FIELD_NAME_BYTES_MAX && size_bytes <= left_bytes;
+        left_bytes -= if fits { size_bytes } else { 0 };
+        fits
+    };
+    fields
+        .into_iter()
+        .filter(|(name, value)| means_something(name, value) && fits(name, value))
+        .collect()
 }
 
 /// Adds the change of a field to a commit.
@@ -163,4 +193,40 @@ fn check_avatar_url(url: &str) -> Result<(), AccountError> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_remote_profile_only_what_clients_can_read_is_passed_on() {
+        let long = "x".repeat(70_000);
+        for (profile, passed_on) in [
+            (
+                json!({ "displayname": "Bob" }),
+                json!({ "displayname": "Bob" }),
+            ),
+            (json!({ "displayname": 5, "avatar_url": ["x"] }), json!({})),
+            (
+                json!({ "displayname": null, "m.tz": "Europe/Paris" }),
+                json!({ "m.tz": "Europe/Paris" }),
+            ),
+            (json!({ "displayname": "x".repeat(600) }), json!({})),
+            (json!({ "avatar_url": "javascript:alert(1)" }), json!({})),
+            (
+                json!({ "avatar_url": "mxc://two.test/a" }),
+                json!({ "avatar_url": "mxc://two.test/a" }),
+            ),
+            (json!({ "a": long, "b": 1 }), json!({ "b": 1 })),
+            (json!({ (long.as_str()): 1 }), json!({})),
+        ] {
+            let Value::Object(fields) = profile else {
+                unreachable!()
+            };
+            assert_eq!(Value::Object(within_bounds(fields)), passed_on);
+        }
+    }
 }

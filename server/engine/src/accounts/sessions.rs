@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
+use hearth_storage::cache::{Bounded, Size, bounded};
 use hearth_storage::tables::tokens::{self, TokenOwner};
 use hearth_types::ruma::{OwnedDeviceId, OwnedUserId, UserId};
-use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use super::{AccountError, Accounts};
-
-/// Sessions kept in memory.
-const SESSIONS_CACHED: usize = 50_000;
 
 /// A signed-in person on one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +30,19 @@ pub(super) fn hash_token(token: &str) -> TokenHash {
 }
 
 /// The sessions of tokens that were used lately.
-pub(super) struct Sessions(Cache<TokenHash, Arc<Session>>);
+pub(super) struct Sessions(Bounded<TokenHash, Arc<Session>>);
 
-impl Default for Sessions {
-    fn default() -> Self {
-        Self(Cache::new(SESSIONS_CACHED))
+impl Size for Session {
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.user_id.as_str().len() + self.device_id.as_str().len()
     }
 }
 
 impl Sessions {
+    pub(super) fn new(budget_bytes: u64) -> Self {
+        Self(bounded(budget_bytes))
+    }
+
     /// Forgets revoked tokens. One that is being looked up at this moment is not kept either.
     pub(super) fn forget(&self, hashes: &[Vec<u8>]) {
         for hash in hashes {
@@ -92,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_revoked_while_it_is_looked_up_is_not_kept() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(1 << 20);
         let hash = hash_token("token");
         let Err(vacant) = sessions.0.get_value_or_guard_async(&hash).await else {
             panic!("nothing is cached yet");

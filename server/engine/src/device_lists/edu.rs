@@ -69,7 +69,7 @@ fn push(commit: &mut Commit, user_nid: i64, edu: Option<ListEdu>) {
 }
 
 /// The news of one device; without one, that it is deleted.
-fn update(user_id: &str, device_id: &str, device: Option<&Device>) -> ListEdu {
+pub(super) fn update(user_id: &str, device_id: &str, device: Option<&Device>) -> ListEdu {
     let mut head = br#"{"content":{"#.to_vec();
     match device {
         None => member(&mut head, "deleted", b"true"),

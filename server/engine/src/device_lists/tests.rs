@@ -211,3 +211,19 @@ both_engines! {
         assert_eq!(refused.to_string(), "`from` must be a token of /sync");
     }
 }
+
+both_engines! {
+    async fn servers_met_by_a_join_learn_of_the_devices_once(scratch: Scratch) {
+        let world = World::new(scratch).await;
+        let alice = world.one.person(ALICE, &["PHONE", "LAPTOP"]).await;
+        publish(&world.one, &alice, "PHONE", 1).await;
+        publish(&world.one, &alice, "LAPTOP", 2).await;
+        assert_eq!(world.deliver().await, 0, "nobody there shares a room with her");
+        for (room_nid, told) in [(7, 2), (8, 0)] {
+            world.one.member(room_nid, BOB, "join").await;
+            world.one.member(room_nid, ALICE, "join").await;
+            crate::device_lists::joined(&world.one.context, &alice, room_nid).await.unwrap();
+            assert_eq!(world.deliver().await, told, "room {room_nid}");
+        }
+    }
+}

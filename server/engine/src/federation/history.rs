@@ -1,6 +1,6 @@
 //! The graph as other servers may read it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use hearth_protocol::event::Membership;
@@ -74,7 +74,7 @@ impl Federation {
             .collect())
     }
 
-    /// Walks the graph backwards, breadth first, over what `origin` may see.
+    /// Walks the graph backwards, breadth first, over what `origin` may see: a level at a time.
     async fn walk_back(
         &self,
         room: &Room,
@@ -83,25 +83,25 @@ impl Federation {
         stop: &BTreeSet<OwnedEventId>,
         limit: usize,
     ) -> Result<Vec<Known>, RoomError> {
-        let mut queue: VecDeque<OwnedEventId> = from.iter().cloned().collect();
-        let mut seen: BTreeSet<OwnedEventId> = queue.iter().cloned().collect();
+        let mut level: Vec<OwnedEventId> = from.to_vec();
+        let mut seen: BTreeSet<OwnedEventId> = level.iter().cloned().collect();
         let mut found = Vec::new();
-        while let Some(id) = queue.pop_front() {
-            if found.len() >= limit + from.len() || seen.len() > WALK_MAX {
-                break;
-            }
-            let known = self.rooms.known.one(room.rules, &id).await?;
-            let Some(known) = known.filter(|known| known.event.room_id() == room.id) else {
-                continue;
-            };
-            for prev in known.event.prev_events() {
-                if !stop.contains(prev) && seen.insert(prev.clone()) {
-                    queue.push_back(prev.clone());
+        while !level.is_empty() && seen.len() <= WALK_MAX {
+            let mut known = self.rooms.known.of_room(room, &level).await?;
+            let mut next = Vec::new();
+            for known in level.iter().filter_map(|id| known.remove(id)) {
+                if found.len() >= limit + from.len() {
+                    return Ok(found);
+                }
+                let prev = known.event.prev_events().iter();
+                let unseen =
+                    prev.filter(|prev| !stop.contains(*prev) && seen.insert((*prev).clone()));
+                next.extend(unseen.cloned());
+                if known.fate != Fate::Rejected && known.is_placed() {
+                    found.push(self.as_seen_by(room, origin, known).await?);
                 }
             }
-            if known.fate != Fate::Rejected && known.is_placed() {
-                found.push(self.as_seen_by(room, origin, known).await?);
-            }
+            level = next;
         }
         Ok(found)
     }

@@ -1,12 +1,13 @@
 //! Other servers' people joining and leaving over this server, and invites to ours.
 
 use bytes::Bytes;
-use hearth_protocol::event::{Event, Membership};
+use hearth_protocol::event::{Event, FormatError, Membership};
 use hearth_protocol::room_version::{RoomIdFormat, RoomVersionRules};
-use hearth_protocol::verify::VerifiedPdu;
+use hearth_protocol::verify::{UnverifiedPdu, VerifiedPdu};
 use hearth_storage::tables::events::{self as rows, Fate};
 use hearth_types::ruma::{OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use crate::federation::Federation;
 use crate::peers::Template;
@@ -51,10 +52,25 @@ impl Federation {
         versions: &[String],
     ) -> Result<Template, RoomError> {
         let room = self.admitting(origin, room_id).await?;
-        if !versions.iter().any(|version| version == room.rules.id) {
-            return Err(RoomError::UnsupportedVersion(room.rules.id.to_owned()));
-        }
-        self.template(origin, &room, user, "join").await
+        must_know(&room, versions)?;
+        let voucher = self.rooms.voucher(&room, user).await?;
+        self.template(origin, &room, user, ("join", voucher)).await
+    }
+
+    /// The template of a knock.
+    ///
+    /// # Errors
+    /// As [`Federation::make_join`].
+    pub async fn make_knock(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        user: &UserId,
+        versions: &[String],
+    ) -> Result<Template, RoomError> {
+        let room = self.admitting(origin, room_id).await?;
+        must_know(&room, versions)?;
+        self.template(origin, &room, user, ("knock", None)).await
     }
 
     /// The template of a leave.
@@ -68,7 +84,7 @@ impl Federation {
         user: &UserId,
     ) -> Result<Template, RoomError> {
         let room = self.admitting(origin, room_id).await?;
-        self.template(origin, &room, user, "leave").await
+        self.template(origin, &room, user, ("leave", None)).await
     }
 
     async fn template(
@@ -76,7 +92,7 @@ impl Federation {
         origin: &ServerName,
         room: &SharedRoom,
         user: &UserId,
-        membership: &'static str,
+        (membership, voucher): (&'static str, Option<OwnedUserId>),
     ) -> Result<Template, RoomError> {
         if user.server_name() != origin {
             return Err(RoomError::Forbidden(
@@ -84,27 +100,64 @@ impl Federation {
             ));
         }
         let change = SetMembership::own(user.to_owned(), membership, None);
+        let mut content = Map::new();
+        if let Some(voucher) = voucher {
+            let key = "join_authorised_via_users_server".to_owned();
+            content.insert(key, json!(voucher));
+        }
         let view = self.rooms.stored_view(room).await?;
         let plan = Plan::new(&self.rooms, room, view.clone());
         // Signed only to be asked about; the signature is thrown away with it.
-        let event = plan.propose(&change.draft(serde_json::Map::new())?).await?;
+        let event = plan.propose(&change.draft(content)?).await?;
         plan.ask(&event, &view.current)
             .await?
             .map_err(RoomError::Forbidden)?;
+        let mut proposed: Map<String, Value> =
+            serde_json::from_slice(event.json()).unwrap_or_default();
+        for made in ["event_id", "hashes", "signatures"] {
+            proposed.remove(made);
+        }
         Ok(Template {
             room_version: room.rules.id.to_owned(),
-            event: json!({
-                "type": event.kind(),
-                "room_id": event.room_id(),
-                "sender": event.sender(),
-                "state_key": event.state_key(),
-                "content": { "membership": membership },
-                "prev_events": event.prev_events(),
-                "auth_events": event.auth_events(),
-                "depth": event.depth(),
-                "origin_server_ts": event.origin_server_ts(),
-            }),
+            event: Value::Object(proposed),
         })
+    }
+
+    /// Adds our signature to a join for which somebody of ours vouches; any other event is given back
+    /// as it came. The sender's signature is still to be verified, and the join to be taken in: until
+    /// then nobody gets to see ours.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no event of the room's version, `Forbidden` when nobody may vouch for it.
+    pub async fn vouched(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        join: Bytes,
+    ) -> Result<Bytes, RoomError> {
+        let room = self.admitting(origin, room_id).await?;
+        let invalid = |error: FormatError| RoomError::Invalid {
+            field: "event",
+            rule: error.to_string(),
+        };
+        UnverifiedPdu::parse(room.rules, &join).map_err(invalid)?;
+        let event = Event::from_trusted(room.rules, join.clone(), None).map_err(invalid)?;
+        let member = event.member();
+        let voucher = member.and_then(|member| member.join_authorised_via_users_server.present());
+        let ours = voucher.filter(|user| self.ctx.is_ours(user.server_name().as_str()));
+        if ours.is_none() || !room.rules.signatures.authorizing_server {
+            return Ok(join);
+        }
+        is_own_membership(origin, room_id, &event, Membership::Join)?;
+        if self.rooms.voucher(&room, event.sender()).await?.is_none() {
+            return Err(RoomError::Forbidden(
+                "nobody has to vouch for this join".to_owned(),
+            ));
+        }
+        let signed = event
+            .with_signature(room.rules, &self.ctx.server_name, &self.ctx.signing_key)
+            .map_err(invalid)?;
+        Ok(signed.json().clone())
     }
 
     /// Takes a join in and hands the room over.
@@ -147,6 +200,25 @@ impl Federation {
                 .into_iter()
                 .collect(),
         })
+    }
+
+    /// Takes a knock in; what the person is shown of the room.
+    ///
+    /// # Errors
+    /// `Forbidden` when the knock is not allowed.
+    pub async fn send_knock(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        knock: VerifiedPdu,
+    ) -> Result<Vec<Box<RawValue>>, RoomError> {
+        let room = self.admitting(origin, room_id).await?;
+        own_membership(origin, room_id, &knock, Membership::Knock)?;
+        let who = knock.event().sender().to_owned();
+        self.take_in(&room, knock).await?;
+        let view = self.rooms.stored_view(&room).await?;
+        let plan = Plan::new(&self.rooms, &room, view.clone());
+        self.rooms.stripped_state(&plan, &view, &who).await
     }
 
     /// Takes a leave in.
@@ -261,25 +333,49 @@ impl Federation {
     }
 }
 
-/// Checks that an event is its sender's own membership, of the asking server and of the room.
+/// Checks that the asking server knows the room's version.
+fn must_know(room: &SharedRoom, versions: &[String]) -> Result<(), RoomError> {
+    if versions.iter().any(|version| version == room.rules.id) {
+        return Ok(());
+    }
+    Err(RoomError::UnsupportedVersion(room.rules.id.to_owned()))
+}
+
+/// Checks that an event is its sender's own membership, of the asking server and of the room, and
+/// came whole.
 fn own_membership(
     origin: &ServerName,
     room_id: &RoomId,
     pdu: &VerifiedPdu,
     membership: Membership,
 ) -> Result<(), RoomError> {
-    let event = pdu.event();
+    if pdu.was_redacted() {
+        return Err(no_membership());
+    }
+    is_own_membership(origin, room_id, pdu.event(), membership)
+}
+
+fn is_own_membership(
+    origin: &ServerName,
+    room_id: &RoomId,
+    event: &Event,
+    membership: Membership,
+) -> Result<(), RoomError> {
     let own = event.kind() == "m.room.member"
         && event.state_key() == Some(event.sender().as_str())
         && event.member().and_then(|member| member.membership) == Some(membership);
     let theirs = event.sender().server_name() == origin && event.room_id() == room_id;
-    if own && theirs && !pdu.was_redacted() {
+    if own && theirs {
         return Ok(());
     }
-    Err(RoomError::Invalid {
+    Err(no_membership())
+}
+
+fn no_membership() -> RoomError {
+    RoomError::Invalid {
         field: "event",
         rule: "it must be the membership, in this room, of a user of the asking server".to_owned(),
-    })
+    }
 }
 
 /// Checks that a room of this version can have this id: an invite is believed about the version of a

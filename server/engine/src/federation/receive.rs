@@ -39,7 +39,8 @@ const AUTH_FETCH_MAX: usize = 100;
 
 impl Federation {
     /// Takes events in, each for itself: one that is refused harms no other. The error of an event
-    /// says why it was refused, or that the database failed.
+    /// says why it was refused. After `Busy` (too much of this origin waits already) and `Storage` the
+    /// event is neither refused nor kept: its sender must not be told that it was received.
     pub async fn receive(
         &self,
         origin: &ServerName,
@@ -64,14 +65,16 @@ impl Federation {
                 "the access list denies the sender".to_owned(),
             ));
         }
-        match self.rooms.receive(&room, pdu.clone(), false).await? {
-            Received::Accepted | Received::Duplicate | Received::SoftFailed(_) => Ok(()),
-            Received::Rejected(rule) => Err(RoomError::Forbidden(rule)),
-            Received::Missing { .. } => {
+        match self.rooms.receive(&room, pdu.clone(), false).await {
+            Ok(Received::Accepted | Received::Duplicate | Received::SoftFailed(_)) => Ok(()),
+            Ok(Received::Rejected(rule)) => Err(RoomError::Forbidden(rule)),
+            // A room that has too much to do just now: the sender, once answered, forgets the event.
+            Ok(Received::Missing { .. }) | Err(RoomError::Busy) => {
                 self.stage(origin, &room, &pdu).await?;
                 self.fill(room);
                 Ok(())
             }
+            Err(error) => Err(error),
         }
     }
 
@@ -102,7 +105,9 @@ impl Federation {
     /// Tries again what waits, from the start of the process on, until the process ends.
     pub async fn tend(self) {
         loop {
-            if let Err(error) = self.resume().await {
+            if let Err(error) = self.resume().await
+                && error.trouble().is_none()
+            {
                 tracing::warn!(%error, "waiting events cannot be read");
             }
             tokio::time::sleep(RETRY).await;
@@ -130,7 +135,9 @@ impl Federation {
         let federation = self.clone();
         let task = async move {
             while federation.begin_filling(room.nid) {
-                if let Err(error) = federation.fill_now(&room).await {
+                if let Err(error) = federation.fill_now(&room).await
+                    && error.trouble().is_none()
+                {
                     tracing::warn!(room = %room.id, %error, "gaps cannot be filled");
                 }
             }

@@ -1,9 +1,13 @@
 //! Two servers and a room between them, through everything but the wire: joins, invites, gaps,
 //! forks, and what each must refuse the other.
 
+mod graph;
 mod hostile;
+mod lane;
 mod pair;
 mod synced;
+mod unseen;
+mod versions;
 
 use hearth_storage::both_engines;
 use hearth_storage::tables::events::Fate;

@@ -5,14 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use hearth_protocol::ambient::{ManualClock, SeededEntropy};
 use hearth_protocol::canonical_json::{CanonicalJsonRules, parse_object};
-use hearth_protocol::event::Event;
-use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::signing::{SigningKey, signed_bytes};
-use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::driver::Engine;
 use hearth_storage::tables::accounts::AccountCreate;
 use hearth_storage::tables::outbox::{self, OutboxDelivered};
@@ -20,16 +15,14 @@ use hearth_storage::tables::state::MembershipRow;
 use hearth_storage::tables::tokens::SessionOpen;
 use hearth_storage::testing::{On, Scratch, identity};
 use hearth_storage::{Commit, Guard, Storage};
-use hearth_types::ruma::{EventId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
+use hearth_types::ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde_json::{Value, json};
 
 use super::{KeyError, Keys};
 use crate::context::{Context, Spawn as _};
 use crate::device_lists::DeviceLists;
 use crate::notifier::Notifier;
-use crate::peers::{
-    Answer, JoinedState, MissingEvents, PeerError, Peers, StateIds, Template, unreachable,
-};
+use crate::peers::{Answer, PeerError, Peers};
 use crate::testing::{START_MS, SpawnNow, settings};
 use crate::to_device::ToDevice;
 
@@ -378,105 +371,5 @@ impl Peers for PeersOf {
             let other = self.other(server, "user_devices")?;
             answer(other.lists.devices_for(&self.name, user_id).await)
         })
-    }
-
-    fn verify<'a>(
-        &'a self,
-        _: &'static RoomVersionRules,
-        _: Vec<Bytes>,
-    ) -> BoxFuture<'a, Vec<VerifiedPdu>> {
-        Box::pin(std::future::ready(Vec::new()))
-    }
-
-    fn make_join<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'a RoomId,
-        _: &'a UserId,
-    ) -> Answer<'a, Template> {
-        unreachable(server)
-    }
-
-    fn send_join<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: &'a Event,
-    ) -> Answer<'a, JoinedState> {
-        unreachable(server)
-    }
-
-    fn make_leave<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'a RoomId,
-        _: &'a UserId,
-    ) -> Answer<'a, Template> {
-        unreachable(server)
-    }
-
-    fn send_leave<'a>(&'a self, server: &'a ServerName, _: &'a Event) -> Answer<'a, ()> {
-        unreachable(server)
-    }
-
-    fn invite<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: &'a Event,
-        _: Vec<Value>,
-    ) -> Answer<'a, VerifiedPdu> {
-        unreachable(server)
-    }
-
-    fn missing_events<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: MissingEvents<'a>,
-    ) -> Answer<'a, Vec<VerifiedPdu>> {
-        unreachable(server)
-    }
-
-    fn state_ids<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'a RoomId,
-        _: &'a EventId,
-    ) -> Answer<'a, StateIds> {
-        unreachable(server)
-    }
-
-    fn state<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: &'a RoomId,
-        _: &'a EventId,
-    ) -> Answer<'a, JoinedState> {
-        unreachable(server)
-    }
-
-    fn event<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: &'a EventId,
-    ) -> Answer<'a, VerifiedPdu> {
-        unreachable(server)
-    }
-
-    fn send_transaction<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'a str,
-        _: Vec<Bytes>,
-        _: Vec<Bytes>,
-    ) -> Answer<'a, ()> {
-        unreachable(server)
-    }
-
-    fn profile<'a>(&'a self, server: &'a ServerName, _: &'a UserId) -> Answer<'a, Value> {
-        unreachable(server)
     }
 }

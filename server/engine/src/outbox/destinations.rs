@@ -1,33 +1,31 @@
 //! Which servers hear of an event.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearth_protocol::event::{Event, Membership};
+use hearth_storage::cache::{Bounded, bounded};
 use hearth_storage::tables::events::StoredEvent;
 use hearth_types::ruma::{OwnedServerName, UserId};
-use quick_cache::sync::Cache;
 
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
+use crate::rooms::place::state_key_row;
 use crate::rooms::view::Room;
-
-/// States whose servers are kept in memory.
-const STATES_KEPT: usize = 4_096;
 
 /// Works out destinations.
 pub(super) struct Destinations {
     rooms: Rooms,
     /// The other servers with people joined in a state, by snapshot.
-    joined: Cache<i64, Arc<BTreeSet<i64>>>,
+    joined: Bounded<i64, Arc<BTreeSet<i64>>>,
 }
 
 impl Destinations {
     pub(super) fn new(rooms: Rooms) -> Self {
         Self {
+            joined: bounded(rooms.ctx.settings.memory.people_bytes()),
             rooms,
-            joined: Cache::new(STATES_KEPT),
         }
     }
 
@@ -49,15 +47,10 @@ impl Destinations {
         let before = prev.and_then(|prev| prev.snapshot_nid);
         let joined = self.joined(&room, &known, before, after).await?;
         let mut servers = BTreeSet::clone(&joined);
-        if let (Some(target), Some(before)) = (taken_out(&known.event), before) {
-            let before = self.rooms.snapshots.get(before).await?;
-            let member = self
-                .rooms
-                .state_event_in(&room, &before, "m.room.member", target.as_str())
-                .await?;
-            if member.is_some_and(|member| had_place(&member.event)) {
-                servers.extend(self.nid(target.server_name().as_str()).await?);
-            }
+        if let Some(target) = taken_out(&known.event)
+            && self.had_place(&room, &known, target).await?
+        {
+            servers.extend(self.nid(target.server_name().as_str()).await?);
         }
         // Who sent it to us has it.
         if let Some(sender) = self
@@ -67,6 +60,26 @@ impl Destinations {
             servers.remove(&sender);
         }
         Ok(servers)
+    }
+
+    /// Whether a person was in the room, or on the way into it, before an event.
+    async fn had_place(
+        &self,
+        room: &Room,
+        known: &Known,
+        person: &UserId,
+    ) -> Result<bool, RoomError> {
+        let rooms = &self.rooms;
+        let key = state_key_row("m.room.member", person.as_str());
+        let mut before = None;
+        for key in rooms.ctx.storage.state_keys_intern(&[key]).await? {
+            before = rooms.held_before(room, known, key).await?;
+        }
+        let member = match before {
+            Some(nid) => rooms.known.by_nid(room.rules, &[nid]).await?,
+            None => BTreeMap::new(),
+        };
+        Ok(member.values().any(|member| had_place(&member.event)))
     }
 
     async fn joined(

@@ -36,10 +36,10 @@ impl Plan<'_> {
         let verdict = if self.has_joined_locals().await? {
             // The room is not as it was left, and what was handed over is not all of it: our join is
             // one more event of the room.
-            self.anchor(&adoption.join, before, Asks::StateBefore).await
+            self.anchor(&adoption.join, before, Asks::Joining).await
         } else {
             self.leave_what_was(&before);
-            self.anchor(&adoption.join, before, Asks::CurrentToo).await
+            self.anchor(&adoption.join, before, Asks::Stated).await
         };
         joined_or_why(verdict?)
     }

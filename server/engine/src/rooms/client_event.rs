@@ -5,6 +5,8 @@
 //!
 //! spec: client-server v1.19 §Room event format.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use hearth_protocol::event::Event;
 use serde::Serialize;
@@ -57,11 +59,11 @@ pub struct Unsigned {
 /// The open piece of an event: its client form without `unsigned` and the closing brace.
 #[must_use]
 pub fn open(event: &Event) -> Bytes {
+    let content = client_content(event);
     let form = ClientForm {
-        content: content(event),
+        content: &content,
         event_id: event.event_id().as_str(),
         origin_server_ts: event.origin_server_ts(),
-        // Clients of before room version 11 look for it beside the content.
         redacts: event.redacts().map(|id| id.as_str()),
         room_id: event.room_id().as_str(),
         sender: event.sender().as_str(),
@@ -71,6 +73,24 @@ pub fn open(event: &Event) -> Bytes {
     let mut json = serde_json::to_vec(&form).unwrap_or_default();
     json.pop();
     json.into()
+}
+
+/// An event's content as clients see it. What a redaction redacts stands in its content or beside it,
+/// as its room version has it; clients are told both ways.
+///
+/// spec: client-server v1.19 §Redactions (m.room.redaction).
+fn client_content(event: &Event) -> Cow<'_, RawValue> {
+    let content = content(event);
+    let Some(redacts) = event.redacts() else {
+        return Cow::Borrowed(content);
+    };
+    let mut fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(content.get()).unwrap_or_default();
+    fields.insert("redacts".to_owned(), redacts.as_str().into());
+    match serde_json::value::to_raw_value(&fields) {
+        Ok(content) => Cow::Owned(content),
+        Err(_) => Cow::Borrowed(content),
+    }
 }
 
 /// Writes an open piece with a reader's `unsigned` and closes it.

@@ -133,8 +133,8 @@ impl Rooms {
                 return Err(error.into());
             }
         };
-        self.active.insert(room_nid, Arc::clone(&room));
         self.publish(&room, &effects, receipt);
+        self.keep(&room);
         for user in remote {
             let change = invite(&create, user);
             if let Err(error) = self.change(&room.id, change).await {

@@ -1,6 +1,6 @@
 //! What a room refuses, and why.
 
-use hearth_storage::{CommitError, StorageError};
+use hearth_storage::{CommitError, StorageError, Trouble};
 
 use crate::peers::PeerError;
 
@@ -27,6 +27,12 @@ pub enum RoomError {
     /// This server does not know the room version.
     #[error("room version {0} is not supported")]
     UnsupportedVersion(String),
+    /// Whether a person may join by the room's conditions depends on rooms that are not known here.
+    #[error("this server does not know the rooms whose members may join")]
+    UnableToAuthorizeJoin,
+    /// A person may join by the room's conditions, but nobody of this server can vouch for it.
+    #[error("nobody of this server can let people into the room")]
+    UnableToGrantJoin,
     /// The room's mailbox is full.
     #[error("the room is busy")]
     Busy,
@@ -36,6 +42,17 @@ pub enum RoomError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl RoomError {
+    /// Whether the database as a whole cannot do its work at the moment: storage has logged that.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Storage(error) => error.trouble(),
+            _ => None,
+        }
+    }
 }
 
 impl From<CommitError> for RoomError {

@@ -8,7 +8,7 @@ use hearth_storage::tables::events as rows;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
-use crate::rooms::read::Viewpoint;
+use crate::rooms::viewpoint::Viewpoint;
 
 /// A place between two events of a room's history, with the horizon that separates history from
 /// what `/sync` delivers.

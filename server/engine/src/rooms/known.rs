@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hearth_protocol::event::Event;
 use hearth_protocol::room_version::RoomVersionRules;
+use hearth_storage::cache::{Bounded, Size, bounded};
 use hearth_storage::tables::events::{self as rows, Fate, StoredEvent};
 use hearth_storage::{Storage, StorageError};
 use hearth_types::ruma::{EventId, OwnedEventId};
-use quick_cache::sync::Cache;
 
 use crate::rooms::view::Room;
 
@@ -61,6 +61,16 @@ impl Known {
     }
 }
 
+impl Size for Known {
+    fn size_bytes(&self) -> usize {
+        // What the parsed header keeps beside the bytes, and each id that it names.
+        const HEADER_BYTES: usize = 512;
+        const REFERENCE_BYTES: usize = 72;
+        let references = self.event.prev_events().len() + self.event.auth_events().len();
+        size_of::<Self>() + self.event.json().len() + HEADER_BYTES + references * REFERENCE_BYTES
+    }
+}
+
 fn corrupt(error: &dyn std::error::Error) -> StorageError {
     StorageError::Corrupt {
         what: "event",
@@ -72,8 +82,8 @@ fn corrupt(error: &dyn std::error::Error) -> StorageError {
 #[derive(Debug)]
 pub struct KnownEvents {
     storage: Storage,
-    by_nid: Cache<i64, Known>,
-    nids: Cache<OwnedEventId, i64>,
+    by_nid: Bounded<i64, Known>,
+    nids: Bounded<String, i64>,
     in_flight: RwLock<InFlight>,
 }
 
@@ -110,13 +120,13 @@ impl InFlight {
 }
 
 impl KnownEvents {
-    /// An empty cache of at most `kept` events.
+    /// Nothing yet, and never more than so many bytes.
     #[must_use]
-    pub fn new(storage: Storage, kept: usize) -> Self {
+    pub fn new(storage: Storage, budget_bytes: u64) -> Self {
         Self {
             storage,
-            by_nid: Cache::new(kept),
-            nids: Cache::new(kept),
+            by_nid: bounded(budget_bytes / 5 * 4),
+            nids: bounded(budget_bytes / 5),
             in_flight: RwLock::default(),
         }
     }
@@ -124,7 +134,7 @@ impl KnownEvents {
     /// Remembers an event.
     pub fn remember(&self, known: Known) {
         self.nids
-            .insert(known.event.event_id().to_owned(), known.nid);
+            .insert(known.event.event_id().to_string(), known.nid);
         self.by_nid.insert(known.nid, known);
     }
 
@@ -148,7 +158,7 @@ impl KnownEvents {
     pub fn failed(&self, known: &Known) {
         let mut in_flight = self.in_flight_mut();
         in_flight.end(known);
-        self.nids.remove(known.event.event_id());
+        self.nids.remove(known.event.event_id().as_str());
         self.by_nid.remove(&known.nid);
     }
 
@@ -193,7 +203,7 @@ impl KnownEvents {
 
     fn cached_by_id(&self, id: &OwnedEventId) -> Option<Known> {
         let planned = self.in_flight().nids.get(id).copied();
-        self.cached(planned.or_else(|| self.nids.get(id))?)
+        self.cached(planned.or_else(|| self.nids.get(id.as_str()))?)
     }
 
     /// Events by local id; those that do not exist are left out.

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use hearth_protocol::verify::VerifiedPdu;
-use hearth_storage::{CommitError, Receipt, Refusal};
+use hearth_storage::{CommitError, Receipt, Refusal, StorageError};
 use hearth_types::ruma::OwnedEventId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,6 +38,9 @@ const ATTEMPTS_MAX: u32 = 4;
 
 /// A worker without work for this long ends.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How often an idle worker looks whether its room has had to leave memory, and ends if so.
+const IDLE_LOOK: Duration = Duration::from_secs(2);
 
 /// What a room can be asked to write.
 #[derive(Debug)]
@@ -162,12 +165,14 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self) {
+        let mut idle = Duration::ZERO;
         loop {
             let mut batch = Vec::new();
             tokio::select! {
                 biased;
                 Some(flight) = self.in_flight.next(), if !self.in_flight.is_empty() => {
                     self.land(flight).await;
+                    idle = Duration::ZERO;
                 }
                 count = self.jobs.recv_many(&mut batch, BATCH_MAX),
                     if self.in_flight.len() < IN_FLIGHT_MAX =>
@@ -177,15 +182,19 @@ impl Worker {
                     }
                     self.plan(batch).await;
                 }
-                () = tokio::time::sleep(IDLE), if self.in_flight.is_empty() => {
-                    // Whoever finds the queue closed opens the mailbox anew.
-                    self.jobs.close();
+                () = tokio::time::sleep(IDLE_LOOK), if self.in_flight.is_empty() => {
+                    idle += IDLE_LOOK;
+                    if idle >= IDLE || !self.rooms.is_kept(self.room.nid) {
+                        // Whoever finds the queue closed opens the mailbox anew.
+                        self.jobs.close();
+                    }
                 }
             }
         }
         while let Some(flight) = self.in_flight.next().await {
             self.land(flight).await;
         }
+        self.rooms.mailbox_ended(self.room.nid);
     }
 
     async fn plan(&mut self, mut jobs: Vec<Job>) {
@@ -246,6 +255,7 @@ impl Worker {
         match landed {
             Some(Ok(receipt)) => {
                 self.rooms.publish(&self.room, &effects, receipt);
+                self.rooms.keep(&self.room);
                 answer(jobs);
             }
             None if !self.broken => answer(jobs),
@@ -267,13 +277,17 @@ impl Worker {
         let late = matches!(error, CommitError::Refused(Refusal::Stale { .. }));
         let sentence = error.to_string();
         let mut error = Some(RoomError::from(error));
+        let trouble = error.as_ref().and_then(RoomError::trouble);
         for (mut job, _) in jobs {
             job.attempts += 1;
             if late && job.attempts < ATTEMPTS_MAX {
                 self.again.push(job);
             } else {
                 let error = error.take().unwrap_or_else(|| {
-                    RoomError::Storage(hearth_storage::StorageError::Unusable(sentence.clone()))
+                    RoomError::Storage(match trouble {
+                        Some(trouble) => StorageError::Unavailable(trouble),
+                        None => StorageError::Unusable(sentence.clone()),
+                    })
                 });
                 drop(job.answer.send(Err(error)));
             }
@@ -288,10 +302,18 @@ impl Worker {
                 self.broken = false;
             }
             Err(error) => {
-                tracing::error!(room = %self.room.id, %error, "the room cannot be read");
+                let trouble = error.trouble();
+                if trouble.is_none() {
+                    tracing::error!(room = %self.room.id, %error, "the room cannot be read");
+                }
                 // A worker without a view must not plan: the next asker opens the room anew.
                 self.jobs.close();
-                self.again.clear();
+                for job in self.again.drain(..) {
+                    let error = trouble.map_or(RoomError::Busy, |trouble| {
+                        RoomError::Storage(StorageError::Unavailable(trouble))
+                    });
+                    drop(job.answer.send(Err(error)));
+                }
                 return;
             }
         }
@@ -345,7 +367,7 @@ async fn work(plan: &mut Plan<'_>, work: &Work) -> Result<Done, RoomError> {
         Work::Outliers(pdus) => plan.add_outliers(pdus).await.map(|()| Done::TakenIn),
         Work::Anchor(pdu, state) => {
             let before = plan.state_of(state).await?;
-            plan.anchor(pdu, before, Asks::CurrentToo)
+            plan.anchor(pdu, before, Asks::Stated)
                 .await
                 .map(Done::Received)
         }

@@ -3,6 +3,7 @@
 use hearth_types::ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::{Map, Value, json};
 
+use crate::device_lists;
 use crate::rooms::authorize::StateEvents;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
@@ -18,7 +19,7 @@ pub struct SetMembership {
     pub sender: OwnedUserId,
     /// Whose it is.
     pub target: OwnedUserId,
-    /// `join`, `invite`, `leave` or `ban`.
+    /// `join`, `invite`, `knock`, `leave` or `ban`.
     pub membership: &'static str,
     /// Why, in the sender's words.
     pub reason: Option<String>,
@@ -76,23 +77,59 @@ impl Rooms {
         reason: Option<String>,
         via: Vec<OwnedServerName>,
     ) -> Result<(), RoomError> {
-        match self.resident(room_id).await? {
-            Some(room) if !self.is_unseen(&room, &user).await? => {
-                self.join_here(&room, user, reason).await
-            }
-            _ => self.join_remote(room_id, user, reason, via).await,
+        self.enter(room_id, user.clone(), reason, via).await?;
+        if let Some(room_nid) = self.room_nid(room_id).await?
+            && let Err(error) = device_lists::joined(&self.ctx, &user, room_nid).await
+        {
+            // The join stands; who needs the devices asks for them.
+            tracing::warn!(%room_id, %error, "a joiner's devices are not announced");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn enter(
+        &self,
+        room_id: &RoomId,
+        user: OwnedUserId,
+        reason: Option<String>,
+        via: Vec<OwnedServerName>,
+    ) -> Result<(), RoomError> {
+        let Some(room) = self.resident(room_id).await? else {
+            return self.join_remote(room_id, user, reason, via).await;
+        };
+        if self.is_unseen(&room, &user).await? {
+            return self.join_remote(room_id, user, reason, via).await;
+        }
+        let elsewhere = match self.voucher(&room, &user).await {
+            Ok(voucher) => return self.join_here(&room, user, reason, voucher).await,
+            Err(error @ (RoomError::UnableToAuthorizeJoin | RoomError::UnableToGrantJoin)) => error,
+            Err(error) => return Err(error),
+        };
+        // Somebody of another server in the room may know more, or have the power.
+        let state = room.live().current.clone();
+        let mut servers = via;
+        servers.extend(self.servers_in(&room, &state).await?);
+        servers.retain(|server| !self.ctx.is_ours(server.as_str()));
+        match servers.is_empty() {
+            true => Err(elsewhere),
+            false => self.join_remote(room_id, user, reason, servers).await,
         }
     }
 
-    pub(super) async fn join_here(
+    async fn join_here(
         &self,
         room: &SharedRoom,
         user: OwnedUserId,
         reason: Option<String>,
+        voucher: Option<OwnedUserId>,
     ) -> Result<(), RoomError> {
-        self.set_membership(room, SetMembership::own(user, "join", reason))
-            .await
-            .map(drop)
+        let mut content = self.profile_of(&user).await?;
+        if let Some(voucher) = voucher {
+            let key = "join_authorised_via_users_server".to_owned();
+            content.insert(key, json!(voucher));
+        }
+        let draft = SetMembership::own(user, "join", reason).draft(content)?;
+        self.append(room, draft, None).await.map(drop)
     }
 
     /// Leaves a room or declines its invite.
@@ -151,13 +188,13 @@ impl Rooms {
         Ok(())
     }
 
-    async fn set_membership(
+    pub(super) async fn set_membership(
         &self,
         room: &SharedRoom,
         change: SetMembership,
     ) -> Result<OwnedEventId, RoomError> {
         let profile = match change.membership {
-            "join" | "invite" => self.profile_of(&change.target).await?,
+            "join" | "invite" | "knock" => self.profile_of(&change.target).await?,
             _ => Map::new(),
         };
         let draft = change.draft(profile)?;
@@ -269,7 +306,7 @@ impl Rooms {
     /// What an invited person is shown of a room.
     ///
     /// spec: client-server v1.19 §Stripped state.
-    pub(super) async fn stripped_state(
+    pub(crate) async fn stripped_state(
         &self,
         plan: &Plan<'_>,
         view: &View,

@@ -38,9 +38,10 @@ impl Plan<'_> {
             }
             let auth = self.auth_of(event).await?;
             if event.auth_events().iter().all(|id| auth.contains_key(id)) {
-                let fate = match self.by_auth_events(event, &auth) {
-                    Ok(()) => Fate::Outlier,
-                    Err(_) => Fate::Rejected,
+                let allowed = self.by_auth_events(event, &auth).is_ok();
+                let fate = match allowed && !self.is_another_create(event).await? {
+                    true => Fate::Outlier,
+                    false => Fate::Rejected,
                 };
                 match before {
                     Some(known) => self.tell_of(known.clone(), &auth, fate),
@@ -49,6 +50,20 @@ impl Plan<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an event would create this room a second time. Up to room version 11 no rule of the
+    /// specification refuses it, and whoever has the name of the room's server could make one.
+    async fn is_another_create(&self, event: &Event) -> Result<bool, RoomError> {
+        let create = ("m.room.create", "");
+        if !event.is_state_of(create.0, create.1) {
+            return Ok(false);
+        }
+        let state = self
+            .state_events(&self.view.current, &[(create.0, create.1.into())])
+            .await?;
+        let known = state.find(create.0, create.1);
+        Ok(known.is_some_and(|known| known.event.event_id() != event.event_id()))
     }
 
     /// Whether an event was kept when nothing could be told of it: an invite of ours out of band.
@@ -145,6 +160,14 @@ impl Plan<'_> {
                 rule: format!("{lacking} is listed, but was not handed over"),
             });
         }
+        for event in known.values().map(|known| known.event.clone()) {
+            if self.is_another_create(&event).await? {
+                return Err(RoomError::Invalid {
+                    field: "state",
+                    rule: "a room is created once".to_owned(),
+                });
+            }
+        }
         let accepted = known.values().filter(|known| known.fate != Fate::Rejected);
         let (mut keys, mut nids) = (Vec::new(), Vec::new());
         for known in accepted {
@@ -236,14 +259,17 @@ impl Plan<'_> {
     }
 }
 
-/// Which states an event is asked of besides its auth events.
+/// Whose the state before an event is, and with that what its verdict can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asks {
-    /// The state before it: a join of ours that a server in the room took in already, by what it
-    /// knows of the room.
-    StateBefore,
-    /// That and the current state: any other event.
-    CurrentToo,
+    /// It follows from the graph.
+    Graph,
+    /// Another server states it. What it does not allow is kept out, but not for rejected: a lie must
+    /// not take an event from us that is good, and with it all that builds on it.
+    Stated,
+    /// Another server states it, which by it took in a join of ours: what we know of the room's
+    /// current state decides nothing more.
+    Joining,
 }
 
 fn auth_edges(

@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hearth_storage::cache::{Bounded, Size, bounded};
 use hearth_storage::tables::state as rows;
 use hearth_storage::{Storage, StorageError};
-use quick_cache::sync::Cache;
 
 use crate::rooms::plan::MembershipChange;
-
-/// People whose rooms are kept in memory.
-const PEOPLE_KEPT: usize = 10_000;
 
 /// A person's membership in one room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,21 +23,27 @@ pub struct RoomMembership {
 /// A person's memberships by room.
 pub(crate) type Memberships = BTreeMap<i64, RoomMembership>;
 
+impl Size for RoomMembership {
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.membership.capacity()
+    }
+}
+
 /// Which rooms each of our people is in.
 #[derive(Debug)]
 pub struct UserRooms {
     storage: Storage,
-    cache: Cache<i64, Arc<Memberships>>,
+    cache: Bounded<i64, Arc<Memberships>>,
     /// Counts changes, so that a read which a change overtook is not kept. Held while a read is kept
     /// and while a change is taken over: neither can slip between the other's look and its act.
     changes: Mutex<u64>,
 }
 
 impl UserRooms {
-    pub(super) fn new(storage: Storage) -> Self {
+    pub(super) fn new(storage: Storage, budget_bytes: u64) -> Self {
         Self {
             storage,
-            cache: Cache::new(PEOPLE_KEPT),
+            cache: bounded(budget_bytes),
             changes: Mutex::new(0),
         }
     }

@@ -246,7 +246,12 @@ impl<'a> Plan<'a> {
         if let Some((.., known)) = here {
             return Ok(Some(known.clone()));
         }
-        if let Some(event_id) = self.rooms.sent.get(&(self.room.nid, txn.clone())) {
+        let on_its_way = self
+            .rooms
+            .sent()
+            .get(&(self.room.nid, txn.clone()))
+            .cloned();
+        if let Some(event_id) = on_its_way {
             return Ok(self.rooms.known.one(self.room.rules, &event_id).await?);
         }
         let mut reader = self.rooms.ctx.storage.read().await?;
@@ -392,7 +397,7 @@ impl<'a> Plan<'a> {
         states.sort_unstable();
         states.dedup();
         let before = self.resolved(&states).await?;
-        let asks = Asks::CurrentToo;
+        let asks = Asks::Graph;
         let verdict = self.judge(&event, &auth, &before, asks).await?;
         let deepest = prev
             .values()
@@ -429,9 +434,12 @@ impl<'a> Plan<'a> {
             return Ok(Received::Rejected(rule));
         }
         if let Err(rule) = self.ask(event, before).await? {
-            return Ok(Received::Rejected(rule));
+            return Ok(match asks {
+                Asks::Graph => Received::Rejected(rule),
+                Asks::Stated | Asks::Joining => Received::SoftFailed(rule),
+            });
         }
-        if asks == Asks::CurrentToo
+        if asks != Asks::Joining
             && let Err(rule) = self.ask(event, &self.view.current).await?
         {
             return Ok(Received::SoftFailed(rule));

@@ -3,27 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hearth_storage::cache::{Bounded, bounded};
 use hearth_storage::tables::rooms as rows;
 use hearth_storage::{Storage, StorageError};
-use quick_cache::sync::Cache;
-
-/// Rooms whose position is kept in memory: sixteen bytes each.
-const ROOMS_KEPT: usize = 200_000;
 
 /// The position of each room's last change.
 #[derive(Debug)]
 pub struct RoomPositions {
     storage: Storage,
-    last: Cache<i64, i64>,
+    last: Bounded<i64, i64>,
     /// Counts changes, so that a read which a change overtook is not kept.
     changes: AtomicU64,
 }
 
 impl RoomPositions {
-    pub(super) fn new(storage: Storage) -> Self {
+    pub(super) fn new(storage: Storage, budget_bytes: u64) -> Self {
         Self {
             storage,
-            last: Cache::new(ROOMS_KEPT),
+            last: bounded(budget_bytes),
             changes: AtomicU64::new(0),
         }
     }

@@ -21,8 +21,8 @@ impl Rooms {
             self.snapshots.remember(snapshot);
         }
         for (room_nid, txn, known) in &effects.sent {
-            self.sent
-                .insert((*room_nid, txn.clone()), known.event.event_id().to_owned());
+            let event_id = known.event.event_id().to_owned();
+            self.sent().insert((*room_nid, txn.clone()), event_id);
         }
     }
 
@@ -35,7 +35,7 @@ impl Rooms {
             self.snapshots.forget(snapshot.nid);
         }
         for (room_nid, txn, _) in &effects.sent {
-            self.sent.remove(&(*room_nid, txn.clone()));
+            self.sent().remove(&(*room_nid, txn.clone()));
         }
     }
 
@@ -98,6 +98,9 @@ impl Rooms {
             }
             for snapshot in &effects.snapshots {
                 self.snapshots.landed(snapshot.nid);
+            }
+            for (room_nid, txn, _) in &effects.sent {
+                self.sent().remove(&(*room_nid, txn.clone()));
             }
             if let Some(view) = &effects.leaves {
                 live.leave_at(view);

@@ -1,168 +1,19 @@
-//! Reading a room: its state, its members, its history, each as far as the reader may see.
+//! Reading a room: its state, its members, the servers in it.
 
 use bytes::Bytes;
 use hearth_protocol::event::{AuthContent, Membership};
-use hearth_protocol::visibility::{Around, HistoryVisibility, may_see};
-use hearth_storage::tables::events as rows;
 use hearth_storage::tables::state as state_rows;
-use hearth_types::ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId, UserId};
+use hearth_types::ruma::{OwnedEventId, OwnedRoomId, UserId};
 
-use crate::rooms::RoomMembership;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::place::state_key_row;
-use crate::rooms::plan::Plan;
-use crate::rooms::view::{Room, SharedRoom};
+use crate::rooms::view::Room;
+use crate::rooms::viewpoint::Viewpoint;
 use crate::state::snapshots::Snapshot;
 
-/// From where a person sees a room: its current state for members, the state they left for those
-/// who left.
-#[derive(Debug, Clone)]
-pub struct Viewpoint {
-    /// The room.
-    pub room: SharedRoom,
-    /// The state that they see.
-    pub state: Snapshot,
-    /// Their membership.
-    pub membership: Membership,
-    /// The last live position that they may see: none for those who are joined.
-    pub until: Option<i64>,
-    /// Their last stay in the room.
-    pub stay: Stay,
-    /// The place of their member event in a state.
-    pub user_key: i64,
-    visibility_key: i64,
-}
-
-impl Viewpoint {
-    /// Refuses those who look back at a room that they left.
-    ///
-    /// # Errors
-    /// `Forbidden`.
-    pub fn must_be_joined(&self) -> Result<(), RoomError> {
-        match self.membership {
-            Membership::Join => Ok(()),
-            _ => Err(outside()),
-        }
-    }
-}
-
-/// Somebody's last stay in a room: what happened before its end, they joined after or during.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stay {
-    /// They are joined.
-    Now,
-    /// They left at this position.
-    Until(i64),
-}
-
-impl Stay {
-    /// Whether it ended after an event, which then was followed by a join or fell into the stay.
-    fn ends_after(self, known: &Known) -> bool {
-        match self {
-            Self::Now => true,
-            Self::Until(end) => known.live_position.is_none_or(|position| position <= end),
-        }
-    }
-}
-
-/// How many member events are followed back in search of a join.
-const MEMBERSHIPS_MAX: usize = 100;
-
-fn outside() -> RoomError {
-    RoomError::Forbidden("you are not in this room".to_owned())
-}
-
 impl Rooms {
-    /// From where a person sees a room.
-    ///
-    /// # Errors
-    /// `Forbidden` for those who are not and were not in it.
-    pub async fn viewpoint(
-        &self,
-        room_id: &RoomId,
-        user_nid: i64,
-        user: &UserId,
-    ) -> Result<Viewpoint, RoomError> {
-        let room = self.room_for(room_id).await?;
-        let rooms = self.people.of(user_nid).await?;
-        let known = rooms.get(&room.nid).ok_or_else(outside)?;
-        self.viewpoint_in(room, known, user).await
-    }
-
-    /// From where a person with this membership sees a room.
-    ///
-    /// # Errors
-    /// `Forbidden` for those who are not and were not in it.
-    pub async fn viewpoint_in(
-        &self,
-        room: SharedRoom,
-        known: &RoomMembership,
-        user: &UserId,
-    ) -> Result<Viewpoint, RoomError> {
-        let membership = Membership::from_name(&known.membership);
-        let keys = [
-            state_key_row("m.room.member", user.as_str()),
-            state_key_row("m.room.history_visibility", ""),
-        ];
-        let keys = self.ctx.storage.state_keys_intern(&keys).await?;
-        let [user_key, visibility_key] = keys.as_slice() else {
-            return Err(outside());
-        };
-        let (state, until, stay) = match membership {
-            Membership::Join => (room.live().current.clone(), None, Stay::Now),
-            Membership::Leave | Membership::Ban => {
-                let events = self.known.by_nid(room.rules, &[known.event_nid]).await?;
-                let event = events.get(&known.event_nid).ok_or_else(outside)?;
-                let left = event.snapshot_nid.ok_or_else(outside)?;
-                let stay = self.stay_before(&room, event, known.position).await?;
-                let stay = stay.ok_or_else(outside)?;
-                (self.snapshots.get(left).await?, Some(known.position), stay)
-            }
-            _ => return Err(outside()),
-        };
-        Ok(Viewpoint {
-            state,
-            membership,
-            until,
-            stay,
-            user_key: *user_key,
-            visibility_key: *visibility_key,
-            room,
-        })
-    }
-
-    /// When the last stay ended of somebody whose newest member event is `event`; none for those who
-    /// never joined. Each member event names the one before it among its auth events.
-    async fn stay_before(
-        &self,
-        room: &Room,
-        event: &Known,
-        position: i64,
-    ) -> Result<Option<Stay>, RoomError> {
-        let (mut event, mut ended) = (event.clone(), position);
-        for _ in 0..MEMBERSHIPS_MAX {
-            let before = self
-                .known
-                .by_id(room.rules, event.event.auth_events())
-                .await?;
-            let before = before.into_values().find(|other| {
-                let same_person = other.event.state_key() == event.event.state_key();
-                other.event.kind() == "m.room.member" && same_person
-            });
-            let Some(before) = before else {
-                return Ok(None);
-            };
-            if is_joined(&before) {
-                return Ok(Some(Stay::Until(ended)));
-            }
-            ended = before.live_position.unwrap_or_default();
-            event = before;
-        }
-        Ok(None)
-    }
-
     /// The whole state that a person sees.
     ///
     /// # Errors
@@ -219,150 +70,6 @@ impl Rooms {
         Ok(self.known.by_nid(room.rules, &[nid]).await?.remove(&nid))
     }
 
-    /// One event, if a person may see it.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn event(
-        &self,
-        viewpoint: &Viewpoint,
-        event_id: &EventId,
-    ) -> Result<Option<Known>, RoomError> {
-        let known = self.known.one(viewpoint.room.rules, event_id).await?;
-        let Some(known) = known.filter(|known| known.event.room_id() == viewpoint.room.id) else {
-            return Ok(None);
-        };
-        Ok(self.sees(viewpoint, &known).await?.then_some(known))
-    }
-
-    /// Whether a person may see an event of the room that they look at.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn sees(&self, viewpoint: &Viewpoint, known: &Known) -> Result<bool, RoomError> {
-        if known.fate != rows::Fate::Accepted {
-            return Ok(false);
-        }
-        let Some(after) = known.snapshot_nid else {
-            return Ok(false);
-        };
-        if let (Some(until), Some(position)) = (viewpoint.until, known.live_position)
-            && position > until
-        {
-            return Ok(false);
-        }
-        let after = self.snapshots.get(after).await?;
-        let visibility = self.visibility_of(viewpoint, &after, known).await?;
-        if visibility.after == HistoryVisibility::WorldReadable {
-            return Ok(true);
-        }
-        let membership = self.membership_of(viewpoint, &after, known).await?;
-        let joined_later = viewpoint.stay.ends_after(known);
-        Ok(may_see(visibility, membership, joined_later))
-    }
-
-    async fn visibility_of(
-        &self,
-        viewpoint: &Viewpoint,
-        after: &Snapshot,
-        known: &Known,
-    ) -> Result<Around<HistoryVisibility>, RoomError> {
-        let read = |event: &Known| {
-            #[derive(serde::Deserialize)]
-            struct Content<'a> {
-                history_visibility: &'a str,
-            }
-            serde_json::from_str::<Content<'_>>(event.event.content())
-                .map_or(HistoryVisibility::default(), |content| {
-                    HistoryVisibility::from_name(content.history_visibility)
-                })
-        };
-        let now = self.at(viewpoint, after, viewpoint.visibility_key).await?;
-        let now = now.as_ref().map(read).unwrap_or_default();
-        if !known.event.is_state_of("m.room.history_visibility", "") {
-            return Ok(Around::unchanged(now));
-        }
-        let before = self
-            .before(viewpoint, known, viewpoint.visibility_key)
-            .await?;
-        Ok(Around {
-            before: before.as_ref().map(read).unwrap_or_default(),
-            after: now,
-        })
-    }
-
-    async fn membership_of(
-        &self,
-        viewpoint: &Viewpoint,
-        after: &Snapshot,
-        known: &Known,
-    ) -> Result<Around<Membership>, RoomError> {
-        let read = |event: Option<Known>| {
-            event
-                .and_then(|event| event.event.member()?.membership)
-                .unwrap_or(Membership::Leave)
-        };
-        let event = self.at(viewpoint, after, viewpoint.user_key).await?;
-        let own = event.as_ref().is_some_and(|event| event.nid == known.nid);
-        let now = read(event);
-        if !own {
-            return Ok(Around::unchanged(now));
-        }
-        let before = self.before(viewpoint, known, viewpoint.user_key).await?;
-        Ok(Around {
-            before: read(before),
-            after: now,
-        })
-    }
-
-    async fn at(
-        &self,
-        viewpoint: &Viewpoint,
-        state: &Snapshot,
-        key: i64,
-    ) -> Result<Option<Known>, RoomError> {
-        let Some(nid) = state.map.get(key) else {
-            return Ok(None);
-        };
-        let found = self.known.by_nid(viewpoint.room.rules, &[nid]).await?;
-        Ok(found.into_values().next())
-    }
-
-    /// What held a place before an event.
-    async fn before(
-        &self,
-        viewpoint: &Viewpoint,
-        known: &Known,
-        key: i64,
-    ) -> Result<Option<Known>, RoomError> {
-        match self.state_before(&viewpoint.room, known).await? {
-            Some(before) => self.at(viewpoint, &before, key).await,
-            None => Ok(None),
-        }
-    }
-
-    /// The state before an event: that after its first prev event.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn state_before(
-        &self,
-        room: &Room,
-        known: &Known,
-    ) -> Result<Option<Snapshot>, RoomError> {
-        let Some(first) = known.event.prev_events().first() else {
-            return Ok(None);
-        };
-        let prev = self
-            .known
-            .of_room(room, std::slice::from_ref(first))
-            .await?;
-        match prev.get(first).and_then(|prev| prev.snapshot_nid) {
-            Some(nid) => Ok(Some(self.snapshots.get(nid).await?)),
-            None => Ok(None),
-        }
-    }
-
     /// The member events of a room in the state that a person sees.
     ///
     /// # Errors
@@ -395,44 +102,6 @@ impl Rooms {
             .await?
             .into_values()
             .collect())
-    }
-
-    /// The whole state before an event that has a place in the graph: its prev events' states,
-    /// resolved.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn resolved_before(&self, room: &Room, known: &Known) -> Result<Snapshot, RoomError> {
-        let prev = self.known.of_room(room, known.event.prev_events()).await?;
-        let mut nids: Vec<i64> = prev.values().filter_map(|prev| prev.snapshot_nid).collect();
-        nids.sort_unstable();
-        nids.dedup();
-        let placed = prev.values().filter(|prev| prev.is_placed()).count();
-        if placed == known.event.prev_events().len() {
-            match nids.as_slice() {
-                [] => {}
-                [one] => return Ok(self.snapshots.get(*one).await?),
-                _ => {
-                    let view = self.stored_view(room).await?;
-                    return Plan::new(self, room, view).resolved(&nids).await;
-                }
-            }
-        }
-        // Prev events that are not here: the state after the event, without what it changed, is as
-        // near as this server knows.
-        let after = known
-            .snapshot_nid
-            .ok_or(RoomError::NotFound("the event's state"))?;
-        let mut state = self.snapshots.get(after).await?;
-        if let Some(state_key) = known.event.state_key() {
-            let key = state_key_row(known.event.kind(), state_key);
-            for key in self.ctx.storage.state_keys_intern(&[key]).await? {
-                if state.map.get(key) == Some(known.nid) {
-                    state.map.set(key, None);
-                }
-            }
-        }
-        Ok(state)
     }
 
     /// Events as they are federated, by local id.
@@ -505,7 +174,7 @@ impl Rooms {
     }
 }
 
-fn is_joined(known: &Known) -> bool {
+pub(super) fn is_joined(known: &Known) -> bool {
     match known.event.auth_content() {
         AuthContent::Member(member) => member.membership == Some(Membership::Join),
         _ => false,

@@ -127,7 +127,7 @@ impl Plan<'_> {
     }
 
     /// The power levels of the current state.
-    async fn power(&self) -> Result<Option<RoomPower>, RoomError> {
+    pub(super) async fn power(&self) -> Result<Option<RoomPower>, RoomError> {
         let types = [
             ("m.room.create", "".into()),
             ("m.room.power_levels", "".into()),

@@ -3,18 +3,21 @@
 //! A template from a remote is never signed as received: the event is made of our own values, and
 //! only its references to the graph (and the user who vouches for a restricted join) are taken over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::PduDraft;
-use hearth_protocol::event::{MAX_AUTH_EVENTS, MAX_PREV_EVENTS};
+use hearth_protocol::event::{Event, MAX_AUTH_EVENTS, MAX_PREV_EVENTS};
 use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::tables::rooms::{self as room_rows, StoredRoom};
 use hearth_storage::tables::state as state_rows;
-use hearth_types::ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
+use hearth_types::ruma::{
+    EventId, OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::context::Context;
 use crate::peers::{JoinedState, PeerError, Template};
 use crate::rooms::Rooms;
 use crate::rooms::adopt::Adoption;
@@ -23,7 +26,7 @@ use crate::rooms::error::RoomError;
 use crate::rooms::membership::SetMembership;
 
 /// Servers asked before a join is given up.
-const SERVERS_MAX: usize = 10;
+pub(super) const SERVERS_MAX: usize = 10;
 
 /// What is taken over of a template.
 #[derive(Debug, Deserialize)]
@@ -32,8 +35,8 @@ struct References {
     kind: String,
     sender: OwnedUserId,
     state_key: OwnedUserId,
-    prev_events: Vec<OwnedEventId>,
-    auth_events: Vec<OwnedEventId>,
+    prev_events: Vec<Reference>,
+    auth_events: Vec<Reference>,
     depth: i64,
     content: TemplateContent,
 }
@@ -42,6 +45,60 @@ struct References {
 struct TemplateContent {
     membership: String,
     join_authorised_via_users_server: Option<OwnedUserId>,
+}
+
+/// The name of an event, in the form of its room version.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Reference {
+    Id(OwnedEventId),
+    WithHashes(OwnedEventId, ReferenceHashes),
+}
+
+#[derive(Debug, Deserialize)]
+struct ReferenceHashes {
+    sha256: String,
+}
+
+impl Reference {
+    fn id(&self) -> OwnedEventId {
+        match self {
+            Self::Id(id) | Self::WithHashes(id, _) => id.clone(),
+        }
+    }
+
+    fn hash(self) -> Option<(OwnedEventId, String)> {
+        match self {
+            Self::Id(_) => None,
+            Self::WithHashes(id, hashes) => Some((id, hashes.sha256)),
+        }
+    }
+}
+
+/// A membership event made anew on the references of a template.
+pub(super) struct Rebuilt {
+    /// The rules of its room.
+    pub(super) rules: &'static RoomVersionRules,
+    pdu: PduDraft,
+    hashes: BTreeMap<OwnedEventId, String>,
+}
+
+impl Rebuilt {
+    /// The event with our signature. One that somebody vouches for needs theirs too.
+    fn signed(&self, ctx: &Context) -> Result<Event, RoomError> {
+        let hash = |id: &EventId| self.hashes.get(id).cloned();
+        self.pdu
+            .sign_referencing(self.rules, &ctx.server_name, &ctx.signing_key, hash)
+            .map_err(|error| authorize::draft_error(&error))
+    }
+
+    /// The event, where our signature is all that it needs.
+    pub(super) fn verified(&self, ctx: &Context) -> Result<VerifiedPdu, RoomError> {
+        let hash = |id: &EventId| self.hashes.get(id).cloned();
+        self.pdu
+            .sign_verified_referencing(self.rules, &ctx.server_name, &ctx.signing_key, hash)
+            .map_err(|error| authorize::draft_error(&error))
+    }
 }
 
 impl Rooms {
@@ -53,6 +110,7 @@ impl Rooms {
         reason: Option<String>,
         via: Vec<OwnedServerName>,
     ) -> Result<(), RoomError> {
+        let was_resident = self.resident(room_id).await?.is_some();
         let mut last = RoomError::NotFound("a server that is in the room");
         for server in self
             .servers_to_ask(room_id, &user, via)
@@ -71,10 +129,8 @@ impl Rooms {
                 }
             }
             // Another of ours may have joined meanwhile.
-            if let Some(room) = self.resident(room_id).await?
-                && !self.is_unseen(&room, &user).await?
-            {
-                return self.join_here(&room, user, reason).await;
+            if !was_resident && self.resident(room_id).await?.is_some() {
+                return Box::pin(self.enter(room_id, user, reason, Vec::new())).await;
             }
         }
         Err(last)
@@ -144,17 +200,14 @@ impl Rooms {
     ) -> Result<(), RoomError> {
         let template = self.ctx.peers.make_join(server, room_id, user).await?;
         let change = SetMembership::own(user.clone(), "join", reason.map(ToOwned::to_owned));
-        let (rules, join) = self.rebuild(server, room_id, &change, template).await?;
-        let mut joined = self
-            .ctx
-            .peers
-            .send_join(server, rules, join.event())
-            .await?;
+        let rebuilt = self.rebuild(server, room_id, &change, template).await?;
+        let (rules, join) = (rebuilt.rules, rebuilt.signed(&self.ctx)?);
+        let mut joined = self.ctx.peers.send_join(server, rules, &join).await?;
         let join = match joined.event.take() {
             // A restricted join comes back with the signature of the server that vouches for it.
-            Some(signed) if signed.event().event_id() == join.event().event_id() => signed,
+            Some(signed) if signed.event().event_id() == join.event_id() => signed,
             Some(_) => return Err(malformed(server, "the join came back as another event")),
-            None => join,
+            None => rebuilt.verified(&self.ctx)?,
         };
         self.take_over(room_id, rules, joined, join).await
     }
@@ -166,7 +219,7 @@ impl Rooms {
         room_id: &RoomId,
         change: &SetMembership,
         template: Template,
-    ) -> Result<(&'static RoomVersionRules, VerifiedPdu), RoomError> {
+    ) -> Result<Rebuilt, RoomError> {
         let rules = rules_for(&template.room_version)
             .ok_or(RoomError::UnsupportedVersion(template.room_version))?;
         let references: References = serde_json::from_value(template.event)
@@ -200,16 +253,19 @@ impl Rooms {
             kind: draft.kind,
             state_key: draft.state_key,
             content: draft.content,
-            prev_events: references.prev_events,
-            auth_events: references.auth_events,
+            prev_events: references.prev_events.iter().map(Reference::id).collect(),
+            auth_events: references.auth_events.iter().map(Reference::id).collect(),
             depth: references.depth,
             origin_server_ts: self.ctx.clock.now_ms(),
             redacts: None,
         };
-        let signed = pdu
-            .sign_verified(rules, &self.ctx.server_name, &self.ctx.signing_key)
-            .map_err(|error| authorize::draft_error(&error))?;
-        Ok((rules, signed))
+        let named = references.prev_events.into_iter();
+        let named = named.chain(references.auth_events);
+        Ok(Rebuilt {
+            rules,
+            pdu,
+            hashes: named.filter_map(Reference::hash).collect(),
+        })
     }
 
     /// Takes a room over as a resident server handed it over, with our join on top.

@@ -57,27 +57,19 @@ impl Rooms {
     ) -> Result<OwnedEventId, RoomError> {
         #[derive(Serialize)]
         struct Content<'a> {
-            redacts: &'a EventId,
             #[serde(skip_serializing_if = "Option::is_none")]
             reason: Option<&'a str>,
         }
-        let content = to_raw_value(&Content {
-            redacts: target,
-            reason,
-        })
-        .map_err(|error| not_json(&error))?;
-        let kind = "m.room.redaction".to_owned();
-        self.send(
-            room_id,
-            Send {
-                sender,
-                kind,
-                state_key: None,
-                content,
-                txn,
-            },
-        )
-        .await
+        let room = self.room_for(room_id).await?;
+        // What it redacts is written where the room version wants it.
+        let draft = Draft {
+            sender,
+            kind: "m.room.redaction".to_owned(),
+            state_key: None,
+            content: to_raw_value(&Content { reason }).map_err(|error| not_json(&error))?,
+            redacts: Some(target.to_owned()),
+        };
+        self.append(&room, draft, txn).await
     }
 
     /// The room someone wants to act in; that it is not known is not told apart from not being in it.

@@ -12,8 +12,8 @@ use crate::rooms::client_event::{self, Unsigned};
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::place::{membership_name, state_key_row};
-use crate::rooms::read::Viewpoint;
 use crate::rooms::view::Room;
+use crate::rooms::viewpoint::Viewpoint;
 
 /// Who is served, and when.
 #[derive(Debug, Clone, Copy)]
@@ -118,12 +118,16 @@ impl Rooms {
 
     /// The state event whose place another took.
     async fn replaced(&self, room: &Room, known: &Known) -> Result<Option<Known>, RoomError> {
-        let Some(before) = self.state_before(room, known).await? else {
+        let state_key = known.event.state_key().unwrap_or_default();
+        let key = state_key_row(known.event.kind(), state_key);
+        let keys = self.ctx.storage.state_keys_intern(&[key]).await?;
+        let Some(key) = keys.first() else {
             return Ok(None);
         };
-        let state_key = known.event.state_key().unwrap_or_default();
-        self.state_event_in(room, &before, known.event.kind(), state_key)
-            .await
+        let Some(nid) = self.held_before(room, known, *key).await? else {
+            return Ok(None);
+        };
+        Ok(self.known.by_nid(room.rules, &[nid]).await?.remove(&nid))
     }
 
     /// The reader's membership in the state after an event.

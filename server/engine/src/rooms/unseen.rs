@@ -10,7 +10,7 @@ use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 use hearth_storage::tables::events::Fate;
 use hearth_storage::tables::rooms::StoredRoom;
 use hearth_storage::tables::state::{MembershipRow, StoredMembership, StrippedStateRow};
-use hearth_types::ruma::{OwnedUserId, RoomId, ServerName};
+use hearth_types::ruma::{EventId, OwnedUserId, RoomId, ServerName};
 
 use crate::rooms::Rooms;
 use crate::rooms::authorize;
@@ -71,12 +71,13 @@ impl Rooms {
     ) -> Result<Event, RoomError> {
         let peers = &self.ctx.peers;
         let template = peers.make_leave(server, room_id, &change.target).await?;
-        let (rules, leave) = self.rebuild(server, room_id, change, template).await?;
-        if rules.id != known_rules.id {
+        let rebuilt = self.rebuild(server, room_id, change, template).await?;
+        if rebuilt.rules.id != known_rules.id {
             return Err(malformed(server, "the template is of another room version"));
         }
-        peers.send_leave(server, leave.event()).await?;
-        Ok(leave.event().clone())
+        let leave = rebuilt.verified(&self.ctx)?.into_event();
+        peers.send_leave(server, &leave).await?;
+        Ok(leave)
     }
 
     /// The leave event that nobody could be asked to accept: it follows what it answers, and tells
@@ -106,10 +107,10 @@ impl Rooms {
             origin_server_ts: self.ctx.clock.now_ms(),
             redacts: None,
         };
-        let signed = pdu
-            .sign_verified(rules, &self.ctx.server_name, &self.ctx.signing_key)
-            .map_err(|error| authorize::draft_error(&error))?;
-        Ok(signed.event().clone())
+        let hash = |_: &EventId| invite.event.reference_hash(rules).ok();
+        let (name, key) = (&self.ctx.server_name, &self.ctx.signing_key);
+        pdu.sign_referencing(rules, name, key, hash)
+            .map_err(|error| authorize::draft_error(&error))
     }
 }
 

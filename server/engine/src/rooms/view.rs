@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use hearth_protocol::room_version::RoomVersionRules;
+use hearth_storage::cache::Size;
 use hearth_types::ruma::OwnedRoomId;
 
 use crate::rooms::concerns;
@@ -15,6 +16,9 @@ use crate::state::snapshots::Snapshot;
 
 /// Live events that a room keeps in memory, already serialized.
 pub const TIMELINE_KEPT: usize = 100;
+
+/// How much memory these may take; the newest is kept whatever it takes.
+const TIMELINE_BYTES: usize = 256 << 10;
 
 /// What the worker plans on: ahead of what is committed by the commits in flight.
 #[derive(Debug, Clone)]
@@ -71,11 +75,23 @@ pub struct Arrival {
     pub txn: Option<ClientTxn>,
 }
 
+impl Size for Shown {
+    fn size_bytes(&self) -> usize {
+        // A state shares with the one before it what did not change.
+        const STATE_ADDS_BYTES: usize = 128;
+        size_of::<Self>() + self.known.size_bytes() + self.json.len() + STATE_ADDS_BYTES
+    }
+}
+
 /// What is visible of a room: exactly what is committed.
 #[derive(Debug)]
 pub struct Live {
     /// The newest live events, oldest first, without gaps between them.
     pub timeline: VecDeque<Shown>,
+    /// Whether there are live events older than those of the timeline.
+    pub older: bool,
+    /// What the timeline takes in memory, about.
+    timeline_bytes: usize,
     /// The commit that current state and extremities are of.
     pub revision: i64,
     /// The current state.
@@ -133,9 +149,20 @@ impl Room {
         match last.map(|shown| &shown.arrival) {
             Some(Some(arrival)) => Some(arrival.current.clone()),
             Some(None) if position < self.read_at.0 => None,
-            None if position < self.read_at.0 || live.timeline.len() >= TIMELINE_KEPT => None,
+            None if position < self.read_at.0 || live.older => None,
             _ => Some(self.read_at.1.clone()),
         }
+    }
+
+    /// How much memory it takes now, about.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        const MEMBER_BYTES: usize = 24;
+        let live = self.live();
+        size_of::<Self>()
+            + live.timeline_bytes
+            + live.local_members.len() * MEMBER_BYTES
+            + live.extremities.iter().map(Size::size_bytes).sum::<usize>()
     }
 
     pub(crate) fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {
@@ -149,6 +176,8 @@ impl Live {
     pub fn at(view: &View) -> Self {
         Self {
             timeline: VecDeque::new(),
+            older: false,
+            timeline_bytes: 0,
             revision: view.revision,
             current: view.current.clone(),
             extremities: view.extremities.clone(),
@@ -179,13 +208,21 @@ impl Live {
         let at = self
             .timeline
             .partition_point(|other| other.position < shown.position);
+        self.timeline_bytes += shown.size_bytes();
         match self.timeline.get_mut(at) {
             // The room was read after the commit and before it was published.
-            Some(same) if same.position == shown.position => *same = shown,
+            Some(same) if same.position == shown.position => {
+                self.timeline_bytes -= same.size_bytes();
+                *same = shown;
+            }
             _ => self.timeline.insert(at, shown),
         }
-        while self.timeline.len() > TIMELINE_KEPT {
-            self.timeline.pop_front();
+        while self.timeline.len() > TIMELINE_KEPT
+            || (self.timeline_bytes > TIMELINE_BYTES && self.timeline.len() > 1)
+        {
+            let oldest = self.timeline.pop_front();
+            self.timeline_bytes -= oldest.map_or(0, |shown| shown.size_bytes());
+            self.older = true;
         }
     }
 
@@ -213,8 +250,10 @@ impl Live {
             .iter_mut()
             .filter(|shown| shown.known.nid == known.nid)
         {
+            self.timeline_bytes -= shown.size_bytes();
             shown.known = known.clone();
             shown.json = json.clone();
+            self.timeline_bytes += shown.size_bytes();
         }
     }
 }

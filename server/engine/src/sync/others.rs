@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hearth_types::ruma::OwnedDeviceId;
-use quick_cache::sync::Cache;
+use hearth_storage::cache::{Bounded, Size, bounded};
 
 use super::look::Since;
 use super::{ClientSync, SyncError, SyncRequest};
@@ -16,9 +15,6 @@ use crate::accounts::AccountData;
 use crate::device_lists::Changes;
 use crate::keys::KeyCounts;
 use crate::notifier::Watch;
-
-/// Devices whose last look is remembered.
-const DEVICES_KEPT: usize = 20_000;
 
 /// What there is apart from rooms.
 #[derive(Debug, Default)]
@@ -58,11 +54,19 @@ struct Quiet {
 
 /// The last looks that found nothing new.
 #[derive(Debug)]
-pub(super) struct QuietDevices(Cache<(i64, OwnedDeviceId), Quiet>);
+pub(super) struct QuietDevices(Bounded<(i64, String), Quiet>);
 
-impl Default for QuietDevices {
-    fn default() -> Self {
-        Self(Cache::new(DEVICES_KEPT))
+impl QuietDevices {
+    pub(super) fn new(budget_bytes: u64) -> Self {
+        Self(bounded(budget_bytes))
+    }
+}
+
+impl Size for Quiet {
+    fn size_bytes(&self) -> usize {
+        // A device has one or two algorithms.
+        const KEYS_BYTES: usize = 160;
+        size_of::<Self>() + size_of::<KeysLeft>() + KEYS_BYTES
     }
 }
 
@@ -77,7 +81,7 @@ impl Others {
     ) -> Result<Self, SyncError> {
         let session = &request.session;
         let (user_nid, device_id) = (session.user_nid, &session.device_id);
-        let key = (user_nid, device_id.clone());
+        let key = (user_nid, device_id.to_string());
         let from = since.token.map_or(0, |token| token.others);
         // In this order: a change that is counted here is committed, and one that is committed here
         // is at or before the head or spoils the memory of this look.

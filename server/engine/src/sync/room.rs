@@ -20,8 +20,8 @@ use crate::rooms::RoomMembership;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
-use crate::rooms::read::{Stay, Viewpoint};
 use crate::rooms::view::SharedRoom;
+use crate::rooms::viewpoint::{Stay, Viewpoint};
 
 /// A room in an answer: its id, and what is said of it as JSON.
 pub(super) type RoomAnswer = Option<(OwnedRoomId, Vec<u8>)>;
@@ -42,18 +42,14 @@ impl Look<'_> {
         let viewpoint = rooms
             .viewpoint_in(Arc::clone(&room), member, self.user_id())
             .await?;
-        let (after, check) = match self.from() {
-            None => (0, true),
-            Some(since) if member.position <= since => (since, false),
-            Some(since) if self.was_joined(&room, viewpoint.user_key, since).await? => {
-                (since, true)
-            }
-            Some(_) => (0, true),
+        let after = match self.from() {
+            Some(since) if member.position <= since => since,
+            Some(since) if self.was_joined(&room, viewpoint.user_key, since).await? => since,
+            _ => 0,
         };
         let span = Span {
             after,
             until: self.until,
-            check,
         };
         self.write(&viewpoint, span, &data).await
     }
@@ -90,7 +86,6 @@ impl Look<'_> {
         let span = Span {
             after: if was_joined { since } else { 0 },
             until: member.position,
-            check: true,
         };
         let data: Vec<&AccountData> = self.data_of(Some(nid)).collect();
         self.write(&viewpoint, span, &data).await

@@ -11,7 +11,7 @@ use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::place::state_key_row;
-use crate::rooms::read::Viewpoint;
+use crate::rooms::viewpoint::Viewpoint;
 use crate::state::StateMap;
 
 /// Whether `state` (as of the start of the timeline) or `state_after` (as of its end) is asked for.
@@ -168,7 +168,7 @@ async fn as_of_start(
     let filled = rooms.ctx.storage.state_keys_intern(&filled).await?;
     // Without a gap the client knows what held these places before.
     let before = match full || timeline.limited {
-        true => rooms.state_before(&viewpoint.room, &first.known).await?,
+        true => Some(rooms.resolved_before(&viewpoint.room, &first.known).await?),
         false => None,
     };
     for key in filled {

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
+use hearth_storage::cache::{Bounded, Size, bounded};
 use hearth_storage::tables::state::{self as rows, StoredMembership};
 use hearth_types::ruma::OwnedUserId;
-use quick_cache::sync::Cache;
 
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::view::Room;
-
-/// Summaries kept in memory.
-const SUMMARIES_KEPT: usize = 10_000;
 
 /// How many people are named.
 const HEROES: usize = 5;
@@ -42,17 +39,25 @@ impl Summary {
     }
 }
 
-/// Summaries by room and state.
-#[derive(Debug)]
-pub(super) struct Summaries(Cache<i64, (i64, Arc<Summary>)>);
-
-impl Default for Summaries {
-    fn default() -> Self {
-        Self(Cache::new(SUMMARIES_KEPT))
+impl Size for Summary {
+    fn size_bytes(&self) -> usize {
+        let people = self.first.iter().chain(&self.gone);
+        let named = |(nid, user_id): &(i64, OwnedUserId)| {
+            size_of_val(nid) + size_of_val(user_id) + user_id.as_str().len()
+        };
+        size_of::<Self>() + people.map(named).sum::<usize>()
     }
 }
 
+/// Summaries by room and state.
+#[derive(Debug)]
+pub(super) struct Summaries(Bounded<i64, (i64, Arc<Summary>)>);
+
 impl Summaries {
+    pub(super) fn new(budget_bytes: u64) -> Self {
+        Self(bounded(budget_bytes))
+    }
+
     /// The summary of a room's current state.
     pub(super) async fn of(&self, rooms: &Rooms, room: &Room) -> Result<Arc<Summary>, RoomError> {
         let state = room.live().current.nid;

@@ -6,8 +6,8 @@ use super::filter::EventFilter;
 use crate::rooms::Rooms;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
-use crate::rooms::read::Viewpoint;
-use crate::rooms::view::{Shown, TIMELINE_KEPT};
+use crate::rooms::view::Shown;
+use crate::rooms::viewpoint::Viewpoint;
 
 /// Events read from the database at a time.
 const PAGE: i64 = 200;
@@ -22,9 +22,6 @@ pub(super) struct Span {
     pub(super) after: i64,
     /// The answer is bounded by this.
     pub(super) until: i64,
-    /// Whether each event must be asked whether the reader may see it: not for who was joined all
-    /// the time.
-    pub(super) check: bool,
 }
 
 /// The events that an answer shows of a room.
@@ -63,9 +60,8 @@ pub(super) async fn read(
             }
             below = shown.position;
             at_creation = shown.known.event.is_state_of("m.room.create", "");
-            if filter.wants(&shown.known)
-                && (!span.check || rooms.sees(viewpoint, &shown.known).await?)
-            {
+            // Also for who was joined all the time: on a fork that arrives late they may not be.
+            if filter.wants(&shown.known) && rooms.sees(viewpoint, &shown.known).await? {
                 timeline.events.push(shown);
             }
         }
@@ -89,7 +85,7 @@ fn in_memory(viewpoint: &Viewpoint, span: Span) -> (Vec<Shown>, bool) {
     let live = viewpoint.room.live();
     let oldest = live.timeline.front().map(|shown| shown.position);
     let reaches = oldest.is_some_and(|oldest| oldest <= span.after);
-    let complete = reaches || live.timeline.len() < TIMELINE_KEPT;
+    let complete = reaches || !live.older;
     let found = live
         .timeline
         .iter()

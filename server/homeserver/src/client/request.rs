@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hearth_engine::rooms::{plan::ClientTxn, read::Viewpoint, serve::Reader};
+use hearth_engine::rooms::{plan::ClientTxn, serve::Reader, viewpoint::Viewpoint};
 use hearth_types::ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;

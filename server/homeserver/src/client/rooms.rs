@@ -146,10 +146,7 @@ struct Join {
 /// `POST /_matrix/client/v3/join/{roomIdOrAlias}` and
 /// `POST /_matrix/client/v3/rooms/{roomId}/join`
 pub(super) async fn join(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    if call.arg(0).starts_with('#') {
-        let message = "This server does not look up room aliases; join by the room's id";
-        return Err(RouteError::refuse(Code::NOT_FOUND, message));
-    }
+    must_be_id(&call)?;
     let room_id = room_id(&call)?;
     let Join {
         reason,
@@ -165,6 +162,28 @@ pub(super) async fn join(user: User, call: Call) -> Result<Response<Body>, Route
         StatusCode::OK,
         &json!({ "room_id": room_id }),
     ))
+}
+
+/// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
+pub(super) async fn knock(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    must_be_id(&call)?;
+    let room_id = room_id(&call)?;
+    let Reason { reason } = body(&call)?;
+    let via = via(&call, &room_id)?;
+    let user_id = user.session.user_id.clone();
+    call.app.rooms.knock(&room_id, user_id, reason, via).await?;
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "room_id": room_id }),
+    ))
+}
+
+fn must_be_id(call: &Call) -> Result<(), RouteError> {
+    if call.arg(0).starts_with('#') {
+        let message = "This server does not look up room aliases; name the room by its id";
+        return Err(RouteError::refuse(Code::NOT_FOUND, message));
+    }
+    Ok(())
 }
 
 /// The servers to join over: those that the client names, and the one that the room id names.

@@ -93,9 +93,39 @@ impl Peers for Network {
         user_id: &'a UserId,
     ) -> Answer<'a, Template> {
         async move {
-            let versions: Vec<&str> = ROOM_VERSIONS.iter().map(|rules| rules.id).collect();
+            let versions = known_versions();
             let asked = self.client.make_join(server, room_id, user_id, &versions);
             template(server, asked.await)
+        }
+        .boxed()
+    }
+
+    fn make_knock<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room_id: &'a RoomId,
+        user_id: &'a UserId,
+    ) -> Answer<'a, Template> {
+        async move {
+            let versions = known_versions();
+            let asked = self.client.make_knock(server, room_id, user_id, &versions);
+            template(server, asked.await)
+        }
+        .boxed()
+    }
+
+    fn send_knock<'a>(
+        &'a self,
+        server: &'a ServerName,
+        event: &'a Event,
+    ) -> Answer<'a, Vec<Value>> {
+        async move {
+            let (room_id, event_id) = (event.room_id(), event.event_id());
+            let json = event.json().clone();
+            let asked = self.client.send_knock(server, room_id, event_id, json);
+            let shown = asked.await.map_err(|error| failure(server, error))?;
+            let read = |event: &Bytes| serde_json::from_slice(event).ok();
+            Ok(shown.iter().filter_map(read).collect())
         }
         .boxed()
     }
@@ -333,6 +363,10 @@ impl Peers for Network {
         }
         .boxed()
     }
+}
+
+fn known_versions() -> Vec<&'static str> {
+    ROOM_VERSIONS.iter().map(|rules| rules.id).collect()
 }
 
 fn template(

@@ -22,6 +22,8 @@ impl From<RoomError> for RouteError {
             } => Code::BAD_JSON,
             E::Invalid { .. } => Code::INVALID_PARAM,
             E::TooLarge(_) => Code::TOO_LARGE,
+            E::UnableToAuthorizeJoin => Code::UNABLE_TO_AUTHORISE_JOIN,
+            E::UnableToGrantJoin => Code::UNABLE_TO_GRANT_JOIN,
             E::UnsupportedVersion(_) => Code::UNSUPPORTED_ROOM_VERSION,
         };
         Self::refuse(code, sentence(&error.to_string()))

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hearth_engine::{peers::Template, rooms::error::RoomError};
 use hearth_protocol::rules_for;
 use hearth_types::{
     federation::membership::{
-        create_join_event, create_leave_event, prepare_join_event, prepare_leave_event,
+        create_join_event, create_knock_event, create_leave_event, prepare_join_event,
+        prepare_knock_event, prepare_leave_event,
     },
     ruma::{EventId, RoomId},
 };
@@ -44,6 +46,44 @@ pub(super) async fn make_join(
     }
 }
 
+/// `GET /_matrix/federation/v1/make_knock/{roomId}/{userId}`
+pub(super) async fn make_knock(
+    app: Arc<App>,
+    server: Server,
+    request: prepare_knock_event::v1::Request,
+) -> Result<Response<Body>, RouteError> {
+    let versions: Vec<String> = request.ver.iter().map(ToString::to_string).collect();
+    let made = app
+        .federation
+        .make_knock(&server.name, &request.room_id, &request.user_id, &versions)
+        .await;
+    match made {
+        Ok(template) => Ok(proposal(&template)),
+        Err(RoomError::UnsupportedVersion(version)) => Err(incompatible(version)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `PUT /_matrix/federation/v1/send_knock/{roomId}/{eventId}`
+pub(super) async fn send_knock(
+    app: Arc<App>,
+    server: Server,
+    request: create_knock_event::v1::Request,
+) -> Result<Response<Body>, RouteError> {
+    let (room_id, event_id) = (&request.room_id, &request.event_id);
+    let rules = app.federation.room_rules(room_id).await?;
+    let rules = rules.ok_or(RoomError::NotFound("the room"))?;
+    let knock = verified(&app, rules, (room_id, event_id), bytes_of(&request.pdu)).await?;
+    let shown = app
+        .federation
+        .send_knock(&server.name, room_id, knock)
+        .await?;
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "knock_room_state": shown }),
+    ))
+}
+
 /// `GET /_matrix/federation/v1/make_leave/{roomId}/{userId}`
 pub(super) async fn make_leave(
     app: Arc<App>,
@@ -73,7 +113,12 @@ pub(super) async fn send_join(
     let (room_id, event_id) = (&request.room_id, &request.event_id);
     let rules = app.federation.room_rules(room_id).await?;
     let rules = rules.ok_or(RoomError::NotFound("the room"))?;
-    let join = verified(&app, rules, (room_id, event_id), &request.pdu).await?;
+    // Where one of ours vouches for the join, our signature is one of those that are verified.
+    let vouched = app
+        .federation
+        .vouched(&server.name, room_id, bytes_of(&request.pdu))
+        .await?;
+    let join = verified(&app, rules, (room_id, event_id), vouched).await?;
     let joined = app
         .federation
         .send_join(&server.name, room_id, join)
@@ -97,7 +142,7 @@ pub(super) async fn send_leave(
     let (room_id, event_id) = (&request.room_id, &request.event_id);
     let rules = app.federation.room_rules(room_id).await?;
     let rules = rules.ok_or(RoomError::NotFound("the room"))?;
-    let leave = verified(&app, rules, (room_id, event_id), &request.pdu).await?;
+    let leave = verified(&app, rules, (room_id, event_id), bytes_of(&request.pdu)).await?;
     app.federation
         .send_leave(&server.name, room_id, leave)
         .await?;
@@ -136,12 +181,17 @@ pub(super) async fn invite(server: Server, call: Call) -> Result<Response<Body>,
     let Some(rules) = rules_for(&invite.room_version) else {
         return Err(incompatible(invite.room_version));
     };
-    let event = verified(&call.app, rules, (room_id, event_id), invite.event).await?;
+    let event = bytes_of(invite.event);
+    let event = verified(&call.app, rules, (room_id, event_id), event).await?;
     let federation = &call.app.federation;
     let signed = federation
         .receive_invite(&server.name, rules, &event, &invite.invite_room_state)
         .await?;
     Ok(Spliced::new().event("event", &signed).answer())
+}
+
+fn bytes_of(event: &RawValue) -> Bytes {
+    Bytes::copy_from_slice(event.get().as_bytes())
 }
 
 fn incompatible(version: String) -> RouteError {

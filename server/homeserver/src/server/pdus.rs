@@ -6,7 +6,6 @@ use hearth_protocol::{
     verify::{UnverifiedPdu, VerifiedPdu},
 };
 use hearth_types::ruma::{EventId, RoomId};
-use serde_json::value::RawValue;
 
 use crate::{
     app::App,
@@ -22,9 +21,8 @@ pub(super) async fn verified(
     app: &App,
     rules: &'static RoomVersionRules,
     named: (&RoomId, &EventId),
-    event: &RawValue,
+    json: Bytes,
 ) -> Result<VerifiedPdu, RouteError> {
-    let json = Bytes::copy_from_slice(event.get().as_bytes());
     let parsed = UnverifiedPdu::parse(rules, &json)
         .map_err(|error| RouteError::refuse(Code::BAD_JSON, error.to_string()))?;
     if (parsed.room_id(), parsed.event_id()) != named {

@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 use hearth_engine::rooms::error::RoomError;
 use hearth_federation::inbound::InboundTransaction;
 use hearth_protocol::{room_version::ROOM_VERSIONS, verify::UnverifiedPdu};
-use hearth_storage::StorageError;
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 use http::{Response, StatusCode};
 use serde::Deserialize;
@@ -31,7 +30,8 @@ type Results = Vec<(OwnedEventId, Result<(), String>)>;
 ///
 /// Answered once every event is committed, staged or refused, and every EDU committed. Everything
 /// in it takes effect once, so that a transaction may come again. One bad event harms no other; only
-/// when the database fails is the whole refused, so that the other side sends it again.
+/// when the database fails, or more of that server waits than may, is the whole refused, so that the
+/// other side sends it again.
 pub(super) async fn send(server: Server, call: Call) -> Result<Response<Body>, RouteError> {
     let transaction = InboundTransaction::parse(call.request.body())
         .map_err(|error| RouteError::refuse(Code::BAD_JSON, error.to_string()))?;
@@ -42,7 +42,7 @@ pub(super) async fn send(server: Server, call: Call) -> Result<Response<Body>, R
         .map(|(room_id, pdus)| receive(app, origin, room_id, pdus));
     let mut results = Map::new();
     for of_room in join_all(received).await {
-        for (event_id, result) in of_room.map_err(RouteError::fault)? {
+        for (event_id, result) in of_room? {
             let result = match result {
                 Ok(()) => json!({}),
                 Err(error) => json!({ "error": error }),
@@ -82,12 +82,8 @@ async fn receive(
     origin: &ServerName,
     room_id: &RoomId,
     pdus: &[Bytes],
-) -> Result<Results, StorageError> {
-    let rules = match app.federation.room_rules(room_id).await {
-        Ok(rules) => rules,
-        Err(RoomError::Storage(error)) => return Err(error),
-        Err(_) => None,
-    };
+) -> Result<Results, RoomError> {
+    let rules = app.federation.room_rules(room_id).await?;
     let Some(rules) = rules else {
         return Ok(unknown(pdus));
     };
@@ -111,7 +107,7 @@ async fn receive(
     for (event_id, result) in app.federation.receive(origin, verified).await {
         results.push(match result {
             Ok(()) => (event_id, Ok(())),
-            Err(RoomError::Storage(error)) => return Err(error),
+            Err(error @ (RoomError::Storage(_) | RoomError::Busy)) => return Err(error),
             Err(error) => (event_id, Err(error.to_string())),
         });
     }

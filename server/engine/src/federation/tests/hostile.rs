@@ -4,16 +4,9 @@ use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::both_engines;
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId};
 
-use super::pair::{Pair, Side};
+use super::pair::Pair;
 use crate::rooms::create::Preset;
 use crate::rooms::plan::Received;
-
-/// The end of a room's graph.
-async fn end(side: &Side, room: &RoomId) -> OwnedEventId {
-    let room = side.rooms.room(room).await.unwrap();
-    let live = room.live();
-    live.extremities[0].event.event_id().to_owned()
-}
 
 /// A message of bob's at a place that he chose.
 async fn message(pair: &Pair, room: &RoomId, prev: Vec<OwnedEventId>, depth: i64) -> VerifiedPdu {
@@ -44,7 +37,7 @@ both_engines! {
         pair.one.join_over(&his, "@alice:one.test", "two.test").await.unwrap();
         pair.deliver().await;
         let before = pair.one.state(&room).await;
-        let pdu = message(&pair, &room, vec![end(&pair.one, &his).await], 100).await;
+        let pdu = message(&pair, &room, vec![pair.one.end(&his).await], 100).await;
         receive(&pair, pdu).await;
         assert_eq!(pair.one.state(&room).await, before);
         assert_eq!(pair.one.extremities(&room).await, 1);
@@ -58,9 +51,7 @@ both_engines! {
         pair.two.join_over(&room, "@bob:two.test", "one.test").await.unwrap();
         pair.deliver().await;
         let room_there = pair.one.rooms.room(&room).await.unwrap();
-        let state = room_there.live().current.clone();
-        let state: Vec<i64> = state.map.entries().into_iter().map(|(_, nid)| nid).collect();
-        let state = pair.one.rooms.ids(&room_there, &state).await.unwrap();
+        let state = pair.one.state_now(&room_there).await;
         let nowhere = OwnedEventId::try_from("$".to_owned() + &"A".repeat(43)).unwrap();
         let pdu = message(&pair, &room, vec![nowhere], (1 << 53) - 1).await;
         let received = pair.one.rooms.anchor(&room_there, pdu, state).await.unwrap();
@@ -100,12 +91,10 @@ both_engines! {
         let room: OwnedRoomId = pair.one.create("@alice:one.test", Preset::PublicChat, "12").await;
         pair.two.join_over(&room, "@bob:two.test", "one.test").await.unwrap();
         pair.deliver().await;
-        let late = message(&pair, &room, vec![end(&pair.one, &room).await], 100).await;
+        let late = message(&pair, &room, vec![pair.one.end(&room).await], 100).await;
         let late_id = late.event().event_id().to_owned();
         let room_there = pair.one.rooms.room(&room).await.unwrap();
-        let state = room_there.live().current.clone();
-        let state: Vec<i64> = state.map.entries().into_iter().map(|(_, nid)| nid).collect();
-        let state = pair.one.rooms.ids(&room_there, &state).await.unwrap();
+        let state = pair.one.state_now(&room_there).await;
         let child = message(&pair, &room, vec![late_id], 101).await;
         let child_id = child.event().event_id().to_owned();
         pair.one.rooms.anchor(&room_there, child, state).await.unwrap();

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use hearth_storage::both_engines;
 use hearth_types::ruma::OwnedRoomId;
+use serde_json::json;
+use serde_json::value::to_raw_value;
 
 use super::pair::{Pair, Side};
 use crate::accounts::{Accounts, Session};
 use crate::device_lists::DeviceLists;
 use crate::keys::Keys;
 use crate::rooms::create::Preset;
+use crate::rooms::send::Send;
 use crate::sync::tests::client::Client;
 use crate::sync::{ClientSync, Sources, StateAt};
 use crate::to_device::ToDevice;
@@ -87,5 +90,33 @@ both_engines! {
         for (kind, state_key, event_id) in state {
             assert_eq!(told.state[&(kind, state_key)], event_id.as_str());
         }
+    }
+}
+
+both_engines! {
+    async fn what_was_said_on_a_fork_before_somebody_joined_is_not_shown_to_them(scratch: Scratch) {
+        const CAROL: &str = "@carol:one.test";
+        let pair = Pair::new(scratch).await;
+        let room = pair.one.create(ALICE, Preset::PublicChat, "12").await;
+        let content = json!({ "history_visibility": "joined" });
+        let visibility = Send {
+            sender: ALICE.try_into().unwrap(),
+            kind: "m.room.history_visibility".to_owned(),
+            state_key: Some(String::new()),
+            content: to_raw_value(&content).unwrap(),
+            txn: None,
+        };
+        pair.one.rooms.send(&room, visibility).await.unwrap();
+        pair.two.join_over(&room, BOB, "one.test").await.unwrap();
+        pair.one.join(&room, CAROL).await.unwrap();
+        let unseen = pair.two.send(&room, BOB, "carol is not here").await.unwrap();
+        let sync = sync_of(&pair.one);
+        let mut carol = client(&pair.one, CAROL).await;
+        carol.sync(&sync, &pair.one.rooms, 10).await;
+        pair.deliver().await;
+        assert_eq!(pair.one.read(&room, ALICE).await, ["carol is not here"]);
+        carol.sync(&sync, &pair.one.rooms, 10).await;
+        assert!(!carol.joined[room.as_str()].events.contains(unseen.as_str()));
+        carol.equals_a_new_one(&sync, &pair.one.rooms).await;
     }
 }

@@ -5,16 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use hearth_protocol::event::Event;
-use hearth_protocol::room_version::RoomVersionRules;
-use hearth_protocol::verify::VerifiedPdu;
-use hearth_types::ruma::{EventId, RoomId, ServerName, UserId};
-use serde_json::Value;
+use hearth_types::ruma::ServerName;
 
-use crate::peers::{
-    Answer, JoinedState, MissingEvents, PeerError, Peers, StateIds, Template, unreachable,
-};
+use crate::peers::{Answer, PeerError, Peers, unreachable};
 
 /// What a server does with a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,14 +106,6 @@ impl Recorder {
 }
 
 impl Peers for Recorder {
-    fn verify<'a>(
-        &'a self,
-        _: &'static RoomVersionRules,
-        _: Vec<Bytes>,
-    ) -> BoxFuture<'a, Vec<VerifiedPdu>> {
-        Box::pin(std::future::ready(Vec::new()))
-    }
-
     fn send_transaction<'a>(
         &'a self,
         server: &'a ServerName,
@@ -130,99 +115,5 @@ impl Peers for Recorder {
     ) -> Answer<'a, ()> {
         let content = pdus.into_iter().chain(edus).collect();
         Box::pin(self.deliver(server, txn_id, content))
-    }
-
-    fn make_join<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'a RoomId,
-        _: &'a UserId,
-    ) -> Answer<'a, Template> {
-        unreachable(server)
-    }
-
-    fn send_join<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: &'a Event,
-    ) -> Answer<'a, JoinedState> {
-        unreachable(server)
-    }
-
-    fn make_leave<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'a RoomId,
-        _: &'a UserId,
-    ) -> Answer<'a, Template> {
-        unreachable(server)
-    }
-
-    fn send_leave<'a>(&'a self, server: &'a ServerName, _: &'a Event) -> Answer<'a, ()> {
-        unreachable(server)
-    }
-
-    fn invite<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: &'a Event,
-        _: Vec<Value>,
-    ) -> Answer<'a, VerifiedPdu> {
-        unreachable(server)
-    }
-
-    fn missing_events<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: MissingEvents<'a>,
-    ) -> Answer<'a, Vec<VerifiedPdu>> {
-        unreachable(server)
-    }
-
-    fn state_ids<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'a RoomId,
-        _: &'a EventId,
-    ) -> Answer<'a, StateIds> {
-        unreachable(server)
-    }
-
-    fn state<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: &'a RoomId,
-        _: &'a EventId,
-    ) -> Answer<'a, JoinedState> {
-        unreachable(server)
-    }
-
-    fn event<'a>(
-        &'a self,
-        server: &'a ServerName,
-        _: &'static RoomVersionRules,
-        _: &'a EventId,
-    ) -> Answer<'a, VerifiedPdu> {
-        unreachable(server)
-    }
-
-    fn keys_query<'a>(&'a self, server: &'a ServerName, _: Value) -> Answer<'a, Value> {
-        unreachable(server)
-    }
-
-    fn keys_claim<'a>(&'a self, server: &'a ServerName, _: Value) -> Answer<'a, Value> {
-        unreachable(server)
-    }
-
-    fn user_devices<'a>(&'a self, server: &'a ServerName, _: &'a UserId) -> Answer<'a, Value> {
-        unreachable(server)
-    }
-
-    fn profile<'a>(&'a self, server: &'a ServerName, _: &'a UserId) -> Answer<'a, Value> {
-        unreachable(server)
     }
 }

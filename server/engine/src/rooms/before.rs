@@ -1,0 +1,92 @@
+//! The state before an event that has a place in the graph.
+
+use std::collections::BTreeMap;
+
+use hearth_types::ruma::OwnedEventId;
+
+use crate::rooms::Rooms;
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::place::state_key_row;
+use crate::rooms::plan::Plan;
+use crate::rooms::view::Room;
+use crate::state::snapshots::Snapshot;
+
+impl Rooms {
+    /// What held a place before an event. The states that the event follows are resolved only where
+    /// they differ in it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn held_before(
+        &self,
+        room: &Room,
+        known: &Known,
+        key: i64,
+    ) -> Result<Option<i64>, RoomError> {
+        let prev = self.known.of_room(room, known.event.prev_events()).await?;
+        if let Some(nids) = states_after(known, &prev) {
+            let mut held = Vec::with_capacity(nids.len());
+            for nid in nids {
+                held.push(self.snapshots.get(nid).await?.map.get(key));
+            }
+            held.dedup();
+            if let [one] = held.as_slice() {
+                return Ok(*one);
+            }
+        }
+        Ok(self.resolved_before(room, known).await?.map.get(key))
+    }
+
+    /// The whole state before an event: its prev events' states, resolved.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resolved_before(&self, room: &Room, known: &Known) -> Result<Snapshot, RoomError> {
+        let prev = self.known.of_room(room, known.event.prev_events()).await?;
+        match states_after(known, &prev).as_deref() {
+            None | Some([]) => self.without(room, known).await,
+            Some([one]) => Ok(self.snapshots.get(*one).await?),
+            Some(nids) => {
+                let view = self.stored_view(room).await?;
+                Plan::new(self, room, view).resolved(nids).await
+            }
+        }
+    }
+
+    /// The state before an event whose prev events are not all here: the state after it without what
+    /// it changed. What held its place is named by its auth events, where that decided on it.
+    async fn without(&self, room: &Room, known: &Known) -> Result<Snapshot, RoomError> {
+        let after = known
+            .snapshot_nid
+            .ok_or(RoomError::NotFound("the event's state"))?;
+        let mut state = self.snapshots.get(after).await?;
+        let Some(state_key) = known.event.state_key() else {
+            return Ok(state);
+        };
+        let key = state_key_row(known.event.kind(), state_key);
+        let keys = self.ctx.storage.state_keys_intern(&[key]).await?;
+        let own = keys
+            .first()
+            .filter(|key| state.map.get(**key) == Some(known.nid));
+        if let Some(key) = own {
+            let auth = self.known.of_room(room, known.event.auth_events()).await?;
+            let replaced = auth
+                .values()
+                .find(|auth| auth.event.is_state_of(known.event.kind(), state_key));
+            state.map.set(*key, replaced.map(|known| known.nid));
+        }
+        Ok(state)
+    }
+}
+
+/// The states after the events that an event follows, each once; none where they are not all here.
+fn states_after(known: &Known, prev: &BTreeMap<OwnedEventId, Known>) -> Option<Vec<i64>> {
+    let mut nids: Vec<i64> = prev.values().filter_map(|prev| prev.snapshot_nid).collect();
+    if nids.len() != known.event.prev_events().len() {
+        return None;
+    }
+    nids.sort_unstable();
+    nids.dedup();
+    Some(nids)
+}
