@@ -31,10 +31,13 @@ async fn live(_caller: Anyone, _call: Call) -> Result<Response<Body>, RouteError
 /// The process takes requests: it has started wholly, is not about to end, and its database gives
 /// connections. A balancer looks here to know where to send people.
 async fn ready(_caller: Anyone, call: Call) -> Result<Response<Body>, RouteError> {
+    let storage = &call.app.context.storage;
     let status = if call.app.stopping.is_cancelled() {
-        "stopping"
-    } else if call.app.context.storage.read().await.is_err() {
-        "the database does not answer"
+        "stopping".to_owned()
+    } else if let Some(trouble) = storage.writer().standing().trouble() {
+        trouble.to_string()
+    } else if storage.read().await.is_err() {
+        "the database does not answer".to_owned()
     } else {
         return Ok(json_response(StatusCode::OK, &json!({ "status": "ready" })));
     };

@@ -18,6 +18,7 @@ use crate::{
     rate_limit::RateLimiter,
     routes::{self, Resource, Router, Row, TableError},
     tasks::Tasks,
+    used_database,
     web::WebClient,
     wiring,
 };
@@ -37,6 +38,9 @@ pub enum StartError {
     /// The table of routes, which is our mistake.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// The database that was in use is gone.
+    #[error(transparent)]
+    Emptied(#[from] used_database::Emptied),
     /// A part that the routes stand on.
     #[error(transparent)]
     Wiring(#[from] wiring::WiringError),
@@ -87,7 +91,10 @@ impl Homeserver {
         let tasks = Tasks::new();
         // Sockets before keys and database: a mistake in them leaves no trace.
         let sockets = open_sockets(&config).await?;
+        used_database::refuse_emptied(&config, &data_dir).await?;
         let wired = wiring::wire(&config, &data_dir, &surroundings, &tasks).await?;
+        let generation = &wired.parts.context.storage.identity().generation;
+        used_database::remember(&data_dir, generation)?;
         let rate_limiter = match config.rate_limit.enabled {
             true => RateLimiter::new(RATE_BUCKETS_MAX),
             false => RateLimiter::off(),

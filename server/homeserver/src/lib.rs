@@ -16,5 +16,6 @@ pub mod signing_key;
 pub mod startup;
 pub mod tasks;
 pub mod telemetry;
+mod used_database;
 pub mod web;
 pub mod wiring;

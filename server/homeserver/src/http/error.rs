@@ -3,7 +3,11 @@
 use std::{borrow::Cow, error::Error as StdError};
 
 use bytes::Bytes;
+use hearth_engine::{
+    accounts::AccountError, keys::KeyError, rooms::error::RoomError, sync::SyncError,
+};
 use hearth_protocol::canonical_json::{JsonRule, ParseError};
+use hearth_storage::{StorageError, Trouble};
 use hearth_types::client::uiaa::UiaaInfo;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -149,9 +153,28 @@ impl RouteError {
         Self::Interactive(Box::new(info))
     }
 
-    /// Something unexpected: answered as 500, logged once.
+    /// Something unexpected: answered as 500, logged once. Where it is only that the database as a
+    /// whole cannot do its work at the moment, the answer says so; storage has logged it.
     pub fn fault(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::Fault(error.into())
+        let error = error.into();
+        match trouble(&*error) {
+            Some(trouble) => Self::unavailable(trouble),
+            None => Self::Fault(error),
+        }
+    }
+
+    /// The database cannot do its work at the moment; the same request may succeed later.
+    fn unavailable(trouble: Trouble) -> Self {
+        let status = match trouble {
+            Trouble::Full => StatusCode::INSUFFICIENT_STORAGE,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::refuse(
+            Code::UNKNOWN,
+            format!("This server cannot do this now: {trouble}"),
+        )
+        .status(status)
+        .with("retry_after_ms", UNAVAILABLE_RETRY_MS)
     }
 
     /// The same refusal under another status than the code's usual one.
@@ -185,6 +208,25 @@ impl RouteError {
             }
         }
     }
+}
+
+/// How soon to try again when the database cannot do its work.
+const UNAVAILABLE_RETRY_MS: i64 = 5_000;
+
+/// What an error of any part says of the database as a whole.
+fn trouble(error: &(dyn StdError + Send + Sync + 'static)) -> Option<Trouble> {
+    let storage = if let Some(RoomError::Storage(it)) = error.downcast_ref() {
+        it
+    } else if let Some(AccountError::Storage(it)) = error.downcast_ref() {
+        it
+    } else if let Some(KeyError::Storage(it)) = error.downcast_ref() {
+        it
+    } else if let Some(SyncError::Storage(it)) = error.downcast_ref() {
+        it
+    } else {
+        error.downcast_ref::<StorageError>()?
+    };
+    storage.trouble()
 }
 
 impl Refusal {
@@ -282,6 +324,20 @@ mod tests {
         assert_eq!(body["errcode"], "M_UNKNOWN");
         assert!(body["error"].as_str().unwrap().contains("req-7"));
         assert!(!body.to_string().contains("disk"));
+    }
+
+    #[test]
+    fn trouble_with_the_database_is_said_and_is_no_fault() {
+        for (trouble, status) in [(Trouble::Full, 507), (Trouble::Unreachable, 503)] {
+            let error = RoomError::Storage(StorageError::Unavailable(trouble));
+            let response = RouteError::fault(error).into_response("r");
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+            let body = body(response);
+            assert_eq!(body["errcode"], "M_UNKNOWN");
+            let said = body["error"].as_str().unwrap();
+            assert!(said.contains(&trouble.to_string()), "{said}");
+        }
     }
 
     #[test]
