@@ -104,6 +104,8 @@ config! {
     admin: Admin,
     /// `[cache]`
     cache: Cache,
+    /// `[upkeep]`
+    upkeep: Upkeep,
 }
 
 impl Config {

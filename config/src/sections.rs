@@ -17,6 +17,7 @@ mod registration;
 mod rooms;
 mod server;
 mod turn;
+mod upkeep;
 mod url_preview;
 
 pub use admin::Admin;
@@ -36,4 +37,5 @@ pub use registration::Registration;
 pub use rooms::Rooms;
 pub use server::Server;
 pub use turn::Turn;
+pub use upkeep::Upkeep;
 pub use url_preview::UrlPreview;

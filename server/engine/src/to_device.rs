@@ -12,13 +12,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use hearth_protocol::canonical_json::{Object, Value};
 use hearth_storage::tables::outbox::OutboxRow;
 use hearth_storage::tables::to_device::{
-    self as table, ReceiveOnce, ReceivedForget, SendOnce, ToDeviceDelivered, ToDeviceRow,
+    self as table, ReceiveOnce, SendOnce, ToDeviceDelivered, ToDeviceRow,
 };
 use hearth_storage::{Commit, CommitError, Guard, Refusal, StorageError};
 use hearth_types::ruma::{DeviceId, OwnedUserId, ServerName, UserId};
@@ -36,17 +35,9 @@ const TYPE_MAX_BYTES: usize = 255;
 /// All devices of a person.
 const ALL_DEVICES: &str = "*";
 
-/// How long other servers' message ids are remembered, in milliseconds: longer than any server
-/// repeats a transaction.
-const REMEMBER_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
-
-/// How often old ones are forgotten, in milliseconds.
-const FORGET_EVERY_MS: i64 = 60 * 60 * 1_000;
-
 /// Messages from device to device.
 pub struct ToDevice {
     context: Arc<Context>,
-    forgotten_at_ms: AtomicI64,
 }
 
 /// What waits for a device.
@@ -66,10 +57,7 @@ impl ToDevice {
     /// Messages over `context`.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        Self {
-            context,
-            forgotten_at_ms: AtomicI64::new(0),
-        }
+        Self { context }
     }
 
     /// `PUT /_matrix/client/v3/sendToDevice/{eventType}/{txnId}`: the same transaction again takes
@@ -141,13 +129,6 @@ impl ToDevice {
             message_id: message_id.to_owned(),
             now_ms,
         }));
-        if self.is_time_to_forget(now_ms) {
-            let before_ms = now_ms - REMEMBER_MS;
-            commit
-                .rows
-                .received_forget
-                .push(ReceivedForget { before_ms });
-        }
         let recipients = self.deliver(&mut commit, &message, &ours).await?;
         self.commit_once(commit, recipients).await
     }
@@ -292,15 +273,6 @@ impl ToDevice {
         }
         self.context.notifier.wake(recipients);
         Ok(())
-    }
-
-    fn is_time_to_forget(&self, now_ms: i64) -> bool {
-        let last = self.forgotten_at_ms.load(Ordering::Relaxed);
-        let due = now_ms - last >= FORGET_EVERY_MS;
-        due && self
-            .forgotten_at_ms
-            .compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
     }
 }
 

@@ -19,7 +19,11 @@ use hearth_federation::inbound::{InboundError, InboundRequest, authenticate};
 use hearth_protocol::{
     ambient::Entropy, room_version::ROOM_VERSIONS, rules_for, signing::SigningKey,
 };
-use hearth_storage::{Options, Storage, StorageError, tables::log::Identity};
+use hearth_storage::{
+    Options, Storage, StorageError,
+    tables::log::Identity,
+    upkeep::{Ages, Upkeep},
+};
 use hearth_types::ruma::{IdParseError, OwnedServerName, ServerName};
 use http::{Request, StatusCode};
 use sha2::{Digest, Sha256};
@@ -104,6 +108,13 @@ pub(crate) async fn wire(
         settings: settings(config),
         notifier: Notifier::default(),
     }));
+    let upkeep = Upkeep::new(
+        parts.context.storage.clone(),
+        Arc::clone(&surroundings.clock),
+        ages(config),
+    );
+    tasks.spawn_background("upkeep", upkeep.run());
+    tasks.spawn_background("states", parts.rooms.clone().keep_states());
     if network.is_some() {
         tasks.spawn_background("waiting events", parts.federation.clone().tend());
         tasks.spawn_background("federation follower", parts.outbox.clone().run());
@@ -136,8 +147,18 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn memory(config: &Config) -> MemoryBudget {
-    MemoryBudget::of_mib(config.cache.memory_mib)
+/// How long is kept what is of use for a while.
+fn ages(config: &Config) -> Ages {
+    const MINUTE_MS: i64 = 60 * 1_000;
+    const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+    let upkeep = &config.upkeep;
+    Ages {
+        to_device_ms: i64::from(upkeep.to_device_days) * DAY_MS,
+        transactions_ms: i64::from(upkeep.transaction_ids_days) * DAY_MS,
+        state_changes_ms: i64::from(upkeep.state_changes_days) * DAY_MS,
+        outbox_ms: i64::from(upkeep.catch_up_after_minutes) * MINUTE_MS,
+        ..Ages::default()
+    }
 }
 
 /// Opens key and database, which know each other. A key that was made for a database that turns
@@ -186,6 +207,10 @@ async fn open(
             Err(error.into())
         }
     }
+}
+
+fn memory(config: &Config) -> MemoryBudget {
+    MemoryBudget::of_mib(config.cache.memory_mib)
 }
 
 fn database_url(config: &Config) -> String {
