@@ -2,9 +2,9 @@ use ruma_common::user_id;
 
 use super::auth_types_for_event;
 use crate::canonical_json::{CanonicalJsonRules, parse_object};
-use crate::room_version::rules_for;
+use crate::room_version::{ROOM_VERSIONS, rules_for};
 
-/// The selection for an event of Alice's, as `type|state_key`, in version 12.
+/// The selection for an event of Alice's, as `type|state_key`.
 fn selection(version: &str, kind: &str, state_key: Option<&str>, content: &str) -> Vec<String> {
     let content = parse_object(content.as_bytes(), CanonicalJsonRules::STRICT).unwrap();
     let rules = rules_for(version).unwrap();
@@ -86,25 +86,28 @@ const SELECTION: &[Case] = &[
 #[test]
 fn the_selection() {
     for (kind, state_key, content, more) in SELECTION {
-        let base = ["power_levels|", "member|@a:x"];
-        let expected: Vec<&str> = base.iter().chain(*more).copied().collect();
-        assert_eq!(
-            selection("12", kind, *state_key, content),
-            expected,
-            "{kind} {content}"
-        );
-        let with_create: Vec<&str> = ["create|"].into_iter().chain(expected).collect();
-        assert_eq!(
-            selection("11", kind, *state_key, content),
-            with_create,
-            "{kind} {content}"
-        );
+        for rules in &ROOM_VERSIONS {
+            let number: usize = rules.id.parse().unwrap();
+            let mut expected = vec!["power_levels|", "member|@a:x"];
+            // "Depending on the room version, the `m.room.create` event."
+            if number < 12 {
+                expected.insert(0, "create|");
+            }
+            // "[…] and the room version supports restricted rooms".
+            let vouched = |place: &&&str| **place != "member|@c:x" || number >= 8;
+            expected.extend(more.iter().filter(vouched));
+            assert_eq!(
+                selection(rules.id, kind, *state_key, content),
+                expected,
+                "{kind} {content} in version {number}"
+            );
+        }
     }
 }
 
 #[test]
 fn a_create_event_depends_on_nothing() {
-    for version in ["11", "12"] {
-        assert!(selection(version, "m.room.create", Some(""), "{}").is_empty());
+    for rules in &ROOM_VERSIONS {
+        assert!(selection(rules.id, "m.room.create", Some(""), "{}").is_empty());
     }
 }

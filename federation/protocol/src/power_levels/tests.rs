@@ -1,11 +1,11 @@
 use ruma_common::{UserId, server_name};
 use serde_json::{Value, json};
 
-use super::{LevelMap, LevelName, Power, PowerLevels, RoomPower};
+use super::{LevelMap, LevelName, Power, PowerLevels, RoomPower, creator};
 use crate::canonical_json::{CanonicalJsonRules, parse_object};
 use crate::draft::PduDraft;
 use crate::event::Event;
-use crate::room_version::rules_for;
+use crate::room_version::{RoomIdFormat, rules_for};
 use crate::signing::SigningKey;
 
 const ALICE: &str = "@alice:one.test";
@@ -17,7 +17,8 @@ fn user(id: &str) -> &UserId {
 }
 
 fn event(version: &str, kind: &str, content: &Value) -> Event {
-    let has_room_id = version == "11" || kind != "m.room.create";
+    let hashed = rules_for(version).unwrap().event_format.room_id == RoomIdFormat::CreateHash;
+    let has_room_id = !hashed || kind != "m.room.create";
     let draft = PduDraft {
         room_id: has_room_id.then(|| "!r:one.test".try_into().unwrap()),
         sender: ALICE.try_into().unwrap(),
@@ -87,6 +88,27 @@ fn users_have_the_level_stated_for_them_or_the_default() {
     }
 }
 
+/// spec: rooms/v11 §Remove the `creator` property of `m.room.create` events.
+#[test]
+fn without_power_levels_the_creator_whom_the_version_means_has_100() {
+    for number in 1..=11 {
+        let version = number.to_string();
+        let rules = &rules_for(&version).unwrap().authorization;
+        let create = event(&version, "m.room.create", &json!({"creator": BOB}));
+        let power = RoomPower::new(rules, create.clone(), None).unwrap();
+        let expected = if number < 11 { BOB } else { ALICE };
+        assert_eq!(creator(rules, &create), Some(user(expected)));
+        for id in [ALICE, BOB] {
+            let level = if id == expected { 100 } else { 0 };
+            assert_eq!(power.user_level(user(id)), Power::Level(level));
+        }
+        // Who cannot be read is nobody.
+        let nobody = event(&version, "m.room.create", &json!({"creator": "bob"}));
+        let named = creator(rules, &nobody);
+        assert_eq!(named, (number == 11).then_some(user(ALICE)));
+    }
+}
+
 #[test]
 fn infinity_is_above_every_level() {
     assert!(Power::Infinite > Power::Level(i64::MAX));
@@ -147,13 +169,16 @@ fn levels_are_stored_under_their_own_names() {
     }
 }
 
-/// spec: rooms/v11 §Handling redactions.
+/// spec: rooms/v3 §Handling redactions; rooms/v1 §Authorisation rules 11.
 #[test]
 fn redactions_apply_by_power_or_within_a_server() {
-    let power = power("11", Some(&json!({"users": {BOB: 50}})));
-    assert!(power.may_redact(user(BOB), user(EVE)), "by power");
-    assert!(power.may_redact(user(EVE), user(ALICE)), "within a server");
-    assert!(!power.may_redact(user(EVE), user(BOB)));
+    for number in 1..=12 {
+        let power = power(&number.to_string(), Some(&json!({"users": {BOB: 50}})));
+        assert!(power.may_redact(user(BOB), user(EVE)), "by power");
+        assert!(power.may_redact(user(EVE), user(ALICE)), "within a server");
+        // In the first versions only what may redact is authorized.
+        assert_eq!(power.may_redact(user(EVE), user(BOB)), number <= 2);
+    }
 }
 
 #[test]
