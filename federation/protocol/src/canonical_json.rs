@@ -22,8 +22,9 @@ use std::borrow::Cow;
 
 pub use fields::{FieldError, FieldRule};
 pub use number::{Float, MAX_INTEGER, Numbers};
-pub(crate) use parse::parse_around;
+pub(crate) use parse::{Around, parse_around};
 pub use parse::{JsonRule, ParseError, parse, parse_object};
+pub(crate) use raw::Member;
 pub use raw::RawObject;
 pub(crate) use write::Members;
 pub use write::write_string;
@@ -93,8 +94,13 @@ impl<'a> Object<'a> {
     /// The value under `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
-        let at = self.position(key).ok()?;
-        self.entries.get(at).map(|(_, value)| value)
+        // Keys of different lengths are told apart at a glance, which beats a search in order.
+        let entry = if self.entries.len() <= 16 {
+            self.entries.iter().find(|(probe, _)| probe == key)
+        } else {
+            self.position(key).ok().and_then(|at| self.entries.get(at))
+        };
+        entry.map(|(_, value)| value)
     }
 
     /// Sets `key` to `value`; an earlier value is replaced.
@@ -138,6 +144,11 @@ impl<'a> Object<'a> {
             .map(|(key, value)| (key.as_ref(), value))
     }
 
+    /// The entries in canonical order, owned.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (Cow<'a, str>, Value<'a>)> {
+        self.entries.into_iter()
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -156,21 +167,6 @@ impl<'a> Object<'a> {
         let mut out = Vec::with_capacity(512);
         self.write_canonical(&mut out);
         out
-    }
-
-    /// The entries before `key`, and those after it.
-    pub(crate) fn split_at(
-        &self,
-        key: &str,
-    ) -> (
-        impl Iterator<Item = (&str, &Value<'a>)>,
-        impl Iterator<Item = (&str, &Value<'a>)>,
-    ) {
-        let (before, after) = match self.position(key) {
-            Ok(at) => (at, at + 1),
-            Err(at) => (at, at),
-        };
-        (self.iter().take(before), self.iter().skip(after))
     }
 
     fn position(&self, key: &str) -> Result<usize, usize> {

@@ -111,16 +111,17 @@ impl PduDraft {
         let mut event = self.to_json(rules, reference_hash)?;
         if rules.event_format.event_id == EventIdFormat::Stated {
             let id = own_event_id(&event, server);
-            event.fields.insert("event_id", id);
+            event.insert("event_id", id);
         }
         let hash = encoding::base64(&event.content_hash());
-        event
-            .fields
-            .edit_object("hashes", |hashes| hashes.insert("sha256", hash));
+        event.edit_object("hashes", |hashes| hashes.insert("sha256", hash));
         let payload = signing_payload(&rules.redaction, &event);
-        add_signature(&mut event.fields, server, key.id(), key.sign(&payload));
+        let signature = key.sign(&payload);
+        event.edit_object("signatures", |signatures| {
+            add_signature(signatures, server, key.id(), signature);
+        });
         let header = Header::read(rules, &event)?;
-        let event_id = event_id(rules, &event.fields, &payload)?;
+        let event_id = event_id(rules, event.fields(), &payload)?;
         Ok(Event::from_parts(rules, &event, header, event_id)?)
     }
 

@@ -66,10 +66,10 @@ impl Event {
             Some(event_id) => event_id,
             None => {
                 let payload = redaction::signing_payload(&rules.redaction, &event);
-                format::event_id(rules, &event.fields, &payload)?
+                format::event_id(rules, event.fields(), &payload)?
             }
         };
-        let auth_content = AuthContent::read(rules, &header.kind, &event.content);
+        let auth_content = AuthContent::read(rules, &header.kind, event.content());
         let content = event.content_span();
         Self::assemble(event_id, header, auth_content, json, content)
     }
@@ -82,8 +82,8 @@ impl Event {
         header: Header,
         event_id: OwnedEventId,
     ) -> Result<Self, FormatError> {
-        let auth_content = AuthContent::read(rules, &header.kind, &event.content);
-        let (json, content) = event.write(event.content.as_bytes(), |key| key != "unsigned");
+        let auth_content = AuthContent::read(rules, &header.kind, event.content());
+        let (json, content) = event.write(event.content().as_bytes(), |_| true);
         format::check_size(&json)?;
         Self::assemble(event_id, header, auth_content, json.into(), content)
     }
@@ -254,7 +254,10 @@ impl Event {
     ) -> Result<Self, FormatError> {
         let mut event = self.parse(rules)?;
         let payload = redaction::signing_payload(&rules.redaction, &event);
-        add_signature(&mut event.fields, server, key.id(), key.sign(&payload));
+        let signature = key.sign(&payload);
+        event.edit_object("signatures", |signatures| {
+            add_signature(signatures, server, key.id(), signature);
+        });
         Self::from_parts(
             rules,
             &event,

@@ -66,35 +66,37 @@ impl Glob {
 /// value, or any character not in the sets `[A-Z]`, `[a-z]`, `[0-9]` or `_`."
 #[derive(Clone, Debug)]
 pub(crate) struct WordGlob {
-    /// A pattern without wildcards: most texts do not contain it, which is cheap to see.
-    plain: Option<Box<str>>,
+    /// The longest part without wildcards: most texts do not contain it, which is cheap to see.
+    needle: Box<str>,
     automaton: Automaton,
 }
 
 impl WordGlob {
     pub(crate) fn compile(pattern: &str) -> Self {
-        let automaton = Automaton::compile(pattern);
+        let parts = pattern.split(['*', '?']);
         Self {
-            plain: (!pattern.contains(['*', '?'])).then(|| pattern.into()),
-            automaton,
+            needle: parts
+                .max_by_key(|part| part.len())
+                .unwrap_or_default()
+                .into(),
+            automaton: Automaton::compile(pattern),
         }
     }
 
     /// The words of `text` themselves, in which `*` and `?` mean nothing else.
     pub(crate) fn literal(text: &str) -> Self {
         Self {
-            plain: Some(text.into()),
+            needle: text.into(),
             automaton: Automaton::new(text.chars().map(Symbol::Character)),
         }
     }
 
     pub(crate) fn matches(&self, text: &str) -> bool {
-        match self.plain.as_deref() {
-            // No text has the empty word in it, but the empty one.
-            Some("") => text.is_empty(),
-            Some(plain) if !text.contains(plain) => false,
-            _ => self.automaton.matches_words(text),
+        // No text has the empty word in it, but the empty one.
+        if self.automaton.is_empty() {
+            return text.is_empty();
         }
+        text.contains(&*self.needle) && self.automaton.matches_words(text)
     }
 }
 
@@ -165,6 +167,11 @@ impl Automaton {
             staying: staying.into(),
             last,
         }
+    }
+
+    /// Whether the pattern has neither characters nor wildcards.
+    fn is_empty(&self) -> bool {
+        self.last == 0 && self.staying.iter().all(|states| *states == 0)
     }
 
     fn matches(&self, text: &str) -> bool {

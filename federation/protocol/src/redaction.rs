@@ -3,7 +3,7 @@
 //! It is also what is signed and hashed, so that a signature and an event id stay valid when an event
 //! is redacted.
 //!
-//! spec: client-server v1.19 §Redactions; rooms/v11 §Redactions (the lists are in
+//! spec: client-server v1.19 §Redactions; rooms/v1, v6, v8, v9, v11 §Redactions (the lists are in
 //! [`crate::room_version`]).
 
 use std::borrow::Cow;
@@ -53,8 +53,8 @@ fn write_redacted(
     event: &EventJson<'_>,
     wanted: impl Fn(&str) -> bool,
 ) -> Vec<u8> {
-    let kind = event.fields.get("type").and_then(Value::as_str);
-    let content = redact_content(rules, kind.unwrap_or_default(), &event.content);
+    let kind = event.fields().get("type").and_then(Value::as_str);
+    let content = redact_content(rules, kind.unwrap_or_default(), event.content());
     let kept = |key: &str| rules.top_level.contains(&key) && wanted(key);
     event.write(&content, kept).0
 }

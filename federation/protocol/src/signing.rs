@@ -106,6 +106,7 @@ impl VerifyKey {
     ///
     /// Plain verification, never batched: servers must not disagree on crafted signatures.
     #[must_use]
+    #[inline(never)]
     pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
         encoding::base64_decode(signature).is_some_and(|bytes| {
             self.0
@@ -160,7 +161,9 @@ pub fn signed_bytes(object: &Object<'_>) -> Vec<u8> {
 /// Signs `object` and adds the signature to it.
 pub fn sign_json(object: &mut Object<'_>, server: &ServerName, key: &SigningKey) {
     let signature = key.sign(&signed_bytes(object));
-    add_signature(object, server, key.id(), signature);
+    object.edit_object("signatures", |signatures| {
+        add_signature(signatures, server, key.id(), signature);
+    });
 }
 
 /// Checks one signature on `object`.
@@ -201,15 +204,14 @@ pub fn signature_of<'o>(object: &'o Object<'_>, entity: &str, key_id: &str) -> O
         .as_str()
 }
 
+/// Adds a signature to what is under `signatures`.
 pub(crate) fn add_signature(
-    object: &mut Object<'_>,
+    signatures: &mut Object<'_>,
     server: &ServerName,
     key_id: &ServerSigningKeyId,
     signature: String,
 ) {
-    object.edit_object("signatures", |signatures| {
-        signatures.edit_object(server.as_str().to_owned(), |of_server| {
-            of_server.insert(key_id.as_str().to_owned(), Value::from(signature));
-        });
+    signatures.edit_object(server.as_str().to_owned(), |of_server| {
+        of_server.insert(key_id.as_str().to_owned(), Value::from(signature));
     });
 }

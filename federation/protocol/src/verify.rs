@@ -92,7 +92,7 @@ impl UnverifiedPdu {
         let json = EventJson::parse(json, rules.canonical_json)?;
         let header = Header::read(rules, &json)?;
         let payload = signing_payload(&rules.redaction, &json);
-        let event_id = event_id(rules, &json.fields, &payload)?;
+        let event_id = event_id(rules, json.fields(), &payload)?;
         let mut event = Event::from_parts(rules, &json, header, event_id.clone())?;
         let intact = hash_matches(&json);
         if !intact {
@@ -101,7 +101,7 @@ impl UnverifiedPdu {
         }
         let signatures = required_servers(&rules.signatures, &event)
             .into_iter()
-            .map(|server| ServerSignatures::read(&json.fields, server))
+            .map(|server| ServerSignatures::read(json.fields(), server))
             .collect();
         Ok(Self {
             event,
@@ -333,7 +333,7 @@ pub(crate) fn required_servers(rules: &SignatureRules, event: &Event) -> Vec<Own
 }
 
 fn hash_matches(event: &EventJson<'_>) -> bool {
-    let Some(stated) = event.fields.get("hashes").and_then(|hashes| {
+    let Some(stated) = event.fields().get("hashes").and_then(|hashes| {
         encoding::base64_decode::<32>(hashes.as_object()?.get("sha256")?.as_str()?)
     }) else {
         return false;

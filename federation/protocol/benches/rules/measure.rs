@@ -3,10 +3,11 @@
 use rustix::time::{ClockId, clock_gettime};
 
 /// Batches per figure. The least of them is what the code costs; the others had company.
-const BATCHES: u32 = 60;
+const BATCHES: u32 = 200;
 
-/// Repetitions in a batch.
-const REPETITIONS: u32 = 200;
+/// A batch takes so long at least: much longer than reading the clock, much shorter than the turns that
+/// others get on a busy machine.
+const BATCH_US: f64 = 400.0;
 
 /// CPU time of this thread, in nanoseconds.
 fn cpu_ns() -> f64 {
@@ -19,21 +20,31 @@ fn cpu_ns() -> f64 {
     ns
 }
 
-fn batch_us(run: &mut dyn FnMut()) -> f64 {
+/// What `repetitions` calls take, in microseconds.
+fn batch_us(run: &mut dyn FnMut(), repetitions: u32) -> f64 {
     let start = cpu_ns();
-    for _ in 0..REPETITIONS {
+    for _ in 0..repetitions {
         run();
     }
-    (cpu_ns() - start) / f64::from(REPETITIONS) / 1_000.0
+    (cpu_ns() - start) / 1_000.0
+}
+
+fn repetitions(run: &mut dyn FnMut()) -> u32 {
+    let mut repetitions = 1;
+    while batch_us(run, repetitions) < BATCH_US {
+        repetitions *= 2;
+    }
+    repetitions
 }
 
 /// What one call of each costs, in microseconds of CPU time. Their batches alternate, so that all have
 /// the same weather.
 pub(crate) fn measure<const N: usize>(mut runs: [&mut dyn FnMut(); N]) -> [f64; N] {
+    let repetitions: Vec<u32> = runs.iter_mut().map(|run| repetitions(run)).collect();
     let mut least = [f64::INFINITY; N];
     for _ in 0..BATCHES {
-        for (run, least) in runs.iter_mut().zip(&mut least) {
-            *least = least.min(batch_us(run));
+        for ((run, least), repetitions) in runs.iter_mut().zip(&mut least).zip(&repetitions) {
+            *least = least.min(batch_us(run, *repetitions) / f64::from(*repetitions));
         }
     }
     least

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::scan::{canonical_object_len, plain_bytes};
-use super::{CanonicalJsonRules, MAX_DEPTH, Object, RawObject, Value};
+use super::{CanonicalJsonRules, MAX_DEPTH, Member, Object, RawObject, Value};
 
 /// Bytes that are not JSON, or are JSON without a canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,8 +84,15 @@ pub fn parse_object(json: &[u8], rules: CanonicalJsonRules) -> Result<Object<'_>
     }
 }
 
-/// An object that was only looked over, and where it stood.
-type Raw<'a> = (RawObject<'a>, Range<usize>);
+/// An object, read but for one object in it.
+pub(crate) struct Around<'a> {
+    /// All other entries.
+    pub(crate) fields: Object<'a>,
+    /// The object that was only looked over, and where it stood.
+    pub(crate) raw: Option<(RawObject<'a>, Range<usize>)>,
+    /// The text of all entries, if they stand there in canonical form; a placeholder for `raw`.
+    pub(crate) members: Option<Vec<Member<'a>>>,
+}
 
 /// Parses one JSON object, apart from the object under `raw_key`, which is only looked over. Anything
 /// else under that key is an entry like others.
@@ -93,29 +100,45 @@ pub(crate) fn parse_around<'a>(
     json: &'a [u8],
     rules: CanonicalJsonRules,
     raw_key: &str,
-) -> Result<(Object<'a>, Option<Raw<'a>>), ParseError> {
+) -> Result<Around<'a>, ParseError> {
     let mut parser = Parser::new(json, rules)?;
     if parser.peek() != Some(b'{') {
         parser.value(MAX_DEPTH)?;
         return Err(NOT_AN_OBJECT);
     }
     let mut raw = None;
-    let mut object = parser.members(MAX_DEPTH, |parser, key, depth| {
-        if key != raw_key || parser.peek() != Some(b'{') {
-            return parser.value(depth);
-        }
+    let mut members = Vec::with_capacity(USUAL_ENTRIES);
+    let mut fields = parser.members(MAX_DEPTH, |parser, key, depth| {
         let start = parser.at;
-        let object = parser.raw_object(depth)?;
-        raw = Some((object, start..parser.at));
-        // Holds the place, so that a second entry with this key is noticed.
-        Ok(Value::Null)
+        if key == raw_key && parser.peek() == Some(b'{') {
+            let object = parser.raw_object(depth)?;
+            raw = Some((object, start..parser.at));
+            members.push(Member::placeholder(key.clone()));
+            // Holds the place, so that a second entry with this key is noticed.
+            return Ok(Value::Null);
+        }
+        let value = parser.value(depth)?;
+        // In canonical form, the key, two quotes and the colon stand right before the value.
+        let whole = start.saturating_sub(key.len() + 3)..parser.at;
+        members.push(Member {
+            key: key.clone(),
+            text: Cow::Borrowed(json.get(whole).unwrap_or_default()),
+        });
+        Ok(value)
     })?;
     parser.end()?;
     if raw.is_some() {
-        object.remove(raw_key);
+        fields.remove(raw_key);
     }
-    Ok((object, raw))
+    Ok(Around {
+        fields,
+        raw,
+        members: parser.is_canonical.then_some(members),
+    })
 }
+
+/// So many entries have most events.
+const USUAL_ENTRIES: usize = 16;
 
 const NOT_AN_OBJECT: ParseError = ParseError {
     offset: 0,
@@ -127,6 +150,8 @@ struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
     rules: CanonicalJsonRules,
+    /// Whether all that was read was in canonical form, as far as can be said in passing.
+    is_canonical: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -141,6 +166,7 @@ impl<'a> Parser<'a> {
             bytes: json,
             at: 0,
             rules,
+            is_canonical: true,
         };
         parser.skip_white_space();
         Ok(parser)
@@ -197,7 +223,7 @@ impl<'a> Parser<'a> {
     fn members(
         &mut self,
         depth: usize,
-        mut read: impl FnMut(&mut Self, &str, usize) -> Result<Value<'a>, ParseError>,
+        mut read: impl FnMut(&mut Self, &Cow<'a, str>, usize) -> Result<Value<'a>, ParseError>,
     ) -> Result<Object<'a>, ParseError> {
         let start = self.at;
         let depth = self.descend(depth)?;
@@ -215,6 +241,7 @@ impl<'a> Parser<'a> {
             open = self.continues(b'}')?;
         }
         if !sorted {
+            self.is_canonical = false;
             entries.sort_by(|(left, _), (right, _)| left.cmp(right));
             let twins = |pair: &[(Cow<'_, str>, Value<'_>)]| matches!(pair, [a, b] if a.0 == b.0);
             if entries.windows(2).any(twins) {
@@ -234,7 +261,10 @@ impl<'a> Parser<'a> {
                 self.at += canonical.len();
                 Ok(RawObject::canonical(canonical, self.rules))
             }
-            None => Ok(self.object(depth)?.into()),
+            None => {
+                self.is_canonical = false;
+                Ok(self.object(depth)?.into())
+            }
         }
     }
 
@@ -290,6 +320,7 @@ impl<'a> Parser<'a> {
         let is_float = self.fraction()? | self.exponent()?;
         // Only ASCII was passed over, so the slice is on character boundaries.
         let text = self.text.get(start..self.at).unwrap_or_default();
+        self.is_canonical &= !is_float && text != "-0";
         let value = if is_float {
             self.rules.numbers.float(text)
         } else {
@@ -343,6 +374,7 @@ impl<'a> Parser<'a> {
             return Ok(Cow::Borrowed(text));
         }
         // There are escapes: the string has to be built.
+        self.is_canonical = false;
         let mut built = String::with_capacity(self.at - start + 16);
         built.push_str(text);
         loop {
@@ -451,6 +483,7 @@ impl<'a> Parser<'a> {
     fn skip_white_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
+            self.is_canonical = false;
         }
     }
 

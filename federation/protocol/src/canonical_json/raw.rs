@@ -1,9 +1,35 @@
 //! Objects that are not looked into.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::scan::canonical_object_len;
-use super::{CanonicalJsonRules, Object, ParseError, parse_object};
+use super::{CanonicalJsonRules, Object, ParseError, parse_object, write_string};
+
+/// An entry of an object, with its text `"key":value` in canonical form.
+#[derive(Clone, Debug)]
+pub(crate) struct Member<'a> {
+    pub(crate) key: Cow<'a, str>,
+    pub(crate) text: Cow<'a, [u8]>,
+}
+
+impl<'a> Member<'a> {
+    /// Writes an entry; `write` writes its value.
+    pub(crate) fn new(key: Cow<'a, str>, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut text = Vec::with_capacity(128);
+        write_string(&key, &mut text);
+        text.push(b':');
+        write(&mut text);
+        let text = Cow::Owned(text);
+        Self { key, text }
+    }
+
+    /// Stands for an entry whose text is elsewhere.
+    pub(crate) fn placeholder(key: Cow<'a, str>) -> Self {
+        let text = Cow::Borrowed(b"".as_slice());
+        Self { key, text }
+    }
+}
 
 /// A JSON object in canonical form, as bytes. It is read when somebody asks for what is in it.
 #[derive(Clone, Debug)]

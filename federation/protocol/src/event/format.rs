@@ -95,7 +95,7 @@ impl Header {
         rules: &RoomVersionRules,
         event: &EventJson<'_>,
     ) -> Result<Self, FormatError> {
-        let object = &event.fields;
+        let object = event.fields();
         let kind = short("type", object.string("type")?)?;
         let sender = short("sender", object.string("sender")?)?;
         let state_key = match object.optional_string("state_key")? {
@@ -188,8 +188,8 @@ fn redacts(rules: &RoomVersionRules, kind: &str, event: &EventJson<'_>) -> Optio
         return None;
     }
     let holder = match rules.event_format.redacts {
-        RedactsPlace::TopLevel => &event.fields,
-        RedactsPlace::Content => event.content.object(),
+        RedactsPlace::TopLevel => event.fields(),
+        RedactsPlace::Content => event.content().object(),
     };
     event_id_of(holder.get("redacts")?.as_str()?)
 }

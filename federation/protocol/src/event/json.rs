@@ -1,24 +1,30 @@
 //! The JSON of an event: its fields read, its content left as it is.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
 
 use super::FormatError;
 use crate::canonical_json::{
-    CanonicalJsonRules, FieldError, FieldRule, Members, Object, RawObject, parse_around,
+    Around, CanonicalJsonRules, FieldError, FieldRule, Member, Object, RawObject, Value,
+    parse_around,
 };
 
-/// An event as JSON. Few rules ask for an event's content, and most of its bytes are there; so it is
-/// looked over with the rest, and read only for those rules.
+/// An event as JSON, without `unsigned`.
+///
+/// Few rules ask for an event's content, and most of its bytes are there; so it is looked over with
+/// the rest, and read only for those rules. What came in canonical form, as nearly everything does, is
+/// never written again: hashes, signatures and redactions are made of the pieces that came.
 #[derive(Clone, Debug)]
 pub struct EventJson<'a> {
     /// All but the content.
-    pub fields: Object<'a>,
-    /// The content.
-    pub content: RawObject<'a>,
+    fields: Object<'a>,
+    content: RawObject<'a>,
     /// Where the content stood in the bytes that were parsed.
     content_span: Range<usize>,
+    /// All entries in order, with a placeholder for the content.
+    members: Vec<Member<'a>>,
 }
 
 impl<'a> EventJson<'a> {
@@ -27,8 +33,12 @@ impl<'a> EventJson<'a> {
     /// # Errors
     /// When `json` is no canonical JSON object with an object `content`.
     pub fn parse(json: &'a [u8], rules: CanonicalJsonRules) -> Result<Self, FormatError> {
-        let (fields, content) = parse_around(json, rules, "content")?;
-        let Some((content, content_span)) = content else {
+        let Around {
+            mut fields,
+            raw,
+            members,
+        } = parse_around(json, rules, "content")?;
+        let Some((content, content_span)) = raw else {
             let rule = match fields.get("content") {
                 Some(_) => FieldRule::Object,
                 None => FieldRule::Required,
@@ -36,33 +46,93 @@ impl<'a> EventJson<'a> {
             let field = "content";
             return Err(FieldError { field, rule }.into());
         };
+        let has_unsigned = fields.remove("unsigned").is_some();
+        let Some(mut members) = members else {
+            return Ok(Self {
+                content_span,
+                ..Self::new(fields, content)
+            });
+        };
+        if has_unsigned {
+            members.retain(|member| member.key != "unsigned");
+        }
         Ok(Self {
             fields,
             content,
             content_span,
+            members,
         })
     }
 
     /// Puts an event together.
     pub(crate) fn new(fields: Object<'a>, content: RawObject<'a>) -> Self {
-        Self {
-            fields,
-            content,
+        let mut event = Self {
+            fields: Object::new(),
             content_span: 0..0,
+            members: Vec::with_capacity(fields.len() + 4),
+            content,
+        };
+        event.members.push(Member::placeholder("content".into()));
+        for (key, value) in fields.into_entries() {
+            event.insert(key, value);
         }
+        event
     }
 
-    /// The SHA-256 over everything but hashes, signatures and `unsigned`.
-    ///
-    /// spec: server-server v1.19 §Calculating the content hash for an event.
-    pub(crate) fn content_hash(&self) -> [u8; 32] {
-        let is_hashed = |key: &str| !matches!(key, "hashes" | "signatures" | "unsigned");
-        let (json, _) = self.write(self.content.as_bytes(), is_hashed);
-        Sha256::digest(&json).into()
+    /// All of it but the content.
+    #[must_use]
+    pub fn fields(&self) -> &Object<'a> {
+        &self.fields
+    }
+
+    /// The content.
+    #[must_use]
+    pub fn content(&self) -> &RawObject<'a> {
+        &self.content
+    }
+
+    /// Fields and content.
+    #[must_use]
+    pub fn into_parts(self) -> (Object<'a>, RawObject<'a>) {
+        (self.fields, self.content)
     }
 
     pub(crate) fn content_span(&self) -> Range<usize> {
         self.content_span.clone()
+    }
+
+    /// Sets a field other than the content.
+    pub(crate) fn insert(&mut self, key: impl Into<Cow<'a, str>>, value: impl Into<Value<'a>>) {
+        let (key, value) = (key.into(), value.into());
+        let member = Member::new(key.clone(), |out| value.write_canonical(out));
+        match self.members.binary_search_by(|other| other.key.cmp(&key)) {
+            Ok(at) => {
+                if let Some(old) = self.members.get_mut(at) {
+                    *old = member;
+                }
+            }
+            Err(at) => self.members.insert(at, member),
+        }
+        self.fields.insert(key, value);
+    }
+
+    /// Edits the object under `key`, as [`Object::edit_object`].
+    pub(crate) fn edit_object(&mut self, key: &'static str, edit: impl FnOnce(&mut Object<'a>)) {
+        let mut object = match self.fields.remove(key) {
+            Some(Value::Object(object)) => object,
+            _ => Object::new(),
+        };
+        edit(&mut object);
+        self.insert(key, object);
+    }
+
+    /// The SHA-256 over everything but hashes and signatures.
+    ///
+    /// spec: server-server v1.19 §Calculating the content hash for an event.
+    pub(crate) fn content_hash(&self) -> [u8; 32] {
+        let is_hashed = |key: &str| !matches!(key, "hashes" | "signatures");
+        let (json, _) = self.write(self.content.as_bytes(), is_hashed);
+        Sha256::digest(&json).into()
     }
 
     /// The fields that are `kept`, with `content` in the place of the content, as canonical JSON; and
@@ -72,20 +142,23 @@ impl<'a> EventJson<'a> {
         content: &[u8],
         kept: impl Fn(&str) -> bool,
     ) -> (Vec<u8>, Range<usize>) {
-        let mut json = Vec::with_capacity(content.len() + 1024);
-        let mut members = Members::open(&mut json);
-        let (before, after) = self.fields.split_at("content");
-        for (key, value) in before.filter(|(key, _)| kept(key)) {
-            value.write_canonical(members.key(key));
+        let lengths = self.members.iter().map(|member| member.text.len() + 1);
+        let mut json = Vec::with_capacity(lengths.sum::<usize>() + content.len() + 12);
+        let mut span = 0..0;
+        for member in self.members.iter().filter(|member| kept(&member.key)) {
+            json.push(if json.is_empty() { b'{' } else { b',' });
+            if member.key == "content" {
+                json.extend_from_slice(b"\"content\":");
+                span = json.len()..json.len() + content.len();
+                json.extend_from_slice(content);
+            } else {
+                json.extend_from_slice(&member.text);
+            }
         }
-        let out = members.key("content");
-        let start = out.len();
-        out.extend_from_slice(content);
-        let span = start..out.len();
-        for (key, value) in after.filter(|(key, _)| kept(key)) {
-            value.write_canonical(members.key(key));
+        if json.is_empty() {
+            json.push(b'{');
         }
-        members.close();
+        json.push(b'}');
         (json, span)
     }
 }

@@ -29,11 +29,8 @@ impl<'e> PushEvent<'e> {
     /// # Errors
     /// Never for an event of this room version.
     pub fn new(rules: &RoomVersionRules, event: &'e Event) -> Result<Self, FormatError> {
-        let EventJson {
-            mut fields,
-            content,
-            ..
-        } = EventJson::parse(event.json(), rules.canonical_json)?;
+        let (mut fields, content) =
+            EventJson::parse(event.json(), rules.canonical_json)?.into_parts();
         // Room versions have them elsewhere or nowhere, clients always here.
         fields.insert("event_id", event.event_id().as_str());
         fields.insert("room_id", event.room_id().as_str());
