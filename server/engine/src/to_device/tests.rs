@@ -134,20 +134,6 @@ both_engines! {
 }
 
 both_engines! {
-    async fn old_message_ids_are_forgotten(scratch: Scratch) {
-        let world = World::new(scratch).await;
-        let alice = world.one.person(ALICE, &["PHONE"]).await;
-        world.two.person(BOB, &["B"]).await;
-        for n in 0..3 {
-            send(&world.one, &alice, &n.to_string(), json!({ BOB: { "B": { "n": n } } })).await;
-            world.deliver().await;
-            world.two.clock.advance(40 * 24 * 60 * 60 * 1_000);
-        }
-        assert_eq!(count(&world.two.context.storage, "to_device_received").await, 1);
-    }
-}
-
-both_engines! {
     async fn malformed_messages_are_refused(scratch: Scratch) {
         let world = World::new(scratch).await;
         let alice = world.one.person(ALICE, &["PHONE"]).await;

@@ -235,6 +235,7 @@ pub(super) const POSITIONS: &[RowCheck] = &[
     position!("outbox"."position"),
     position!("destinations"."txn_last"),
     position!("followers"."position"),
+    position!("log_times"."position"),
     RowCheck::new(
         "position-twice",
         "the position {} was given to two events",
