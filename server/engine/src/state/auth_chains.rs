@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 
 use crate::state::StateMap;
 use crate::state::auth_chain::{AuthChain, AuthEdges, Following};
+use crate::state::cache::undivided;
 use crate::state::map::Difference;
 
 /// Chains remembered per room: those of a fork's sides, and of the forks before it.
@@ -53,7 +54,7 @@ impl AuthChains {
     #[must_use]
     pub fn new(budget_bytes: u64) -> Self {
         Self {
-            rooms: Cache::with_weighter(1_000, budget_bytes / 2, ChainsWeight),
+            rooms: undivided(budget_bytes / 2, 1_000, ChainsWeight),
             edges: Cache::with_weighter(100_000, budget_bytes / 2, EdgesWeight),
         }
     }

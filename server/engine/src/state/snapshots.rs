@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::state::StateMap;
 use crate::state::auth_chains::AuthChains;
+use crate::state::cache::undivided;
 
 /// What snapshots and auth chains may take in memory each, until a budget says otherwise.
 const BUDGET_BYTES: u64 = 64 << 20;
@@ -167,7 +168,7 @@ impl Snapshots {
     pub fn new(storage: Storage) -> Self {
         Self {
             storage,
-            cache: Cache::with_weighter(10_000, BUDGET_BYTES, SnapshotWeight),
+            cache: undivided(BUDGET_BYTES, 10_000, SnapshotWeight),
             planned: Mutex::default(),
             due: Mutex::default(),
             merge_waits: Notify::new(),
