@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup build web run demo test test-rust test-web test-clients test-browser test-scripts \
-        test-all lint lint-files lint-rust lint-docs lint-dependencies lint-web format documents bench
+        test-all test-long planted-faults fuzz load lint lint-files lint-rust lint-docs lint-dependencies lint-web format documents bench
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -58,7 +58,21 @@ test-browser: ## the web client in Chromium, on two servers
 test-scripts: ## the tests of the scripts
 	python3 scripts/dependency-policy-test.py
 
-test-all: lint test bench ## lint, test and measure
+test-all: lint test test-long bench ## lint, test, search for long, and measure
+
+# More seeds of everything that draws its cases, and the proof that the oracles see.
+test-long: ## many seeds of both simulators, kills and power cuts, planted faults, fuzzing
+	scripts/setup.sh test
+	HEARTH_SIM_SEEDS=2000 cargo test --locked -p hearth-protocol --test simulator -- --nocapture
+	HEARTH_SIM_SEEDS=500 scripts/postgres.sh run cargo test --locked -p hearth-tests --test simulator -- --nocapture
+	HEARTH_FAULT_ROUNDS=10 scripts/postgres.sh run cargo test --locked -p hearth-tests --test stories faults
+	@$(MAKE) --no-print-directory planted-faults fuzz
+
+planted-faults: ## plant known faults in a copy of the code and see the simulators find each
+	scripts/postgres.sh run scripts/planted-faults.sh
+
+fuzz: ## fuzz every parser of what comes from outside; needs a nightly toolchain; SECONDS_EACH=60
+	tests/fuzz/run.sh $${SECONDS_EACH:-60}
 
 lint: lint-files lint-rust lint-docs lint-dependencies lint-web ## format, lints, documentation, dependencies
 
@@ -90,7 +104,14 @@ format: ## format everything
 documents: ## write config/hearth.example.toml and docs/configuration.md anew
 	cargo run --locked -p hearth-config --example document
 
-bench: ## measure two servers of a release build: latency, throughput, federation
-	scripts/setup.sh demo
+bench: ## measure the rules, storage, rooms, and two servers of a release build
+	scripts/setup.sh test
+	cargo bench --locked -p hearth-protocol --bench rules
+	scripts/postgres.sh run cargo bench --locked -p hearth-storage --bench commits
+	cargo bench --locked -p hearth-engine --bench rooms
 	cargo build --locked --release
 	PROFILE=release HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh scripts/bench.py
+
+# Any homeserver can be measured: target/release/hearth-load --help
+load: ## build the load tool
+	cargo build --locked --release -p hearth-tests --bin hearth-load
