@@ -1,6 +1,7 @@
 //! Two servers and a room between them, through everything but the wire: joins, invites, gaps,
 //! forks, and what each must refuse the other.
 
+mod bad_input;
 mod graph;
 mod hostile;
 mod lane;

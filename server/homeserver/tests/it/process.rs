@@ -123,6 +123,20 @@ fn sentence(output: &Output) -> String {
 }
 
 #[test]
+fn an_argument_that_does_not_exist_is_wrong_configuration_like_any_other() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_hearth"))
+            .args(arguments)
+            .output();
+        output.unwrap().status.code()
+    };
+    assert_eq!(run(&["--nope"]), Some(1));
+    assert_eq!(run(&["--set", "foo"]), Some(1));
+    assert_eq!(run(&["--help"]), Some(0));
+    assert_eq!(run(&["--version"]), Some(0));
+}
+
+#[test]
 fn it_starts_serves_ends_on_both_signals_and_starts_again() {
     let place = Place::new();
     let config = place.config(free(), "");

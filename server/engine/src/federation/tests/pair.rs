@@ -11,7 +11,7 @@ use hearth_storage::testing::{On, Scratch};
 use hearth_types::ruma::RoomId;
 
 use self::link::Wire;
-pub(super) use self::side::Side;
+pub(super) use self::side::{Side, id};
 
 /// `one.test` and `two.test`.
 pub(super) struct Pair {

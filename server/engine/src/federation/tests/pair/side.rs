@@ -330,7 +330,11 @@ impl Side {
     }
 
     /// A draft with our signature, and with the hashes of what it names where its version wants them.
-    async fn signed(&self, room: &SharedRoom, draft: &PduDraft) -> VerifiedPdu {
+    pub(in crate::federation::tests) async fn signed(
+        &self,
+        room: &SharedRoom,
+        draft: &PduDraft,
+    ) -> VerifiedPdu {
         let mut named = draft.prev_events.clone();
         named.extend(draft.auth_events.clone());
         let known = self.rooms.known.by_id(room.rules, &named).await.unwrap();
