@@ -4,11 +4,14 @@
 //! `HEARTH_FAULT_ROUNDS` says how often each random fault is tried (1 without it), and
 //! `HEARTH_FAULT_SEED` where its randomness begins; a failing run prints the seed.
 
+mod disk;
 mod journal;
 mod kill;
 mod load;
+mod lost;
 mod power_cut;
 mod random;
+mod torn;
 
 use load::Load;
 use random::{Random, rounds};

@@ -7,7 +7,7 @@ mod server;
 mod stranger;
 
 pub(crate) use authority::Authority;
-pub(crate) use database::On;
+pub(crate) use database::{On, postgres_behind};
 pub(crate) use person::Person;
 pub(crate) use server::{Server, Settings};
 pub(crate) use stranger::{Stranger, raw};

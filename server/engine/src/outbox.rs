@@ -93,7 +93,9 @@ impl Outbox {
                 }
                 Err(RoomError::Storage(StorageError::Stopped)) => return,
                 Err(error) => {
-                    tracing::error!(%error, "the federation follower could not go on");
+                    if error.trouble().is_none() {
+                        tracing::error!(%error, "the federation follower could not go on");
+                    }
                     // What it had written is not known any more: it reads where it stands.
                     followed = None;
                     tokio::time::sleep(STORAGE_PAUSE).await;
@@ -113,6 +115,7 @@ impl Outbox {
                     line.heard.notify_one();
                 }
             }
+            Err(error) if error.trouble().is_some() => {}
             Err(error) => tracing::warn!(%server, %error, "a sign of life was not noted"),
         }
     }

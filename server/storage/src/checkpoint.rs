@@ -33,7 +33,7 @@ impl Checkpointer {
     pub async fn run(mut self) {
         if matches!(self.to, Engine::Postgres(_)) {
             // PostgreSQL checkpoints by itself; there, what others must hear of is told them.
-            return feed::announce(&self.to, self.head, &self.standing).await;
+            return feed::announce(&self.to, self.head).await;
         }
         let mut done = *self.head.borrow();
         while let Ok(position) = self.due(done).await {

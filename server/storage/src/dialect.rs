@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, SqliteConnection};
 use crate::driver::{Conn, Engine, Pool};
 use crate::error::StorageError;
 use crate::sql;
+use crate::trouble::Standing;
 
 /// Statements each connection keeps prepared. A bulk text differs by its number of rows, so there
 /// are more texts than call sites.
@@ -139,28 +140,35 @@ pub(crate) async fn connect_snapshot(to: &ConnectTo) -> Result<WriteConn, Storag
 
 /// Opens the read pool. `test_before_acquire` is off, since it doubles the round trips of a point read;
 /// what was idle is tested.
-pub(crate) async fn connect_pool(to: &ConnectTo, size: u32) -> Result<Pool, StorageError> {
+pub(crate) async fn connect_pool(
+    to: &ConnectTo,
+    size: u32,
+    standing: &Standing,
+) -> Result<Pool, StorageError> {
     Ok(match to {
         Engine::Sqlite(options) => {
             let options = options
                 .clone()
                 .create_if_missing(false)
                 .pragma("query_only", "ON");
-            Engine::Sqlite(pool_options(size).connect_with(options).await?)
+            Engine::Sqlite(pool_options(size, standing).connect_with(options).await?)
         }
-        Engine::Postgres(options) => {
-            Engine::Postgres(pool_options(size).connect_with(options.clone()).await?)
-        }
+        Engine::Postgres(options) => Engine::Postgres(
+            pool_options(size, standing)
+                .connect_with(options.clone())
+                .await?,
+        ),
     })
 }
 
-fn pool_options<D: sqlx::Database>(size: u32) -> PoolOptions<D> {
+fn pool_options<D: sqlx::Database>(size: u32, standing: &Standing) -> PoolOptions<D> {
+    let standing = standing.clone();
     PoolOptions::new()
         .max_connections(size)
         .min_connections(0)
         .test_before_acquire(false)
-        .before_acquire(|conn: &mut D::Connection, standing| {
-            let fresh = standing.idle_for < TESTED_AFTER;
+        .before_acquire(move |conn: &mut D::Connection, used| {
+            let fresh = used.idle_for < TESTED_AFTER.min(standing.well_for());
             Box::pin(async move { Ok(fresh || conn.ping().await.is_ok()) })
         })
         .acquire_timeout(Duration::from_secs(10))

@@ -14,7 +14,6 @@ use crate::driver::Engine;
 use crate::error::StorageError;
 use crate::sql;
 use crate::tables::log;
-use crate::trouble::Standing;
 
 /// How long a follower trusts that a notification will come.
 const LOOK: Duration = Duration::from_secs(2);
@@ -23,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Tells other processes how far the log has come, until the writer is gone.
-pub(crate) async fn announce(to: &ConnectTo, mut head: watch::Receiver<i64>, standing: &Standing) {
+pub(crate) async fn announce(to: &ConnectTo, mut head: watch::Receiver<i64>) {
     let mut told = *head.borrow();
     loop {
         let Ok(mut conn) = dialect::connect_writer(to).await else {
@@ -46,17 +45,16 @@ pub(crate) async fn announce(to: &ConnectTo, mut head: watch::Receiver<i64>, sta
                 "SELECT pg_notify('hearth:' || current_schema(), CAST($1 AS TEXT))",
                 position
             );
-            match notified {
-                Ok(_) => told = position,
-                Err(error) => {
-                    standing.note(&error);
-                    break;
-                }
+            // A connection that was lost while nobody looked says nothing of the database.
+            if notified.is_err() {
+                break;
             }
+            told = position;
         }
         if head.has_changed().is_err() {
             return;
         }
+        tokio::time::sleep(RETRY).await;
     }
 }
 

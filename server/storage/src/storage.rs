@@ -14,7 +14,7 @@ use crate::migrate;
 use crate::nids::Nids;
 use crate::tables::intern::{self, Names, StateKeyRow};
 use crate::tables::log::{self, Identity};
-use crate::trouble::Trouble;
+use crate::trouble::{Standing, Trouble};
 use crate::writer::{self, Writer, WriterTask};
 
 /// How to open the database.
@@ -95,8 +95,9 @@ impl Storage {
         migrate::run(&mut conn).await?;
         let identity = recognize(&mut conn, identity).await?;
         let position = log::head_select(conn.conn()).await?;
-        let pool = dialect::connect_pool(to, options.read_connections).await?;
-        let (writer, task) = writer::writer(to.clone(), options.alone, conn, position);
+        let standing = Standing::default();
+        let pool = dialect::connect_pool(to, options.read_connections, &standing).await?;
+        let (writer, task) = writer::writer(to.clone(), options.alone, conn, position, standing);
         let checkpointer = Checkpointer::new(
             to.clone(),
             writer.head().subscribe(),

@@ -2,8 +2,11 @@
 //! when it ends, however many requests meet it.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::error::StorageError;
 
@@ -87,17 +90,21 @@ impl Trouble {
 
 /// How the database stands, shared by all who use it.
 #[derive(Debug, Clone, Default)]
-pub struct Standing(watch::Sender<Option<Trouble>>);
+pub struct Standing {
+    now: watch::Sender<Option<Trouble>>,
+    /// When the last trouble ended.
+    ended: Arc<Mutex<Option<Instant>>>,
+}
 
 impl Standing {
     /// What is wrong with it now, if anything.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
-        *self.0.borrow()
+        *self.now.borrow()
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Trouble>> {
-        self.0.subscribe()
+        self.now.subscribe()
     }
 
     /// Notes what an error says of the whole database, and logs it if that is news.
@@ -114,12 +121,19 @@ impl Standing {
     pub(crate) fn works(&self) {
         let passing = self.trouble().is_some_and(|it| it != Trouble::Damaged);
         if passing && self.becomes(None) {
+            *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             tracing::info!("the database works again");
         }
     }
 
+    /// How long ago the last trouble ended: a connection that was not used since may be dead.
+    pub(crate) fn well_for(&self) -> Duration {
+        let ended = *self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.map_or(Duration::MAX, |ended| ended.elapsed())
+    }
+
     fn becomes(&self, now: Option<Trouble>) -> bool {
-        self.0.send_if_modified(|standing| {
+        self.now.send_if_modified(|standing| {
             let news = *standing != now;
             *standing = now;
             news

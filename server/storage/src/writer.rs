@@ -140,10 +140,10 @@ pub(crate) fn writer(
     alone: bool,
     conn: WriteConn,
     position: i64,
+    standing: Standing,
 ) -> (Writer, WriterTask) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
     let head = Head::new(position);
-    let standing = Standing::default();
     let task = WriterTask {
         to,
         alone,

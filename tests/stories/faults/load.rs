@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -50,18 +51,35 @@ impl Load {
 
     /// Writes until nobody is answered any more; `fault` is what makes it so.
     pub(super) async fn until(&mut self, fault: impl AsyncFnOnce()) {
+        self.write(fault, false).await;
+    }
+
+    /// Writes during a fault, and again what was refused, until the fault is over.
+    pub(super) async fn through(&mut self, fault: impl AsyncFnOnce()) {
+        self.write(fault, true).await;
+    }
+
+    async fn write(&mut self, fault: impl AsyncFnOnce(), through: bool) {
+        let going_on = Arc::new(AtomicBool::new(true));
+        let until = Until {
+            through,
+            going_on: Arc::clone(&going_on),
+        };
         let round = self.rounds;
         self.rounds += 1;
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..WRITERS {
             let (alice, room) = (Arc::clone(&self.alice), Arc::clone(&self.room));
-            writers.spawn(async move { messages(&alice, &room, round, writer).await });
+            let until = until.clone();
+            writers.spawn(async move { messages(&alice, &room, (round, writer), &until).await });
         }
         let (alice, room) = (Arc::clone(&self.alice), Arc::clone(&self.room));
-        writers.spawn(async move { topics(&alice, &room, round).await });
+        let ends = until.clone();
+        writers.spawn(async move { topics(&alice, &room, round, &ends).await });
         let (alice, bob) = (Arc::clone(&self.alice), self.bob.id.clone());
-        writers.spawn(async move { to_device(&alice, &bob, round).await });
+        writers.spawn(async move { to_device(&alice, &bob, round, &until).await });
         fault().await;
+        going_on.store(false, Ordering::SeqCst);
         for sent in writers.join_all().await {
             self.sent.messages.extend(sent.messages);
             self.sent.tried.extend(sent.tried);
@@ -73,6 +91,11 @@ impl Load {
     /// How much was acknowledged.
     pub(super) fn acknowledged(&self) -> usize {
         self.sent.messages.len() + self.sent.topics.len() + self.sent.to_device.len()
+    }
+
+    /// All messages that are there, oldest first.
+    pub(super) async fn texts(&self) -> Vec<(String, String)> {
+        self.alice.messages(&self.room).await
     }
 
     /// Everything acknowledged is there, each message once, and nothing that nobody sent.
@@ -128,20 +151,47 @@ impl Load {
     }
 }
 
-async fn messages(alice: &Person, room: &str, round: usize, writer: usize) -> Sent {
+/// How long one writes: until the first refusal, or through a fault until it is over.
+#[derive(Clone)]
+struct Until {
+    through: bool,
+    going_on: Arc<AtomicBool>,
+}
+
+impl Until {
+    fn is_over(&self) -> bool {
+        self.through && !self.going_on.load(Ordering::SeqCst)
+    }
+}
+
+async fn messages(
+    alice: &Person,
+    room: &str,
+    (round, writer): (usize, usize),
+    until: &Until,
+) -> Sent {
     let mut sent = Sent::default();
     for number in 0.. {
         let text = format!("{round} {writer} {number}");
         sent.tried.insert(text.clone());
-        match alice.try_send(room, &text).await {
-            Some(event_id) => drop(sent.messages.insert(text, event_id)),
-            None => break,
+        loop {
+            if let Some(event_id) = alice.try_send(room, &text).await {
+                sent.messages.insert(text, event_id);
+                break;
+            }
+            if !until.through || until.is_over() {
+                return sent;
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        if until.is_over() {
+            break;
         }
     }
     sent
 }
 
-async fn topics(alice: &Person, room: &str, round: usize) -> Sent {
+async fn topics(alice: &Person, room: &str, round: usize, until: &Until) -> Sent {
     let mut sent = Sent::default();
     for number in 0.. {
         let topic = format!("topic {round} {number}");
@@ -149,12 +199,15 @@ async fn topics(alice: &Person, room: &str, round: usize) -> Sent {
             Some(event_id) => drop(sent.topics.insert(event_id, topic)),
             None => break,
         }
+        if until.is_over() {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     sent
 }
 
-async fn to_device(alice: &Person, bob: &str, round: usize) -> Sent {
+async fn to_device(alice: &Person, bob: &str, round: usize, until: &Until) -> Sent {
     let mut sent = Sent::default();
     for number in 0.. {
         let id = format!("device{round}.{number}");
@@ -163,6 +216,9 @@ async fn to_device(alice: &Person, bob: &str, round: usize) -> Sent {
         match alice.ask(Method::PUT, &path, Some(&body)).await {
             Some((200, _)) => drop(sent.to_device.insert(id)),
             _ => break,
+        }
+        if until.is_over() {
+            break;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -23,6 +23,27 @@ impl On {
             Self::Postgres => schema().await,
         }
     }
+
+    /// The URL of an empty schema, with the address (`host:port`) of the server that it is in.
+    pub(crate) async fn create_with_address(self) -> (String, String) {
+        let url = schema().await;
+        let (start, end) = address_of(&url);
+        let address = url[start..end].to_owned();
+        (url, address)
+    }
+}
+
+/// The same database over another port of loopback.
+pub(crate) fn postgres_behind(url: &str, port: u16) -> String {
+    let (start, end) = address_of(url);
+    format!("{}127.0.0.1:{port}{}", &url[..start], &url[end..])
+}
+
+/// Where `host:port` stands in a URL with a user.
+fn address_of(url: &str) -> (usize, usize) {
+    let start = url.find('@').expect("a URL with a user") + 1;
+    let end = start + url[start..].find('/').expect("a URL with a database");
+    (start, end)
 }
 
 #[expect(

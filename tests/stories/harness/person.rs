@@ -137,7 +137,10 @@ impl Person {
         );
         let body = json!({ "msgtype": "m.text", "body": text });
         let (status, answer) = self.ask(Method::PUT, &path, Some(&body)).await?;
-        assert!(status == 200 || status >= 500, "{path}: {status} {answer}");
+        assert!(
+            matches!(status, 200 | 429 | 500..),
+            "{path}: {status} {answer}"
+        );
         answer["event_id"].as_str().map(str::to_owned)
     }
 
@@ -151,7 +154,10 @@ impl Person {
         let path = format!("/rooms/{}/state/m.room.topic/", escaped(room));
         let body = json!({ "topic": topic });
         let (status, answer) = self.ask(Method::PUT, &path, Some(&body)).await?;
-        assert!(status == 200 || status >= 500, "{path}: {status} {answer}");
+        assert!(
+            matches!(status, 200 | 429 | 500..),
+            "{path}: {status} {answer}"
+        );
         answer["event_id"].as_str().map(str::to_owned)
     }
 

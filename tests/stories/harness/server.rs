@@ -166,13 +166,58 @@ impl Server {
         self.env = env;
     }
 
+    /// Starts a second process on the same database with a data directory and ports of its own, and
+    /// waits until it ends or is ready.
+    pub(crate) async fn try_start_beside(&self) -> Result<(), String> {
+        let file = fs::read_to_string(self.folder().join("hearth.toml")).unwrap();
+        let data = self.folder().join("data").display().to_string();
+        let other = self.folder().join("other");
+        fs::create_dir_all(&other).unwrap();
+        fs::copy(
+            self.folder().join("data/signing.key"),
+            other.join("signing.key"),
+        )
+        .unwrap();
+        let port = self.name.rsplit(':').next().unwrap();
+        let file = file.replace(&data, &other.display().to_string()).replace(
+            &format!("bind = \"127.0.0.1:{port}\""),
+            "bind = \"127.0.0.1:0\"",
+        );
+        let beside = self.folder().join("beside.toml");
+        fs::write(&beside, file).unwrap();
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_hearth-under-test"))
+            .arg("--config")
+            .arg(beside)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(PATIENCE, output).await;
+        let output = output.expect("the second process ends").unwrap();
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(log.lines().last().unwrap_or_default().to_owned()),
+        }
+    }
+
+    /// Whether the process says that it can serve.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let answer = self.client.get(self.url("/health/ready")).send().await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    }
+
     /// What is wrong with the stored data, as `hearthctl db verify` finds it.
     pub(crate) async fn unsound(&self) -> Vec<String> {
+        self.unsound_at(&self.database).await
+    }
+
+    /// What is wrong with the stored data of a database of this server.
+    pub(crate) async fn unsound_at(&self, database: &str) -> Vec<String> {
         let key = fs::read_to_string(self.folder().join("data/signing.key")).unwrap();
         let words: Vec<&str> = key.split_whitespace().collect();
         let seed = STANDARD_NO_PAD.decode(words[2]).unwrap();
         let key = OwnKey::from_seed(words[1], &seed.try_into().unwrap()).unwrap();
-        let options = hearth_storage::Options::new(&self.database).unwrap();
+        let options = hearth_storage::Options::new(database).unwrap();
         match verify(&options.connect_to, Some(&key)).await {
             Ok(report) => report
                 .findings
@@ -208,6 +253,17 @@ impl Server {
         let mut process = self.process.take().expect("a running process");
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Memory that the process takes.
+    pub(crate) fn resident_mib(&self) -> u64 {
+        let process = self.process.as_ref().expect("a running process");
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .unwrap();
+        kib.trim().parse::<u64>().unwrap() / 1024
     }
 
     /// A new person of this server.

@@ -30,7 +30,9 @@ pub(super) async fn run(outbox: Outbox, server_nid: i64, line: Arc<Line>) {
             Ok(()) => {}
             Err(StorageError::Stopped) => return,
             Err(error) => {
-                tracing::error!(%error, "a federation sender could not go on");
+                if error.trouble().is_none() {
+                    tracing::error!(%error, "a federation sender could not go on");
+                }
                 tokio::time::sleep(STORAGE_PAUSE).await;
             }
         }
