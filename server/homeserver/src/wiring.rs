@@ -151,12 +151,16 @@ fn settings(config: &Config) -> Settings {
 fn ages(config: &Config) -> Ages {
     const MINUTE_MS: i64 = 60 * 1_000;
     const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+    let ms = |count: u32, unit_ms| match count {
+        0 => Ages::FOR_EVER_MS,
+        count => i64::from(count) * unit_ms,
+    };
     let upkeep = &config.upkeep;
     Ages {
-        to_device_ms: i64::from(upkeep.to_device_days) * DAY_MS,
-        transactions_ms: i64::from(upkeep.transaction_ids_days) * DAY_MS,
-        state_changes_ms: i64::from(upkeep.state_changes_days) * DAY_MS,
-        outbox_ms: i64::from(upkeep.catch_up_after_minutes) * MINUTE_MS,
+        to_device_ms: ms(upkeep.to_device_days, DAY_MS),
+        transactions_ms: ms(upkeep.transaction_ids_days, DAY_MS),
+        state_changes_ms: ms(upkeep.state_changes_days, DAY_MS),
+        outbox_ms: ms(upkeep.catch_up_after_minutes, MINUTE_MS),
         ..Ages::default()
     }
 }
