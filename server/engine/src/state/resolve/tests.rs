@@ -281,6 +281,13 @@ impl Server {
         }
     }
 
+    /// What a server has in memory after a start: nothing, and at times no space either.
+    fn memory(&self, dice: &Dice) -> (KnownEvents, AuthChains) {
+        let budget = || [1_000, 1 << 22][dice.below(2)];
+        let known = KnownEvents::new(self.storage.clone(), budget());
+        (known, AuthChains::new(budget()))
+    }
+
     async fn map(&self, state: &Named) -> StateMap {
         let mut map = StateMap::default();
         for ((kind, key), index) in state {
@@ -311,10 +318,7 @@ async fn play(storage: &Storage, version: &str, seed: u64) -> usize {
         room_nid: i64::try_from(seed).unwrap() + 1,
         nids: BTreeMap::new(),
     };
-    let mut memory = (
-        KnownEvents::new(server.storage.clone(), 1_000),
-        AuthChains::new(1 << 20),
-    );
+    let mut memory = server.memory(&dice);
     let mut trunk = vec![state];
     let mut conflicts = 0;
     for _round in 0..4 {
@@ -328,10 +332,7 @@ async fn play(storage: &Storage, version: &str, seed: u64) -> usize {
         }
         server.store(&dice, &room).await;
         if dice.below(3) == 0 {
-            memory = (
-                KnownEvents::new(server.storage.clone(), 1_000),
-                AuthChains::new(1 << 20),
-            );
+            memory = server.memory(&dice);
         }
         let states: Vec<Named> = branches
             .iter()
