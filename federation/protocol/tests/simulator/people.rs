@@ -76,11 +76,7 @@ pub(crate) fn create_room(world: &mut World) {
     let visibility = ["shared", "joined", "invited", "world_readable"][world.people.below(4)];
     let acts = [
         Act::member(&creator, "join"),
-        Act::state(
-            "m.room.power_levels",
-            "",
-            json!({"users": users, "events": {}}),
-        ),
+        Act::state("m.room.power_levels", "", first_levels(world, &users)),
         Act::state(
             "m.room.join_rules",
             "",
@@ -335,6 +331,21 @@ fn access(target: &UserId, number: usize) -> Act {
     }
 }
 
+/// Power levels that state all levels, or none.
+///
+/// Where one event states a level and another leaves it to its default, the specification does not say
+/// whether that is an alteration: Synapse, and we, say no, ruma says yes. A room that mixes them tells
+/// nothing.
+fn first_levels(world: &World, users: &Value) -> Value {
+    if world.scenario.states_levels {
+        return json!({
+            "users": users, "events": {}, "users_default": 0, "events_default": 0,
+            "state_default": 50, "ban": 50, "kick": 50, "redact": 50, "invite": 0,
+        });
+    }
+    json!({"users": users, "events": {}})
+}
+
 /// The current power levels with one thing changed.
 fn power_levels(world: &World, at: At, target: &UserId) -> Value {
     let level = [0, 10, 50, 50, 60, 100, 100][world.people.below(7)];
@@ -345,8 +356,9 @@ fn power_levels(world: &World, at: At, target: &UserId) -> Value {
         None => Value::Null,
     };
     if !content.is_object() {
-        content = json!({"users": {}, "events": {}});
+        content = first_levels(world, &json!({}));
     }
+    let stated = world.scenario.states_levels;
     let name = [
         "ban",
         "kick",
@@ -357,8 +369,8 @@ fn power_levels(world: &World, at: At, target: &UserId) -> Value {
     ][world.people.below(6)];
     match world.people.weighted(&[12, 2, 2, 2, 1]) {
         0 => content["users"][target.as_str()] = json!(level),
-        1 => content[name] = json!(level),
-        2 => {
+        1 if stated => content[name] = json!(level),
+        1 | 2 => {
             let kind =
                 ["m.room.topic", "m.room.power_levels", "m.room.message"][world.people.below(3)];
             content["events"][kind] = json!(level.min(50));

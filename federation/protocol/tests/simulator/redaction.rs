@@ -2,7 +2,7 @@
 //! redacted copies, which a careless server hands out in place of what it once had.
 
 use hearth_protocol::power_levels::RoomPower;
-use hearth_protocol::room_version::RedactionCheck;
+use hearth_protocol::room_version::{RedactionCheck, RedactsPlace};
 use hearth_protocol::{Event, RoomVersionRules};
 use ruma::UserId;
 
@@ -56,17 +56,17 @@ fn may_redact(room: &Room, state: &State, create: &Event, user: &UserId) -> bool
 }
 
 /// Whether all that the rules read of an event survives its redaction. It does not always: that
-/// `invite` and `m.federate` are lost was mended in room version 11, `notifications` and the keys of
-/// third-party invites are lost to this day. Servers that have different copies of such an event
-/// differ, and nothing in Matrix keeps them from it.
+/// `invite` and the signature of a third-party invite are lost was mended in room version 11,
+/// `notifications` and the keys of third-party invites are lost to this day. Servers that have
+/// different copies of such an event differ, and nothing in Matrix keeps them from it.
 pub(crate) fn keeps_its_meaning(rules: &RoomVersionRules, event: &Event) -> bool {
+    let mended = rules.event_format.redacts == RedactsPlace::Content;
     let lost: &[&str] = match event.kind() {
         "m.room.create" | "m.room.third_party_invite" | "m.room.redaction" => return false,
-        "m.room.member" => &["third_party_invite", "join_authorised_via_users_server"],
+        "m.room.member" if !mended => &["third_party_invite", "join_authorised_via_users_server"],
+        "m.room.power_levels" if mended => &["notifications"],
         "m.room.power_levels" => &["\"invite\"", "notifications"],
         _ => &[],
     };
-    let old = rules.id != "11" && rules.id != "12";
-    let all = event.kind() == "m.room.member" && !old;
-    all || !lost.iter().any(|key| event.content().contains(key))
+    !lost.iter().any(|key| event.content().contains(key))
 }

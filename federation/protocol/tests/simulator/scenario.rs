@@ -34,6 +34,8 @@ pub(crate) struct Scenario {
     pub(crate) gap_max: usize,
     /// `origin_server_ts` is rounded to so many milliseconds, so that ties have to be broken.
     pub(crate) clock_grain_ms: i64,
+    /// Whether power levels state every level, or leave all to their defaults.
+    pub(crate) states_levels: bool,
 }
 
 impl Scenario {
@@ -58,6 +60,7 @@ impl Scenario {
             crash_in_commit_percent: [0, 1, 4][dice.below(3)],
             gap_max: [1, 3, 10][dice.below(3)],
             clock_grain_ms: [1, 100, 5_000][dice.below(3)],
+            states_levels: dice.one_in(2),
         }
     }
 }
