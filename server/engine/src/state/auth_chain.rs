@@ -10,7 +10,7 @@
 //! graph could multiply: following a state costs what enters and leaves its chain, and that is no
 //! more than the auth difference itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::state::StateMap;
@@ -60,7 +60,8 @@ impl AuthChain {
             waiting: Vec::new(),
         };
         Following {
-            cited: self.cited.clone(),
+            from: self.cited.clone(),
+            changes: HashMap::new(),
             entering: with(differences.iter().filter_map(|(_, _, to)| *to).collect()),
             leaving: with(
                 differences
@@ -93,7 +94,9 @@ pub fn auth_difference(chains: &[AuthChain]) -> BTreeSet<i64> {
 /// A chain on its way from one state to another.
 #[derive(Debug)]
 pub struct Following {
-    cited: StateMap,
+    from: StateMap,
+    /// By how much counts change. Most rise and fall again, and the map is not touched for them.
+    changes: HashMap<i64, i64>,
     entering: Crossing,
     leaving: Crossing,
 }
@@ -117,18 +120,23 @@ impl Following {
         edges: impl Fn(i64) -> Option<AuthEdges>,
     ) -> Result<AuthChain, Vec<i64>> {
         // What enters goes first: an event that is only cited by another than before never leaves.
-        self.entering.advance(&mut self.cited, 1, &edges)?;
-        self.leaving.advance(&mut self.cited, -1, &edges)?;
-        Ok(AuthChain {
-            cited: self.cited.clone(),
-        })
+        let (from, changes) = (&self.from, &mut self.changes);
+        self.entering.advance(from, changes, 1, &edges)?;
+        self.leaving.advance(from, changes, -1, &edges)?;
+        let mut cited = self.from.clone();
+        for (event, change) in changes.drain().filter(|(_, change)| *change != 0) {
+            let count = from.get(event).unwrap_or_default() + change;
+            cited.set(event, (count > 0).then_some(count));
+        }
+        Ok(AuthChain { cited })
     }
 }
 
 impl Crossing {
     fn advance(
         &mut self,
-        cited: &mut StateMap,
+        from: &StateMap,
+        changes: &mut HashMap<i64, i64>,
         step: i64,
         edges: &impl Fn(i64) -> Option<AuthEdges>,
     ) -> Result<(), Vec<i64>> {
@@ -141,9 +149,10 @@ impl Crossing {
                 }
             }
             let Some(event) = self.todo.pop() else { break };
-            let before = cited.get(event).unwrap_or_default();
+            let change = changes.entry(event).or_default();
+            let before = from.get(event).unwrap_or_default() + *change;
             let after = before + step;
-            cited.set(event, (after > 0).then_some(after));
+            *change += step;
             if before == 0 || after == 0 {
                 crossed.push(event);
             }
