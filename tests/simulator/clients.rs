@@ -185,7 +185,8 @@ impl Client {
 fn different_state(ours: &Seen, new: &Seen) -> Option<String> {
     for place in ours.state.keys().chain(new.state.keys()) {
         let (a, b) = (ours.state.get(place), new.state.get(place));
-        if a != b {
+        // That forks left a place empty, no answer can tell.
+        if a != b && b.is_some() {
             return Some(format!(
                 "{place:?} is {a:?} by increments, {b:?} from the start"
             ));

@@ -187,9 +187,24 @@ fn craft(
         _ => {}
     }
     let types = draft.auth_types(loot.rules).ok()?;
-    let place = |kind: &str, key: &str| loot.state.get(&(kind.to_owned(), key.to_owned()));
-    let auth = types.iter().filter_map(|(kind, key)| place(kind, key));
-    draft.auth_events = auth.map(|event| event.event_id().to_owned()).collect();
+    // Now and then what once held a place: from before a ban, or from when there was more power.
+    let stale = random.in_thousand(300);
+    for (kind, key) in &types {
+        let of_place = |event: &Event| event.is_state_of(kind, key);
+        let held: Vec<&Event> = loot
+            .known
+            .iter()
+            .map(|known| &known.event)
+            .filter(|event| stale && of_place(event))
+            .collect();
+        let place = (kind.to_string(), key.to_string());
+        let found = match held.as_slice() {
+            [] => loot.state.get(&place),
+            held => Some(*random.pick(held)),
+        };
+        let found = found.map(|event| event.event_id().to_owned());
+        draft.auth_events.extend(found);
+    }
     match random.below(10) {
         0 => drop(draft.auth_events.pop()),
         1 => draft.auth_events.push(any(random)),

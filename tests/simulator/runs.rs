@@ -6,7 +6,7 @@ use crate::seed;
 use crate::stats::{Summary, WANTED};
 
 /// Seeds of an ordinary run, on SQLite and on PostgreSQL.
-const SEEDS: u64 = 15;
+const SEEDS: u64 = 12;
 const SEEDS_POSTGRES: u64 = 2;
 /// From so many seeds on, each thing that is wanted must have happened.
 const ENOUGH: u64 = 100;
