@@ -9,4 +9,6 @@ mod harness;
 #[cfg(test)]
 mod launch;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod strangers;
