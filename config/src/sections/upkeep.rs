@@ -1,7 +1,8 @@
 use crate::section::section;
 
 section! {
-    /// How long is kept what waits or is only of use for a while. It is looked through every ten minutes.
+    /// How long is kept what waits or is only of use for a while; 0 keeps it for ever. It is looked
+    /// through every ten minutes.
     pub struct Upkeep = "upkeep";
 
     /// Days that encrypted messages wait for a device that does not fetch them, or for a server that

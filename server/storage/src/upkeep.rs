@@ -38,6 +38,11 @@ pub struct Ages {
     pub state_changes_ms: i64,
 }
 
+impl Ages {
+    /// An age that nothing reaches: no clock stands so late.
+    pub const FOR_EVER_MS: i64 = i64::MAX / 2;
+}
+
 impl Default for Ages {
     fn default() -> Self {
         Self {

@@ -23,9 +23,9 @@ use processes::Processes;
 
 /// Writers in flight.
 const WRITERS: i64 = 64;
-const ROUNDS: usize = 8;
-const ALONE: usize = 250;
-const TOGETHER_EACH: usize = 60;
+const ROUNDS: usize = 30;
+const ALONE: usize = 100;
+const TOGETHER_EACH: usize = 40;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()

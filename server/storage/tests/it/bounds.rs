@@ -186,6 +186,29 @@ both_engines! {
 }
 
 both_engines! {
+    async fn what_is_kept_for_ever_stays(scratch: Scratch) {
+        let storage = scratch.open().await;
+        testing::execute(
+            &scratch,
+            "INSERT INTO to_device (position, user_nid, device_id, message) VALUES (1, 1, 'A', '{}')",
+        )
+        .await;
+        advance_log(&storage, 1).await;
+        let clock = Arc::new(ManualClock::new(START_MS));
+        let ages = Ages {
+            to_device_ms: Ages::FOR_EVER_MS,
+            ..Ages::default()
+        };
+        let upkeep = Upkeep::new(storage.clone(), clock.clone(), ages);
+        for _ in 0..3 {
+            upkeep.round().await.unwrap();
+            clock.advance(1_000 * DAY_MS);
+        }
+        assert_eq!(count(&storage, "to_device").await, 1);
+    }
+}
+
+both_engines! {
     async fn what_waits_long_for_a_server_is_the_newest_of_each_room(scratch: Scratch) {
         let storage = scratch.open().await;
         // 600 events of three rooms, queued for two destinations with an EDU after each tenth.
