@@ -107,14 +107,14 @@ fn what_is_no_ed25519_key_is_left_out() {
     let mut document = parse_object(&json, CanonicalJsonRules::STRICT).unwrap();
     document.edit_object("verify_keys", |keys| {
         keys.edit_object("curve25519:x", |entry| {
-            entry.insert("key", key("c").verify_key().to_base64())
+            entry.insert("key", key("c").verify_key().to_base64());
         });
         keys.edit_object("ed25519:short", |entry| entry.insert("key", "AAAA"));
         keys.insert("ed25519:odd", 1);
     });
     document.edit_object("old_verify_keys", |keys| {
         keys.edit_object("ed25519:old", |entry| {
-            entry.insert("key", key("c").verify_key().to_base64())
+            entry.insert("key", key("c").verify_key().to_base64());
         });
     });
     sign_json(&mut document, server_name!("one.test"), &key("c"));
