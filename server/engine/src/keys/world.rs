@@ -30,7 +30,6 @@ use crate::to_device::ToDevice;
 pub(crate) struct Server {
     pub(crate) name: OwnedServerName,
     pub(crate) context: Arc<Context>,
-    pub(crate) clock: Arc<ManualClock>,
     pub(crate) lists: Arc<DeviceLists>,
     pub(crate) keys: Keys,
     pub(crate) to_device: ToDevice,
@@ -103,7 +102,6 @@ impl Server {
         identity.server_name = name.to_string();
         let (storage, background) = Storage::open(&scratch.options(), &identity).await.unwrap();
         SpawnNow.spawn("database writer", Box::pin(background.writer.run()));
-        let clock = Arc::new(ManualClock::new(START_MS));
         let peers = PeersOf {
             name: name.clone(),
             wire: Arc::clone(wire),
@@ -112,7 +110,7 @@ impl Server {
             storage,
             server_name: name.clone(),
             signing_key: SigningKey::from_seed("test", &[7; 32]).unwrap(),
-            clock: clock.clone(),
+            clock: Arc::new(ManualClock::new(START_MS)),
             entropy: Arc::new(SeededEntropy::new(1)),
             tasks: Arc::new(SpawnNow),
             peers: Arc::new(peers),
@@ -125,7 +123,6 @@ impl Server {
             to_device: ToDevice::new(Arc::clone(&context)),
             name: name.clone(),
             context,
-            clock,
             lists,
         });
         wire.servers
