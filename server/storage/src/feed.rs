@@ -119,11 +119,12 @@ impl Feed {
                     let further = tokio::time::timeout(LOOK, head.wait_for(|it| *it > seen));
                     drop(further.await);
                 }
-                Source::Shared(listener) => match tokio::time::timeout(LOOK, listener.recv()).await
-                {
-                    Ok(Err(error)) => return Err(error.into()),
-                    Ok(Ok(_)) | Err(_) => {}
-                },
+                Source::Shared(listener) => {
+                    let heard = tokio::time::timeout(LOOK, listener.recv()).await;
+                    if let Ok(Err(error)) = heard {
+                        return Err(error.into());
+                    }
+                }
             }
         }
     }
