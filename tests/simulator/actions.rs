@@ -229,20 +229,7 @@ impl Here {
                 self.send(&room(number)?, "m.room.join_rules", Some(""), content, None)
                     .await
             }
-            Act::Redact { room: number, nth } => {
-                let room = room(number)?;
-                let sent = world.ledger.all_sent();
-                let of_room: Vec<_> = sent.iter().filter(|sent| sent.room == room).collect();
-                if of_room.is_empty() {
-                    return Ok(Done::Nothing);
-                }
-                let target = &Random::new(nth).pick(&of_room).event;
-                let redacted = self
-                    .parts
-                    .rooms
-                    .redact(&room, self.me.clone(), target, None, None);
-                Ok(Done::Sent(room.clone(), redacted.await?))
-            }
+            Act::Redact { room: number, nth } => self.redact(world, room(number)?, nth).await,
             Act::Member {
                 room: number,
                 target,
@@ -321,6 +308,19 @@ impl Here {
         };
         let event = self.parts.rooms.send(room, send).await?;
         Ok(Done::Sent(room.to_owned(), event))
+    }
+
+    async fn redact(&self, world: &World, room: OwnedRoomId, nth: u64) -> Result<Done, RoomError> {
+        let sent = world.ledger.all_sent();
+        let of_room: Vec<_> = sent.iter().filter(|sent| sent.room == room).collect();
+        if of_room.is_empty() {
+            return Ok(Done::Nothing);
+        }
+        let target = &Random::new(nth).pick(&of_room).event;
+        let rooms = &self.parts.rooms;
+        let redacted = rooms.redact(&room, self.me.clone(), target, None, None);
+        let redacted = redacted.await?;
+        Ok(Done::Sent(room, redacted))
     }
 
     async fn power(

@@ -322,7 +322,11 @@ impl Peers for Link {
             }
             .boxed()
         };
-        async move { Ok(self.ask(server, "send_leave", serve).await?.0) }.boxed()
+        async move {
+            self.ask(server, "send_leave", serve).await?;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn invite<'a>(

@@ -45,6 +45,10 @@ impl Random {
         &of[self.index(of.len())]
     }
 
+    pub(crate) fn word(&mut self, of: &[&'static str]) -> &'static str {
+        of[self.index(of.len())]
+    }
+
     pub(crate) fn shuffle<T>(&mut self, list: &mut [T]) {
         for at in (1..list.len()).rev() {
             list.swap(at, self.index(at + 1));

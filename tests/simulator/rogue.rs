@@ -56,7 +56,7 @@ pub(crate) async fn strike(
     let (sender, mut inner) = (random.pick(&own).clone(), random.clone());
     let made = rogue.run(move |parts| async move {
         let loot = loot(&parts, &room_id, &mut inner).await?;
-        let event = craft(&loot, sender, victim, &mut inner)?;
+        let event = craft(&loot, &sender, victim, &mut inner)?;
         if inner.in_thousand(500) {
             let pdus = verified(loot.rules, std::slice::from_ref(event.json()));
             let name = parts.context.server_name.clone();
@@ -141,7 +141,7 @@ fn raw(content: &Value) -> Box<RawValue> {
 /// An event on whatever the rogue chose, mostly with the auth events that it needs there.
 fn craft(
     loot: &Loot,
-    sender: OwnedUserId,
+    sender: &OwnedUserId,
     victim: OwnedUserId,
     random: &mut Random,
 ) -> Option<Event> {
@@ -164,13 +164,13 @@ fn craft(
         draft.content = raw(&json!({ "membership": membership }));
     };
     match random.below(10) {
-        0 => member(&mut draft, &sender, "join"),
-        1 => member(&mut draft, &sender, "leave"),
+        0 => member(&mut draft, sender, "join"),
+        1 => member(&mut draft, sender, "leave"),
         2 => member(&mut draft, &victim, "ban"),
         3 => {
             draft.kind = "m.room.power_levels".to_owned();
             draft.state_key = Some(String::new());
-            draft.content = powers(loot, &sender, random)?;
+            draft.content = powers(loot, sender, random)?;
         }
         4 => {
             draft.kind = "m.room.topic".to_owned();

@@ -251,7 +251,7 @@ impl Story {
                 _ => Preset::PublicChat,
             };
             let version = self.version();
-            let visibility = *self.random.pick(&VISIBILITIES);
+            let visibility = self.random.word(&VISIBILITIES);
             let create = Act::Create {
                 version,
                 preset,
@@ -526,11 +526,11 @@ impl Story {
             },
             46..49 => Act::Visibility {
                 room,
-                value: *self.random.pick(&VISIBILITIES),
+                value: self.random.word(&VISIBILITIES),
             },
             49..51 => Act::JoinRule {
                 room,
-                value: *self.random.pick(&["public", "invite"]),
+                value: self.random.word(&["public", "invite"]),
             },
             51..54 => Act::Redact {
                 room,
@@ -567,7 +567,7 @@ impl Story {
             _ => Act::Create {
                 version: self.version(),
                 preset: Preset::PublicChat,
-                visibility: *self.random.pick(&VISIBILITIES),
+                visibility: self.random.word(&VISIBILITIES),
             },
         }
     }
