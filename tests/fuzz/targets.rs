@@ -143,7 +143,7 @@ fn key_document(data: &[u8]) {
     document.insert("server_name", server.as_str());
     document.edit_object("verify_keys", |keys| {
         keys.edit_object("ed25519:k", |entry| {
-            entry.insert("key", key.verify_key().to_base64())
+            entry.insert("key", key.verify_key().to_base64());
         });
     });
     document.remove("signatures");
