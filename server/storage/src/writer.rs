@@ -177,6 +177,8 @@ impl WriterTask {
                         break;
                     }
                     self.flush(std::mem::take(&mut batch)).await;
+                    // Those who were just answered hand over more: one batch of all, not two.
+                    tokio::task::yield_now().await;
                 }
                 () = tokio::time::sleep(RECONNECT), if lost => drop(self.reconnect().await),
                 // Whoever reads may have found it lost.
