@@ -9,7 +9,7 @@
 //! [`MissingEvents`].
 //!
 //! Which algorithm it is, and how it varies, is the column
-//! [`StateResolutionRules`](crate::room_version::StateResolutionRules).
+//! [`StateResolutionRules`].
 //!
 //! spec: rooms/v1, v2, v12 §State resolution (v1, v2, v2.1).
 

@@ -115,12 +115,13 @@ async fn a_damaged_database_is_told() {
     let database = server.folder().join("hearth.db");
     let whole = fs::read(&database).unwrap();
     let pages = whole.len() / 8192;
-    let damages: [(&str, &dyn Fn(&mut Vec<u8>)); 4] = [
+    type Damage<'a> = (&'static str, &'a dyn Fn(&mut Vec<u8>));
+    let damages: [Damage<'_>; 4] = [
         ("half of it is gone", &|bytes| {
-            bytes.truncate(pages / 2 * 8192)
+            bytes.truncate(pages / 2 * 8192);
         }),
         ("its end is torn", &|bytes| {
-            bytes.truncate(bytes.len() - 5_000)
+            bytes.truncate(bytes.len() - 5_000);
         }),
         ("its head is foreign", &|bytes| bytes[..100].fill(0x5a)),
         ("pages are foreign", &|bytes| {
