@@ -97,10 +97,30 @@ impl Second {
             &self.rules.authorization,
             Judged(self.pdus[gid].clone(), false),
             |kind: &StateEventType, key: &str| {
-                let gid = state(&kind.to_string(), key)?;
-                Some(Judged(self.pdus[gid].clone(), false))
+                let kind = kind.to_string();
+                match state(&kind, key) {
+                    Some(gid) => Some(Judged(self.pdus[gid].clone(), false)),
+                    None if kind == "m.room.join_rules" => {
+                        Some(Judged(self.invite_only(gid), false))
+                    }
+                    None => None,
+                }
             },
         )
+    }
+
+    /// The join rules of a state that has none. The specification does not say; Synapse, and we, take
+    /// such a room as `invite`, ruma lets nobody in.
+    fn invite_only(&self, asked: Gid) -> Arc<Pdu> {
+        let asked = &self.pdus[asked];
+        Arc::new(Pdu {
+            event: asked.event.clone(),
+            event_id: asked.event_id.clone(),
+            kind: "m.room.join_rules".into(),
+            content: RawValue::from_string(r#"{"join_rule":"invite"}"#.to_owned()).unwrap(),
+            redacts: None,
+            names_room: true,
+        })
     }
 
     pub(super) fn event(&self, gid: Gid) -> &Event {
