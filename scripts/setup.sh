@@ -39,6 +39,9 @@ check_test() {
     need postgresql postgres_bin
     need chromium chromium_bin
     need python3-venv venv_works
+    # The stories that fill a disk have mounts of their own.
+    need util-linux have unshare
+    need util-linux have nsenter
 }
 
 # The lock file's stamp tells whether what is installed is what it names.
