@@ -188,7 +188,9 @@ impl Rooms {
     /// Puts a room out of memory. A worker of it that still runs is harmless: what it plans, the
     /// room's revision guards.
     fn put_out(&self, nid: i64) {
-        self.mailboxes().remove(&nid);
+        // One after the other under the lock, so that a worker cannot keep the room in between.
+        let mut mailboxes = self.mailboxes();
+        mailboxes.remove(&nid);
         self.active.remove(&nid);
     }
 

@@ -255,7 +255,7 @@ impl Worker {
         match landed {
             Some(Ok(receipt)) => {
                 self.rooms.publish(&self.room, &effects, receipt);
-                self.rooms.keep(&self.room);
+                self.rooms.keep_written(&self.room);
                 answer(jobs);
             }
             None if !self.broken => answer(jobs),

@@ -47,6 +47,15 @@ impl Rooms {
         }
     }
 
+    /// Keeps the room of a worker whose commit landed, unless it was put out meanwhile.
+    pub(super) fn keep_written(&self, room: &SharedRoom) {
+        let mailboxes = self.mailboxes();
+        let mailbox = mailboxes.get(&room.nid);
+        if mailbox.is_some_and(|mailbox| SharedRoom::ptr_eq(&mailbox.room(), room)) {
+            self.keep(room);
+        }
+    }
+
     /// Whether a room has its place in memory.
     pub(super) fn is_kept(&self, nid: i64) -> bool {
         self.active.contains_key(&nid)

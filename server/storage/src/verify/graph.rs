@@ -41,7 +41,7 @@ pub(super) fn look(findings: &mut Findings, room: &Room) {
 fn in_circles(edges: &BTreeMap<i64, Vec<i64>>) -> Vec<i64> {
     let mut open: BTreeMap<i64, usize> = BTreeMap::new();
     let mut back: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-    for (&from, to) in edges {
+    for (&from, to) in edges.iter().filter(|(_, to)| !to.is_empty()) {
         open.insert(from, to.len());
         for &to in to {
             back.entry(to).or_default().push(from);
