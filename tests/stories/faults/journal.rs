@@ -1,7 +1,7 @@
 //! What `unsynced.c` noted, and the disk after a power cut: a file or a name that was not flushed
 //! is as it was before, or as it is now, or, sector by sector, some of both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -80,7 +80,7 @@ impl Journal {
     /// Makes the files that the server left what they may be after a power cut.
     pub(super) fn cut_power(&self, loss: Loss, random: &mut Random) {
         let now = |path: &PathBuf| (path.clone(), fs::read(path).ok());
-        let now: Disk = self.names().map(now).collect();
+        let now: Disk = self.names().into_iter().map(now).collect();
         let mut disk = now.clone();
         for (number, change) in self.changes.iter().rev() {
             match change {
@@ -121,14 +121,16 @@ impl Journal {
         }
     }
 
-    /// Every name that a change is about.
-    fn names(&self) -> impl Iterator<Item = &PathBuf> {
-        self.changes.iter().flat_map(|(_, change)| match change {
+    /// Every name that a change is about, once: thousands of changes are of one file, which is read
+    /// whole.
+    fn names(&self) -> BTreeSet<&PathBuf> {
+        let names = self.changes.iter().flat_map(|(_, change)| match change {
             Change::Bytes { path, .. } | Change::Created(path) | Change::Removed(path) => {
                 vec![path]
             }
             Change::Renamed { from, to } => vec![from, to],
-        })
+        });
+        names.collect()
     }
 
     /// What a name stood for before it was taken away or given to another file.

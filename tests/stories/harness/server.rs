@@ -135,6 +135,9 @@ impl Server {
             .args(&words[1..])
             .arg("--config")
             .arg(self.folder.path().join("hearth.toml"))
+            // They are the stories' own, and the server refuses what it does not know.
+            .env_remove("HEARTH_FAULT_SEED")
+            .env_remove("HEARTH_FAULT_ROUNDS")
             .envs(self.env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -39,8 +39,9 @@ const ATTEMPTS_MAX: u32 = 4;
 /// A worker without work for this long ends.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How often an idle worker looks whether its room has had to leave memory, and ends if so.
-const IDLE_LOOK: Duration = Duration::from_secs(2);
+/// When an idle worker first looks whether its room has had to leave memory, and ends if so. It looks
+/// again whenever it has been idle for twice as long.
+const IDLE_LOOK: Duration = Duration::from_millis(100);
 
 /// What a room can be asked to write.
 #[derive(Debug)]
@@ -182,8 +183,8 @@ impl Worker {
                     }
                     self.plan(batch).await;
                 }
-                () = tokio::time::sleep(IDLE_LOOK), if self.in_flight.is_empty() => {
-                    idle += IDLE_LOOK;
+                () = tokio::time::sleep(idle.max(IDLE_LOOK)), if self.in_flight.is_empty() => {
+                    idle += idle.max(IDLE_LOOK);
                     if idle >= IDLE || !self.rooms.is_kept(self.room.nid) {
                         // Whoever finds the queue closed opens the mailbox anew.
                         self.jobs.close();
