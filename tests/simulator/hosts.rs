@@ -337,13 +337,8 @@ impl Host {
 
 fn settings() -> Settings {
     Settings {
-        registration_enabled: true,
-        argon2_memory_kib: 64,
-        argon2_passes: 1,
-        argon2_parallel: 2,
-        default_room_version: "12".to_owned(),
-        federation_enabled: true,
         retry_initial_ms: 2,
         memory: MemoryBudget::of_mib(16),
+        ..hearth_engine::testing::settings()
     }
 }

@@ -52,12 +52,21 @@ impl SeededEntropy {
     }
 
     fn next(&self) -> u64 {
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.0.fetch_add(STEP, Ordering::SeqCst).wrapping_add(STEP);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix(&mut self.0.fetch_add(STEP, Ordering::SeqCst))
     }
+}
+
+/// How far SplitMix64 steps.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The next number of SplitMix64, whose whole state is one number: for what a seed decides and tests
+/// repeat. Nothing secret may come of it.
+pub fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(STEP);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 impl Entropy for SeededEntropy {

@@ -91,11 +91,9 @@ impl Rooms {
     #[must_use]
     pub fn new(ctx: Arc<Context>) -> Self {
         let (storage, memory) = (&ctx.storage, ctx.settings.memory);
-        let snapshots = Snapshots::new(storage.clone());
-        snapshots.set_budget(memory.states_bytes(), memory.auth_chains_bytes());
         Self(Arc::new(Inner {
             known: KnownEvents::new(storage.clone(), memory.events_bytes()),
-            snapshots,
+            snapshots: Snapshots::new(storage.clone(), memory),
             people: UserRooms::new(storage.clone(), memory.people_bytes()),
             positions: RoomPositions::new(storage.clone(), memory.small_bytes()),
             active: bounded(memory.rooms_bytes()),

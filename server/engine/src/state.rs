@@ -2,7 +2,6 @@
 
 pub mod auth_chain;
 pub mod auth_chains;
-mod cache;
 mod keeper;
 pub mod map;
 pub mod merge;

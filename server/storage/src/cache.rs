@@ -1,9 +1,10 @@
 //! Caches that are bounded by what they hold in memory, not by how many things they hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 /// What an entry costs besides its key and value: the table's slot, the links, the allocations.
@@ -39,24 +40,50 @@ impl<K: Size, V: Size> Weighter<K, V> for BySize {
 #[must_use]
 pub fn bounded<K, V>(budget_bytes: u64) -> Bounded<K, V>
 where
-    K: Size + Eq + std::hash::Hash + Clone,
+    K: Size + Eq + Hash + Clone,
     V: Size + Clone,
 {
     let expected = usize::try_from(budget_bytes / EXPECTED_BYTES).unwrap_or(usize::MAX);
+    in_parts(PARTS, expected, budget_bytes, BySize)
+}
+
+/// The same, undivided: one entry may be as large as the whole budget. For what would be read anew each
+/// time if it were not kept, such as the states of a huge room. About `expected` entries are expected.
+#[must_use]
+pub fn undivided<K, V, W>(budget_bytes: u64, expected: usize, weighter: W) -> Cache<K, V, W>
+where
+    K: Eq + Hash + Clone,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+{
+    in_parts(1, expected, budget_bytes, weighter)
+}
+
+fn in_parts<K, V, W>(
+    parts: usize,
+    expected: usize,
+    budget_bytes: u64,
+    weighter: W,
+) -> Cache<K, V, W>
+where
+    K: Eq + Hash + Clone,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+{
     let options = OptionsBuilder::new()
+        .shards(parts)
         .estimated_items_capacity(expected)
         .weight_capacity(budget_bytes)
-        .shards(PARTS)
         .build();
     match options {
         Ok(options) => Cache::with_options(
             options,
-            BySize,
+            weighter,
             DefaultHashBuilder::default(),
-            quick_cache::sync::DefaultLifecycle::default(),
+            DefaultLifecycle::default(),
         ),
         // Only options without a capacity cannot be built.
-        Err(_) => Cache::with_weighter(expected, budget_bytes, BySize),
+        Err(_) => Cache::with_weighter(expected, budget_bytes, weighter),
     }
 }
 
@@ -110,12 +137,6 @@ impl<T: Size> Size for Arc<T> {
 impl<A: Size, B: Size> Size for (A, B) {
     fn size_bytes(&self) -> usize {
         self.0.size_bytes() + self.1.size_bytes()
-    }
-}
-
-impl<T: Size> Size for Option<T> {
-    fn size_bytes(&self) -> usize {
-        self.as_ref().map_or(size_of::<Self>(), Size::size_bytes)
     }
 }
 

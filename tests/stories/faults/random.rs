@@ -1,5 +1,7 @@
 //! Seeded randomness: a failing run can be repeated, as far as its schedule goes.
 
+use hearth_protocol::ambient::split_mix;
+
 /// SplitMix64.
 pub(super) struct Random(u64);
 
@@ -9,11 +11,7 @@ impl Random {
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix(&mut self.0)
     }
 
     /// Below `end`.

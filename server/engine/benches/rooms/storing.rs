@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use hearth_engine::memory::MemoryBudget;
 use hearth_engine::state::StateMap;
 use hearth_engine::state::merge::merge_due;
 use hearth_engine::state::snapshots::{Snapshot, Snapshots};
@@ -83,7 +84,7 @@ async fn stored(pattern: &str) {
         Some(20.0),
     );
     for (nid, state) in states {
-        let snapshots = Snapshots::new(storage.clone());
+        let snapshots = Snapshots::new(storage.clone(), MemoryBudget::of_mib(512));
         assert_eq!(snapshots.get(nid).await.unwrap().map, state);
     }
 }
@@ -91,7 +92,7 @@ async fn stored(pattern: &str) {
 /// Writes the states, merging in the background as a server does; gives some of them, and the
 /// largest commit.
 async fn write(storage: &Storage, places: &[i64]) -> (Vec<(i64, StateMap)>, i64) {
-    let snapshots = Snapshots::new(storage.clone());
+    let snapshots = Snapshots::new(storage.clone(), MemoryBudget::of_mib(512));
     let mut snapshot = Snapshot::empty();
     let mut states = Vec::new();
     let mut in_flight = Vec::new();

@@ -169,6 +169,7 @@ impl Worker {
         let mut idle = Duration::ZERO;
         loop {
             let mut batch = Vec::new();
+            let look = idle.max(IDLE_LOOK);
             tokio::select! {
                 biased;
                 Some(flight) = self.in_flight.next(), if !self.in_flight.is_empty() => {
@@ -183,8 +184,8 @@ impl Worker {
                     }
                     self.plan(batch).await;
                 }
-                () = tokio::time::sleep(idle.max(IDLE_LOOK)), if self.in_flight.is_empty() => {
-                    idle += idle.max(IDLE_LOOK);
+                () = tokio::time::sleep(look), if self.in_flight.is_empty() => {
+                    idle += look;
                     if idle >= IDLE || !self.rooms.is_kept(self.room.nid) {
                         // Whoever finds the queue closed opens the mailbox anew.
                         self.jobs.close();

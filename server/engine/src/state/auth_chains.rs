@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use hearth_storage::cache::undivided;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::state::StateMap;
 use crate::state::auth_chain::{AuthChain, AuthEdges, Following};
-use crate::state::cache::undivided;
 use crate::state::map::Difference;
 
 /// Chains remembered per room: those of a fork's sides, and of the forks before it.
@@ -57,12 +57,6 @@ impl AuthChains {
             rooms: undivided(budget_bytes / 2, 1_000, ChainsWeight),
             edges: Cache::with_weighter(100_000, budget_bytes / 2, EdgesWeight),
         }
-    }
-
-    /// Has it remember at most so much.
-    pub fn set_budget(&self, budget_bytes: u64) {
-        self.rooms.set_capacity(budget_bytes / 2);
-        self.edges.set_capacity(budget_bytes / 2);
     }
 
     /// The memory of what is remembered, about.

@@ -10,6 +10,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hearth_storage::cache::undivided;
 use hearth_storage::delta::{self, DeltaEntry};
 use hearth_storage::tables::state::{self as rows, ChunkRow, ChunkSet, SnapshotRow};
 use hearth_storage::{Commit, CommitError, Storage, StorageError};
@@ -17,12 +18,9 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
+use crate::memory::MemoryBudget;
 use crate::state::StateMap;
 use crate::state::auth_chains::AuthChains;
-use crate::state::cache::undivided;
-
-/// What snapshots and auth chains may take in memory each, until a budget says otherwise.
-const BUDGET_BYTES: u64 = 64 << 20;
 
 /// A delta in a commit swallows others up to this many entries.
 const CARRY_MAX: usize = 256;
@@ -165,21 +163,15 @@ pub struct Snapshots {
 impl Snapshots {
     /// Snapshots of a database, none of them in memory yet.
     #[must_use]
-    pub fn new(storage: Storage) -> Self {
+    pub fn new(storage: Storage, memory: MemoryBudget) -> Self {
         Self {
             storage,
-            cache: undivided(BUDGET_BYTES, 10_000, SnapshotWeight),
+            cache: undivided(memory.states_bytes(), 10_000, SnapshotWeight),
             planned: Mutex::default(),
             due: Mutex::default(),
             merge_waits: Notify::new(),
-            chains: AuthChains::new(BUDGET_BYTES),
+            chains: AuthChains::new(memory.auth_chains_bytes()),
         }
-    }
-
-    /// Has the states in memory, and the auth chains, take at most so much each.
-    pub fn set_budget(&self, states_bytes: u64, chains_bytes: u64) {
-        self.cache.set_capacity(states_bytes);
-        self.chains.set_budget(chains_bytes);
     }
 
     /// What the states in memory take, about.

@@ -6,6 +6,7 @@ use hearth_storage::tables::state::{ChunkRow, Unreferenced, snapshot_chain};
 use hearth_storage::testing::count;
 use hearth_storage::{Commit, Storage, both_engines};
 
+use crate::memory::MemoryBudget;
 use crate::state::StateMap;
 use crate::state::merge::merge_due;
 use crate::state::snapshots::{Snapshot, Snapshots};
@@ -37,7 +38,7 @@ async fn grow(storage: &Storage, snapshots: &Snapshots, count: i64) -> BTreeMap<
 async fn longest_chain(storage: &Storage, states: &BTreeMap<i64, StateMap>) -> usize {
     let mut longest = 0;
     for (nid, state) in states.iter().rev().step_by(97) {
-        let snapshots = Snapshots::new(storage.clone());
+        let snapshots = Snapshots::new(storage.clone(), MemoryBudget::of_mib(512));
         assert_eq!(snapshots.get(*nid).await.unwrap().map, *state, "{nid}");
         let mut reader = storage.read().await.unwrap();
         longest = longest.max(snapshot_chain(reader.conn(), *nid).await.unwrap().len());
@@ -48,7 +49,7 @@ async fn longest_chain(storage: &Storage, states: &BTreeMap<i64, StateMap>) -> u
 both_engines! {
     async fn merging_keeps_chains_short_and_every_state_as_it_is(scratch: Scratch) {
         let storage = scratch.open().await;
-        let snapshots = Snapshots::new(storage.clone());
+        let snapshots = Snapshots::new(storage.clone(), MemoryBudget::of_mib(512));
         let states = grow(&storage, &snapshots, 3_000).await;
         let before = longest_chain(&storage, &states).await;
         merge_due(&storage, &snapshots).await.unwrap();
@@ -61,8 +62,8 @@ both_engines! {
 both_engines! {
     async fn what_was_not_merged_before_a_restart_is_merged_after_it(scratch: Scratch) {
         let storage = scratch.open().await;
-        let states = grow(&storage, &Snapshots::new(storage.clone()), 3_000).await;
-        let snapshots = Snapshots::new(storage.clone());
+        let states = grow(&storage, &Snapshots::new(storage.clone(), MemoryBudget::of_mib(512)), 3_000).await;
+        let snapshots = Snapshots::new(storage.clone(), MemoryBudget::of_mib(512));
         let (last, state) = states.last_key_value().unwrap();
         assert_eq!(snapshots.get(*last).await.unwrap().map, *state);
         merge_due(&storage, &snapshots).await.unwrap();
@@ -73,7 +74,7 @@ both_engines! {
 both_engines! {
     async fn the_sweep_removes_what_is_of_no_use_and_nothing_else(scratch: Scratch) {
         let storage = scratch.open().await;
-        let snapshots = Snapshots::new(storage.clone());
+        let snapshots = Snapshots::new(storage.clone(), MemoryBudget::of_mib(512));
         let states = grow(&storage, &snapshots, 600).await;
         merge_due(&storage, &snapshots).await.unwrap();
         let (last, _) = states.last_key_value().unwrap();
@@ -98,14 +99,14 @@ both_engines! {
         let kept = i64::try_from(chain.len()).unwrap();
         assert_eq!(count(&storage, "state_snapshots").await, kept);
         assert!(count(&storage, "state_chunks").await < chunks);
-        assert_eq!(Snapshots::new(storage.clone()).get(*last).await.unwrap().map, states[last]);
+        assert_eq!(Snapshots::new(storage.clone(), MemoryBudget::of_mib(512)).get(*last).await.unwrap().map, states[last]);
     }
 }
 
 both_engines! {
     async fn a_plan_on_what_is_gone_is_refused_and_made_again(scratch: Scratch) {
         let storage = scratch.open().await;
-        let snapshots = Snapshots::new(storage.clone());
+        let snapshots = Snapshots::new(storage.clone(), MemoryBudget::of_mib(512));
         let one = write(&storage, &snapshots, &Snapshot::empty(), 1).await;
         let mut commit = Commit {
             unreferenced: Unreferenced { snapshots: vec![one.nid], chunks: Vec::new() },
@@ -133,8 +134,7 @@ both_engines! {
 both_engines! {
     async fn a_planned_snapshot_stays_in_memory_whatever_the_budget(scratch: Scratch) {
         let storage = scratch.open().await;
-        let snapshots = Snapshots::new(storage.clone());
-        snapshots.set_budget(0, 0);
+        let snapshots = Snapshots::new(storage.clone(), MemoryBudget::of_mib(0));
         let (planned, _) = Snapshot::empty().extend(1_000, 1, &[(1, Some(1))]);
         snapshots.remember(&planned);
         for place in 0..50 {

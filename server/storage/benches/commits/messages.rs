@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use hearth_protocol::ambient::split_mix;
 use hearth_storage::tables::events::{ClientTransactionRow, EdgeRow, EventRow, ExtremityRow, Fate};
 use hearth_storage::tables::rooms::{RoomAdvance, RoomRow};
 use hearth_storage::{Commit, Storage};
@@ -170,11 +171,7 @@ struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        split_mix(&mut self.0)
     }
 
     fn below(&mut self, end: u64) -> i64 {
