@@ -67,6 +67,9 @@ pub struct Commit {
     pub guards: Vec<Guard>,
     /// The rooms this commit advances, with the revision it was planned on.
     pub rooms: Vec<rooms::RoomAdvance>,
+    /// Transaction ids that devices use for its events. One that was used before refuses the whole
+    /// commit as [`Refusal::Taken`].
+    pub claims: Vec<events::ClientTransactionRow>,
     /// How many stream positions it needs.
     pub slots: i64,
     /// Plain rows.
@@ -93,7 +96,7 @@ pub enum Refusal {
         /// The room.
         room_nid: i64,
     },
-    /// The name is taken.
+    /// The name, or a device's transaction id, is taken.
     #[error("the name is taken")]
     Taken,
     /// What the commit wants to change is not there.
@@ -255,8 +258,6 @@ rows_of_a_commit! {
     memberships: state::MembershipRow => state::membership_upsert,
     /// What invited people are shown.
     stripped_states: state::StrippedStateRow => state::stripped_state_upsert,
-    /// Transaction ids that devices used.
-    client_transactions: events::ClientTransactionRow => events::client_transaction_insert,
     /// Remote events that wait.
     staged: staging::StagedRow => staging::staged_insert,
     /// Remote events that no longer wait.

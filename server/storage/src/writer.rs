@@ -6,16 +6,17 @@
 #[cfg(feature = "testing")]
 pub mod interrupt;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::commit::{Commit, CommitError, Outcome, Rows, Slot};
+use crate::commit::{Commit, CommitError, Outcome, Refusal, Rows, Slot};
 use crate::dialect::{self, ConnectTo, WriteConn};
 use crate::error::StorageError;
 use crate::head::{Head, Hold};
 use crate::sql;
-use crate::tables::{log, rooms::Revisions, state::Foundations};
+use crate::tables::{events, log, rooms::Revisions, state::Foundations};
 use crate::trouble::{Standing, Trouble};
 
 /// Commits that may wait for the writer; whoever comes later waits to hand over.
@@ -373,15 +374,17 @@ async fn apply(
     let mut revisions = Revisions::read(conn.conn(), &rooms).await?;
     let snapshots = part.iter().flat_map(|s| &s.commit.rows.snapshots);
     let mut foundations = Foundations::read(conn.conn(), snapshots).await?;
+    let claims = Claims::take(conn, part).await?;
     let mut verdicts = Vec::with_capacity(part.len());
     let mut accepted: Vec<(i64, &Rows)> = Vec::with_capacity(part.len());
     let mut unreferenced = Vec::new();
     for Submission { commit, .. } in part {
         let rows = &commit.rows;
         let on_time = revisions.check(&commit.rooms);
-        let decided = match on_time.and_then(|()| foundations.check(&rows.snapshots)) {
+        let founded = on_time.and_then(|()| foundations.check(&rows.snapshots));
+        let decided = match founded.and_then(|()| claims.check(commit)) {
             Ok(()) => run_guards(conn, commit).await,
-            Err(stale) => Err(CommitError::Refused(stale)),
+            Err(refused) => Err(CommitError::Refused(refused)),
         };
         verdicts.push(match decided {
             Ok(outcomes) => {
@@ -392,7 +395,10 @@ async fn apply(
                 Ok((base, outcomes))
             }
             Err(CommitError::Storage(error)) => return Err(error),
-            Err(refused) => Err(refused),
+            Err(refused) => {
+                claims.release(conn, commit).await?;
+                Err(refused)
+            }
         });
         base += commit.slots;
     }
@@ -402,6 +408,39 @@ async fn apply(
         unreferenced.remove(conn.conn()).await?;
     }
     Ok((verdicts, transaction))
+}
+
+/// The transaction ids that the commits of a batch use, taken in one statement before anything else.
+struct Claims(BTreeSet<i64>);
+
+impl Claims {
+    async fn take(conn: &mut WriteConn, part: &[Submission]) -> Result<Self, StorageError> {
+        let claims: Vec<_> = part.iter().flat_map(|s| &s.commit.claims).collect();
+        if claims.is_empty() {
+            return Ok(Self(BTreeSet::new()));
+        }
+        let claimed = events::client_transactions_claim(conn.conn(), &claims).await?;
+        Ok(Self(claimed))
+    }
+
+    /// Whether all that a commit claims is its own.
+    fn check(&self, commit: &Commit) -> Result<(), Refusal> {
+        let mut claims = commit.claims.iter();
+        match claims.all(|claim| self.0.contains(&claim.event_nid)) {
+            true => Ok(()),
+            false => Err(Refusal::Taken),
+        }
+    }
+
+    /// Gives back what a refused commit took.
+    async fn release(&self, conn: &mut WriteConn, commit: &Commit) -> Result<(), StorageError> {
+        let taken = |claim: &&events::ClientTransactionRow| self.0.contains(&claim.event_nid);
+        let taken: Vec<_> = commit.claims.iter().filter(taken).collect();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        events::client_transactions_release(conn.conn(), &taken).await
+    }
 }
 
 /// Runs a commit's guards; what they wrote is undone when one of them refuses.

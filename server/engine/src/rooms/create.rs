@@ -119,7 +119,7 @@ impl Rooms {
             .partition(|user| self.ctx.is_ours(user.server_name().as_str()));
         plan.begin(event).await?;
         for draft in self.first_events(rules, &create, &local).await? {
-            plan.append(&draft, None).await?;
+            plan.append(&draft, None, false).await?;
         }
         plan.finish();
         let Plan {

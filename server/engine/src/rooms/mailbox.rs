@@ -33,7 +33,7 @@ const BATCH_MAX: usize = 64;
 /// Commits of one room that may be on their way at once.
 const IN_FLIGHT_MAX: usize = 8;
 
-/// How often a job is planned again when another node was faster.
+/// How often a job is planned again when another node was faster, or a transaction id was used before.
 const ATTEMPTS_MAX: u32 = 4;
 
 /// A worker without work for this long ends.
@@ -273,16 +273,20 @@ impl Worker {
         }
     }
 
-    /// Sorts the jobs of a commit that did not come to pass: those that only came too late are
+    /// Sorts the jobs of a commit that did not come to pass: those that came too late, or once more, are
     /// planned again, the others are told why.
     fn fail(&mut self, jobs: Vec<(Job, Done)>, error: CommitError) {
-        let late = matches!(error, CommitError::Refused(Refusal::Stale { .. }));
+        // A transaction id that was used long ago is looked up in the second attempt.
+        let again = matches!(
+            error,
+            CommitError::Refused(Refusal::Stale { .. } | Refusal::Taken)
+        );
         let sentence = error.to_string();
         let mut error = Some(RoomError::from(error));
         let trouble = error.as_ref().and_then(RoomError::trouble);
         for (mut job, _) in jobs {
             job.attempts += 1;
-            if late && job.attempts < ATTEMPTS_MAX {
+            if again && job.attempts < ATTEMPTS_MAX {
                 self.again.push(job);
             } else {
                 let error = error.take().unwrap_or_else(|| {
@@ -346,7 +350,7 @@ async fn planned<'a>(
     let mut planned = Vec::with_capacity(jobs.len());
     let mut jobs = jobs.into_iter();
     while let Some(job) = jobs.next() {
-        match work(&mut plan, &job.work).await {
+        match work(&mut plan, &job).await {
             Ok(done) => planned.push((job, done)),
             Err(error) => {
                 let refused = matches!(error, RoomError::Forbidden(_) | RoomError::NotFound(_))
@@ -362,9 +366,12 @@ async fn planned<'a>(
     Ok((plan, planned))
 }
 
-async fn work(plan: &mut Plan<'_>, work: &Work) -> Result<Done, RoomError> {
-    match work {
-        Work::Append(draft, txn) => plan.append(draft, txn.as_ref()).await.map(Done::Appended),
+async fn work(plan: &mut Plan<'_>, job: &Job) -> Result<Done, RoomError> {
+    match &job.work {
+        Work::Append(draft, txn) => {
+            let known = plan.append(draft, txn.as_ref(), job.attempts > 0).await;
+            known.map(Done::Appended)
+        }
         Work::Receive(pdu, outbound) => plan.receive(pdu, *outbound).await.map(Done::Received),
         Work::Outliers(pdus) => plan.add_outliers(pdus).await.map(|()| Done::TakenIn),
         Work::Anchor(pdu, state) => {

@@ -177,7 +177,9 @@ impl<'a> Plan<'a> {
         self.effects.slots = self.commit.slots;
     }
 
-    /// Drafts, signs and authorizes an event of one of our people at the current extremities.
+    /// Drafts, signs and authorizes an event of one of our people at the current extremities. What came of
+    /// the transaction id before is looked for in memory alone, unless the writer has said that it is
+    /// `used`: a message costs no reading, and a repeated one of long ago costs one commit in vain.
     ///
     /// # Errors
     /// When it breaks a rule; then nothing of it is planned.
@@ -185,12 +187,29 @@ impl<'a> Plan<'a> {
         &mut self,
         draft: &Draft,
         txn: Option<&ClientTxn>,
+        used: bool,
     ) -> Result<Known, RoomError> {
-        if let Some(txn) = txn
-            && let Some(known) = self.sent(txn).await?
-        {
+        let Some(txn) = txn else {
+            return self.create(draft).await;
+        };
+        if let Some(known) = self.sent_of_late(txn).await? {
             return Ok(known);
         }
+        if used && let Some(known) = self.sent(txn).await? {
+            return Ok(known);
+        }
+        match self.create(draft).await {
+            Ok(known) => {
+                self.claim(txn, &known);
+                Ok(known)
+            }
+            // What was allowed when it was first sent has its event all the same.
+            Err(refused @ RoomError::Forbidden(_)) => self.sent(txn).await?.ok_or(refused),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create(&mut self, draft: &Draft) -> Result<Known, RoomError> {
         if let Some(target) = &draft.redacts {
             self.may_ask_to_redact(&draft.sender, target).await?;
         }
@@ -201,47 +220,43 @@ impl<'a> Plan<'a> {
         self.ask(&event, &before)
             .await?
             .map_err(RoomError::Forbidden)?;
-        let known = self
-            .place(Placement {
-                depth: event.depth(),
-                auth: nids_of(&event, &auth),
-                prev: self
-                    .view
-                    .extremities
-                    .iter()
-                    .take(MAX_PREV_EVENTS)
-                    .map(|k| k.nid)
-                    .collect(),
-                event,
-                here: None,
-                before,
-                fate: Fate::Accepted,
-                outbound: true,
-                is_new: true,
-            })
-            .await?;
-        if let Some(txn) = txn {
-            self.commit
-                .rows
-                .client_transactions
-                .push(ClientTransactionRow {
-                    user_nid: txn.user_nid,
-                    device_id: txn.device_id.clone(),
-                    room_nid: self.room.nid,
-                    endpoint: txn.endpoint.to_owned(),
-                    txn_id: txn.txn_id.clone(),
-                    event_nid: known.nid,
-                    created_at_ms: self.rooms.ctx.clock.now_ms(),
-                });
-            self.effects
-                .sent
-                .push((self.room.nid, txn.clone(), known.clone()));
-        }
-        Ok(known)
+        self.place(Placement {
+            depth: event.depth(),
+            auth: nids_of(&event, &auth),
+            prev: self
+                .view
+                .extremities
+                .iter()
+                .take(MAX_PREV_EVENTS)
+                .map(|k| k.nid)
+                .collect(),
+            event,
+            here: None,
+            before,
+            fate: Fate::Accepted,
+            outbound: true,
+            is_new: true,
+        })
+        .await
     }
 
-    /// The event that came of a transaction id before, planned, on its way or stored.
-    async fn sent(&self, txn: &ClientTxn) -> Result<Option<Known>, RoomError> {
+    fn claim(&mut self, txn: &ClientTxn, known: &Known) {
+        self.commit.claims.push(ClientTransactionRow {
+            user_nid: txn.user_nid,
+            device_id: txn.device_id.clone(),
+            room_nid: self.room.nid,
+            endpoint: txn.endpoint.to_owned(),
+            txn_id: txn.txn_id.clone(),
+            event_nid: known.nid,
+            created_at_ms: self.rooms.ctx.clock.now_ms(),
+        });
+        self.effects
+            .sent
+            .push((self.room.nid, txn.clone(), known.clone()));
+    }
+
+    /// The event that came of a transaction id lately: planned, on its way, or among the room's newest.
+    async fn sent_of_late(&self, txn: &ClientTxn) -> Result<Option<Known>, RoomError> {
         let here = self.effects.sent.iter().find(|(_, other, _)| other == txn);
         if let Some((.., known)) = here {
             return Ok(Some(known.clone()));
@@ -254,6 +269,11 @@ impl<'a> Plan<'a> {
         if let Some(event_id) = on_its_way {
             return Ok(self.rooms.known.one(self.room.rules, &event_id).await?);
         }
+        Ok(self.room.live().sent_with(txn))
+    }
+
+    /// The event that is stored as what came of a transaction id.
+    async fn sent(&self, txn: &ClientTxn) -> Result<Option<Known>, RoomError> {
         let mut reader = self.rooms.ctx.storage.read().await?;
         let found = client_transaction(
             reader.conn(),

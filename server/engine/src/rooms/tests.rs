@@ -177,6 +177,48 @@ both_engines! {
 }
 
 both_engines! {
+    async fn a_transaction_id_of_long_ago_gives_its_event_and_spoils_nothing(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let bob = server.context.storage.user_find("@bob:one.test").await.unwrap().unwrap();
+        let send = |txn_id: &str| {
+            let mut send = message("bob", txn_id);
+            let (device_id, txn_id) = ("A".to_owned(), txn_id.to_owned());
+            send.txn = Some(ClientTxn { user_nid: bob, device_id, endpoint: "send", txn_id });
+            send
+        };
+        let first = rooms.send(&room_id, send("m0")).await.unwrap();
+        // Nothing of it is in memory any more, and others send meanwhile.
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let before = count(&server.context.storage, "events").await;
+        let mut sending = tokio::task::JoinSet::new();
+        for number in 0..40 {
+            let (rooms, room_id) = (rooms.clone(), room_id.clone());
+            let send = if number % 4 == 0 { send("m0") } else { send(&format!("m{number}")) };
+            sending.spawn(async move { (number, rooms.send(&room_id, send).await.unwrap()) });
+        }
+        let sent = sending.join_all().await;
+        for (number, event_id) in &sent {
+            assert_eq!(number % 4 == 0, *event_id == first, "{number}");
+        }
+        assert_eq!(count(&server.context.storage, "events").await, before + 30);
+        // Who may no longer send is still told what became of what they sent.
+        let kick = SetMembership {
+            sender: user("alice"),
+            target: user("bob"),
+            membership: "leave",
+            reason: None,
+            is_direct: false,
+        };
+        rooms.change(&room_id, kick).await.unwrap();
+        assert_eq!(rooms.send(&room_id, send("m0")).await.unwrap(), first);
+        rooms.send(&room_id, send("m99")).await.unwrap_err();
+    }
+}
+
+both_engines! {
     async fn many_writers_of_one_room_are_all_there(scratch: Scratch) {
         let server = TestServer::new(&scratch).await;
         let rooms = Rooms::new(Arc::clone(&server.context));

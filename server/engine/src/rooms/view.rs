@@ -243,6 +243,18 @@ impl Live {
         shown.map(|shown| shown.position)
     }
 
+    /// The event that a device sent with a transaction id, if it came since the room was read and is
+    /// still here.
+    #[must_use]
+    pub fn sent_with(&self, txn: &ClientTxn) -> Option<Known> {
+        let is_sent = |shown: &&Shown| {
+            let arrival = shown.arrival.as_ref();
+            arrival.is_some_and(|arrival| arrival.txn.as_ref() == Some(txn))
+        };
+        let mut newest_first = self.timeline.iter().rev();
+        newest_first.find(is_sent).map(|shown| shown.known.clone())
+    }
+
     /// Replaces an event whose content was redacted.
     pub fn replace(&mut self, known: &Known, json: &Bytes) {
         for shown in self

@@ -135,7 +135,7 @@ impl Room {
             .extend(self.auth.iter().map(|(nid, _)| edge(*nid)));
         rows.extremities.push(end(event.event_nid));
         rows.extended.push(end(tip.event_nid));
-        rows.client_transactions.push(ClientTransactionRow {
+        commit.claims.push(ClientTransactionRow {
             user_nid: person,
             device_id: format!("DEVICE{person:04}"),
             room_nid: self.nid,

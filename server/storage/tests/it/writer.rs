@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hearth_storage::tables::events::ClientTransactionRow;
 use hearth_storage::tables::log::{self, FollowerRow};
 use hearth_storage::tables::rooms::{self, RoomAdvance, RoomRow};
 use hearth_storage::testing::count;
@@ -178,5 +179,55 @@ both_engines! {
         let storage = scratch.open().await;
         assert_eq!(*storage.state_keys(&nids).await.unwrap()[0], odd);
         assert_eq!(storage.state_keys_intern(&[odd]).await.unwrap(), nids);
+    }
+}
+
+/// Advances a room with an event that a device sent under a transaction id.
+fn send(room_nid: i64, expected: i64, txn_id: &str, event_nid: i64) -> Commit {
+    let mut commit = advance(room_nid, expected);
+    commit.claims.push(ClientTransactionRow {
+        user_nid: 1,
+        device_id: "PHONE".to_owned(),
+        room_nid,
+        endpoint: "send".to_owned(),
+        txn_id: txn_id.to_owned(),
+        event_nid,
+        created_at_ms: 1,
+    });
+    commit
+}
+
+both_engines! {
+    async fn a_transaction_id_is_taken_once_and_its_second_commit_refused_whole(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let writer = storage.writer();
+        writer.commit(new_room(1)).await.unwrap();
+        // In one batch, and in a later one.
+        let first = writer.submit(send(1, 1, "m1", 10)).await.unwrap();
+        let second = writer.submit(send(1, 2, "m1", 11)).await.unwrap();
+        let next = writer.submit(send(1, 2, "m2", 12)).await.unwrap();
+        first.receipt().await.unwrap();
+        let refusal = second.receipt().await.unwrap_err();
+        assert!(matches!(refusal, CommitError::Refused(Refusal::Taken)), "{refusal}");
+        next.receipt().await.unwrap();
+        let mut mixed = send(1, 3, "m3", 13);
+        mixed.claims.extend(send(1, 3, "m2", 14).claims);
+        let refusal = writer.commit(mixed).await.unwrap_err();
+        assert!(matches!(refusal, CommitError::Refused(Refusal::Taken)), "{refusal}");
+        // What the refused commit took of its own is free again.
+        writer.commit(send(1, 3, "m3", 15)).await.unwrap();
+        assert_eq!(count(&storage, "client_transactions").await, 3);
+    }
+}
+
+both_engines! {
+    async fn a_stale_commit_gives_its_transaction_ids_back(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let writer = storage.writer();
+        writer.commit(new_room(1)).await.unwrap();
+        let refusal = writer.commit(send(1, 0, "m1", 10)).await.unwrap_err();
+        assert!(matches!(refusal, CommitError::Refused(Refusal::Stale { .. })), "{refusal}");
+        assert_eq!(count(&storage, "client_transactions").await, 0);
+        writer.commit(send(1, 1, "m1", 11)).await.unwrap();
     }
 }

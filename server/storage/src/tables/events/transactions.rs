@@ -1,6 +1,7 @@
 //! Transaction ids of clients: a repeated request gives the same event.
 
-use crate::commit::Stamped;
+use std::collections::BTreeSet;
+
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -24,17 +25,21 @@ pub struct ClientTransactionRow {
     pub created_at_ms: i64,
 }
 
-pub(crate) async fn client_transaction_insert(
+/// Takes the transaction ids of many commits at once; gives the events whose id was still free. Those of one
+/// device are free once each, so that a repeated request cannot come to anything twice, whoever
+/// planned it.
+pub(crate) async fn client_transactions_claim(
     conn: Conn<'_>,
-    transactions: &[Stamped<'_, ClientTransactionRow>],
-) -> Result<(), StorageError> {
-    rows!(
+    claims: &[&ClientTransactionRow],
+) -> Result<BTreeSet<i64>, StorageError> {
+    let claimed = rows!(
         conn,
-        execute,
+        all::<(i64,)>,
         "INSERT INTO client_transactions
          (user_nid, device_id, room_nid, endpoint, txn_id, event_nid, created_at_ms) {rows}
-         ON CONFLICT (user_nid, device_id, room_nid, endpoint, txn_id) DO NOTHING",
-        transactions,
+         ON CONFLICT (user_nid, device_id, room_nid, endpoint, txn_id) DO NOTHING
+         RETURNING event_nid",
+        claims,
         |row| (
             row.user_nid => BIGINT,
             row.device_id.as_str() => TEXT,
@@ -44,6 +49,22 @@ pub(crate) async fn client_transaction_insert(
             row.event_nid => BIGINT,
             row.created_at_ms => BIGINT
         )
+    )?;
+    Ok(claimed.into_iter().map(|(event_nid,)| event_nid).collect())
+}
+
+/// Gives transaction ids back whose commit was refused for another reason.
+pub(crate) async fn client_transactions_release(
+    conn: Conn<'_>,
+    claims: &[&ClientTransactionRow],
+) -> Result<(), StorageError> {
+    rows!(
+        conn,
+        execute,
+        "WITH k(event_nid) AS ({rows})
+         DELETE FROM client_transactions WHERE event_nid IN (SELECT event_nid FROM k)",
+        claims,
+        |row| (row.event_nid => BIGINT)
     )?;
     Ok(())
 }
