@@ -46,9 +46,10 @@ test-rust: ## the Rust tests, on SQLite and on a private PostgreSQL
 test-web: ## the web client's unit tests
 	npm --prefix web-client test
 
-test-clients: ## a Matrix client that is not ours (matrix-nio), and the demonstration's story
+test-clients: ## Matrix clients that are not ours, on both engines, and the demonstration's story
 	scripts/two-servers.sh scripts/demo.py --once
-	HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh .hearth/venv/bin/python tests/clients/nio_story.py
+	HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh tests/clients/run.sh
+	ENGINE=postgres HEARTH_RATE_LIMIT__ENABLED=false scripts/postgres.sh run scripts/two-servers.sh tests/clients/run.sh
 
 # Sign-ups in a row from one address are what the rate limits are there to stop.
 test-browser: ## the web client in Chromium, on two servers

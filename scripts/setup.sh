@@ -45,11 +45,11 @@ check_test() {
 }
 
 # The lock file's stamp tells whether what is installed is what it names.
-install_web() {
+install_npm() { # install_npm FOLDER
     node_is_new_enough || fail "Node.js 20 or newer is needed, but this is $(node --version)"
-    local stamp=web-client/node_modules/.package-lock.json
-    [ -e "$stamp" ] && [ ! web-client/package-lock.json -nt "$stamp" ] && return
-    npm --prefix web-client ci --no-audit --no-fund
+    local stamp=$1/node_modules/.package-lock.json
+    [ -e "$stamp" ] && [ ! "$1/package-lock.json" -nt "$stamp" ] && return
+    npm --prefix "$1" ci --no-audit --no-fund
     touch "$stamp"
 }
 
@@ -71,7 +71,7 @@ done
 install_missing
 for part in "${@:-test}"; do
     case $part in
-        web) install_web ;;
-        test) install_web; install_python ;;
+        web) install_npm web-client ;;
+        test) install_npm web-client; install_npm tests/clients/js-sdk; install_python ;;
     esac
 done

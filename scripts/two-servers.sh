@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # two-servers.sh COMMAND…: runs COMMAND while two organizations' homeservers run on loopback, each
-# with its own name, a certificate from a CA made for this run, and SQLite in a temporary folder.
+# with its own name, a certificate from a CA made for this run, and SQLite in a temporary folder, or,
+# with ENGINE=postgres, a database of its own in the PostgreSQL of HEARTH_TEST_POSTGRES.
 # Nothing is left when COMMAND ends or this is stopped.
 #
 # COMMAND finds HEARTH_E2E_ONE and HEARTH_E2E_TWO (the addresses for people: plain HTTP on loopback,
@@ -13,12 +14,18 @@ set -euo pipefail
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/hearth-two.XXXXXX")
 children=()
+databases=()
+postgres() { "$(postgres_bin)/psql" "$HEARTH_TEST_POSTGRES" --quiet --command="$1"; }
 cleanup() {
     # The newest first: COMMAND before the servers it talks to.
     local i
     for ((i = ${#children[@]} - 1; i >= 0; i--)); do
         kill "${children[i]}" 2>/dev/null || true
         wait "${children[i]}" 2>/dev/null || true
+    done
+    local name
+    for name in "${databases[@]}"; do
+        postgres "DROP DATABASE IF EXISTS $name"
     done
     rm -rf "$folder"
 }
@@ -33,6 +40,18 @@ certificate() { # certificate NAME: signed by the CA, for one host
         -CAcreateserial -out "$folder/$1.crt" -extfile <(say "subjectAltName=DNS:$1
 extendedKeyUsage=serverAuth
 basicConstraints=CA:FALSE") 2>/dev/null
+}
+
+database() { # database HOST: makes one where it is not a file, and adds it to the configuration
+    [ "${ENGINE:-sqlite}" = postgres ] || return 0
+    local name=${1%%.*}_$$
+    postgres "CREATE DATABASE $name"
+    databases+=("$name")
+    cat >>"$folder/$1.toml" <<TOML
+
+[database]
+url = "${HEARTH_TEST_POSTGRES%/*}/$name"
+TOML
 }
 
 server() { # server HOST FEDERATION_PORT WEB_PORT: its configuration, then its process
@@ -61,6 +80,7 @@ allow_loopback = true
 trusted_ca = ["ca.crt"]
 retry_initial_ms = 100
 TOML
+    database "$host"
     "target/${PROFILE:-debug}/hearth" --config "$folder/$host.toml" 2>"$folder/$host.log" &
     children+=($!)
 }

@@ -58,6 +58,14 @@ class Person:
         self.localpart, self.password = f"{name}{secrets.token_hex(3)}", secrets.token_urlsafe()
         self.client, self.events, self.to_device, self.left = None, [], [], {}
 
+    @classmethod
+    def on_another_device(cls, person, store):
+        """The same account; the device is made by logging in."""
+        other = cls("", person.server, store)
+        other.localpart, other.password, other.user_id = person.localpart, person.password, person.user_id
+        os.makedirs(store)
+        return other
+
     async def register(self):
         client = nio.AsyncClient(self.server.base)
         answer = await client.register(self.localpart, self.password)
@@ -128,12 +136,18 @@ class Person:
         assert event.decrypted == is_encrypted, f"{text!r}: decrypted is {event.decrypted}"
         return event
 
-    def trust(self, other):
-        """Compares the key that our server gave for their device with the one their device has."""
+    def device_of(self, other):
+        """What is known here of the device of somebody: its keys are those that it has."""
         device = self.client.device_store[other.user_id][other.client.device_id]
         assert device.ed25519 == other.client.olm.account.identity_keys["ed25519"]
         assert device.curve25519 == other.client.olm.account.identity_keys["curve25519"]
-        self.client.verify_device(device)
+        return device
+
+    async def sync_and_answer(self):
+        """One more sync, and what the client has to say to other devices after it."""
+        await self.sync(0)
+        for answer in await self.client.send_to_device_messages():
+            check(answer, nio.ToDeviceResponse)
 
 
 def check(answer, kind):
@@ -219,14 +233,40 @@ async def send_to_device(alice, bob):
     bob.to_device.clear()
 
 
+async def compare_emoji(alice, bob):
+    """The short authentication string, over messages from device to device."""
+    check(await alice.client.start_key_verification(alice.device_of(bob)), nio.ToDeviceResponse)
+    verification = await bob.sync_until(lambda: next(iter(bob.client.key_verifications), None), "the verification")
+    check(await bob.client.accept_key_verification(verification), nio.ToDeviceResponse)
+    people = (alice, bob)
+    sides = [person.client.key_verifications[verification] for person in people]
+    await exchange(people, lambda: all(side.established_sas for side in sides), "both keys")
+    assert sides[0].get_emoji() == sides[1].get_emoji() and len(sides[0].get_emoji()) == 7
+    for person in people:
+        check(await person.client.confirm_short_auth_string(verification), nio.ToDeviceResponse)
+    await exchange(people, lambda: all(side.verified for side in sides), "both to be verified")
+    assert alice.device_of(bob).verified and bob.device_of(alice).verified
+
+
+async def exchange(people, condition, what):
+    """Lets both sides answer each other until the condition holds."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"waited {DEADLINE_SECONDS} s for {what}"
+        for person in people:
+            await person.sync_and_answer()
+        await asyncio.sleep(0.02)
+
+
 async def whisper(alice, bob, room_id):
-    """Encryption with keys that the two servers exchanged, each device verified by its fingerprint."""
+    """Encryption with keys that the two servers exchanged, between devices that verified each other."""
     answer = await alice.client.room_put_state(room_id, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
     check(answer, nio.RoomPutStateResponse)
     for person, other in ((alice, bob), (bob, alice)):
         await person.sync_until(lambda: person.client.rooms[room_id].encrypted, "the room to be encrypted")
         await person.keep_keys()
-        person.trust(other)
+        assert not person.device_of(other).verified
+    await compare_emoji(alice, bob)
     event_id = await alice.say(room_id, "The spare key is under the pot.")
     heard = await bob.hears(room_id, "The spare key is under the pot.", is_encrypted=True)
     assert (heard.event_id, heard.verified) == (event_id, True)
@@ -236,6 +276,37 @@ async def whisper(alice, bob, room_id):
     stored = await bob.without_keys(lambda client: client.room_get_event(room_id, event_id))
     assert isinstance(stored.event, nio.MegolmEvent), stored.event
     assert set(stored.event.source["content"]) <= CIPHERTEXT_KEYS, stored.event.source
+
+
+async def confide(alice, bob, store):
+    """A room that is encrypted from the beginning. Whoever imports the keys reads what was said in it."""
+    encryption = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
+    made = await alice.client.room_create(name="Shed", invite=[bob.user_id], initial_state=[encryption])
+    room_id = check(made, nio.RoomCreateResponse).room_id
+    await bob.sync_until(lambda: room_id in bob.client.invited_rooms, "the invitation")
+    check(await bob.client.join(room_id), nio.JoinResponse)
+    for person in (alice, bob):
+        await person.sync_until(lambda: room_id in person.client.rooms, "the room")
+        await person.sync_until(lambda: len(person.client.rooms[room_id].users) == 2, "both people in the room")
+        assert person.client.rooms[room_id].encrypted
+        await person.keep_keys()
+    await alice.say(room_id, "The rake is yours.")
+    event = await bob.hears(room_id, "The rake is yours.", is_encrypted=True)
+    keys = f"{store}/keys"
+    await bob.client.export_keys(keys, "a passphrase")
+
+    other = Person.on_another_device(bob, f"{store}/other")
+    try:
+        await other.log_in()
+        await other.sync_until(lambda: room_id in other.client.rooms, "the room")
+        found = check(await other.client.room_get_event(room_id, event.event_id), nio.RoomGetEventResponse).event
+        assert isinstance(found, nio.MegolmEvent), "a new device has no key"
+        found.room_id = room_id
+        await other.client.import_keys(keys, "a passphrase")
+        assert other.client.decrypt_event(found).body == "The rake is yours."
+    finally:
+        await other.client.logout()
+        await other.client.close()
 
 
 async def survive(alice, bob, room_id):
@@ -315,6 +386,7 @@ async def story(room_version, servers, store):
         await redact(alice, bob, room_id)
         await send_to_device(alice, bob)
         await whisper(alice, bob, room_id)
+        await confide(alice, bob, store)
         await survive(alice, bob, room_id)
         await history(alice, bob, room_id)
         await part(alice, bob, room_id)
