@@ -27,7 +27,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
 pub use edu::device_removed;
-pub(crate) use edu::{changed_here, device_changed, signing_keys_changed};
+pub(crate) use edu::{changed_here, device_changed, device_deleted, signing_keys_changed};
 pub(crate) use met::joined;
 
 use crate::context::Context;

@@ -4,12 +4,15 @@
 //! another server or client; whether a signature on a device is *trusted* is for clients to say.
 //!
 //! Reading order: [`schema`] → [`person`] → [`upload`] → [`query`] and [`remote`] → [`claim`] →
-//! [`cross_signing`] → [`signatures`].
+//! [`cross_signing`] → [`signatures`]. [`backup`] and [`dehydrated`] stand by
+//! themselves.
 //!
 //! spec: client-server v1.19 §End-to-End Encryption; server-server v1.19 §End-to-End Encryption.
 
+mod backup;
 mod claim;
 mod cross_signing;
+mod dehydrated;
 pub mod error;
 pub(crate) mod person;
 mod query;
@@ -35,8 +38,10 @@ use hearth_types::ruma::{OwnedServerName, OwnedUserId, UserId};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use backup::{BackupChange, BackupInfo, BackupKeys};
 pub use claim::ClaimAnswer;
 pub use cross_signing::CrossSigningPlan;
+pub use dehydrated::DehydratedEvents;
 pub use error::KeyError;
 pub use query::QueryAnswer;
 pub use signatures::{SignatureFailure, SignaturesAnswer};

@@ -32,6 +32,16 @@ const BATCH_MAX: i64 = 100;
 /// The longest event type, in bytes.
 const TYPE_MAX_BYTES: usize = 255;
 
+/// Messages in one request or EDU.
+const MESSAGES_MAX: usize = 5_000;
+
+/// The largest message: with names and type around it, it still fits into an EDU.
+const MESSAGE_MAX_BYTES: usize = 64_000;
+
+/// What the messages of one EDU take together. Other servers refuse a whole transaction for an EDU
+/// larger than an event may be, and so would take nothing more from us.
+const EDU_MAX_BYTES: usize = 64_500;
+
 /// All devices of a person.
 const ALL_DEVICES: &str = "*";
 
@@ -52,6 +62,9 @@ pub struct Batch {
 
 /// By person and device, the content of a message.
 type Messages<'o> = BTreeMap<OwnedUserId, &'o Object<'o>>;
+
+/// Person, device and content.
+type Addressed<'o> = (&'o UserId, &'o str, &'o Value<'o>);
 
 impl ToDevice {
     /// Messages over `context`.
@@ -79,7 +92,8 @@ impl ToDevice {
             ));
         }
         let message = Message::new(sender.0.as_str(), event_type)?;
-        let (ours, theirs) = self.split(messages(body.object("messages")?)?);
+        let messages = messages(body.object("messages")?, &message)?;
+        let (ours, theirs) = self.split(messages);
         let storage = &self.context.storage;
         let user_nid = storage
             .user_intern(sender.0.as_str(), self.context.server_name.as_str())
@@ -121,7 +135,8 @@ impl ToDevice {
             ));
         }
         let message = Message::new(sender.as_str(), content.string("type")?)?;
-        let (ours, _not_ours) = self.split(messages(content.object("messages")?)?);
+        let messages = messages(content.object("messages")?, &message)?;
+        let (ours, _not_ours) = self.split(messages);
         let now_ms = self.context.clock.now_ms();
         let mut commit = Commit::default();
         commit.guards.push(Guard::ReceiveOnce(ReceiveOnce {
@@ -240,26 +255,29 @@ impl ToDevice {
         Ok(recipients.into_keys().collect())
     }
 
-    /// Adds one EDU per other server.
+    /// Adds EDUs for other servers, as few as hold the messages.
     async fn queue(
         &self,
         commit: &mut Commit,
         message: &Message<'_>,
         theirs: &Messages<'_>,
     ) -> Result<(), StorageError> {
-        let mut by_server: BTreeMap<&ServerName, Object<'_>> = BTreeMap::new();
+        let mut by_server: BTreeMap<&ServerName, Vec<Addressed<'_>>> = BTreeMap::new();
         for (user, contents) in theirs {
             let of_server = by_server.entry(user.server_name()).or_default();
-            of_server.insert(user.to_string(), (*contents).clone());
+            of_server.extend(contents.iter().map(|(device, it)| (&**user, device, it)));
         }
         for (server, messages) in by_server {
-            let slot = commit.slot();
-            commit.rows.outbox.push(OutboxRow {
-                server_nid: self.context.storage.server_intern(server.as_str()).await?,
-                slot,
-                event_nid: None,
-                edu: Some(message.edu(&self.context.random_word::<16>(), messages)),
-            });
+            let server_nid = self.context.storage.server_intern(server.as_str()).await?;
+            for messages in portions(messages) {
+                let slot = commit.slot();
+                commit.rows.outbox.push(OutboxRow {
+                    server_nid,
+                    slot,
+                    event_nid: None,
+                    edu: Some(message.edu(&self.context.random_word::<16>(), messages)),
+                });
+            }
         }
         Ok(())
     }
@@ -311,6 +329,32 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Cuts messages into portions that fit into one EDU each.
+fn portions(messages: Vec<Addressed<'_>>) -> Vec<Object<'_>> {
+    let mut portions: Vec<BTreeMap<&UserId, Object<'_>>> = Vec::new();
+    let mut size_bytes = 0;
+    for (user, device_id, content) in messages {
+        let added = user.as_str().len() + device_id.len() + content.to_canonical().len();
+        size_bytes += added;
+        if size_bytes > EDU_MAX_BYTES || portions.is_empty() {
+            portions.push(BTreeMap::new());
+            size_bytes = added;
+        }
+        if let Some(portion) = portions.last_mut() {
+            let of_user = portion.entry(user).or_default();
+            of_user.insert(device_id, content.clone());
+        }
+    }
+    let object = |portion: BTreeMap<&UserId, _>| {
+        let mut object = Object::new();
+        for (user, of_user) in portion {
+            object.insert(user.to_string(), of_user);
+        }
+        object
+    };
+    portions.into_iter().map(object).collect()
+}
+
 fn push(commit: &mut Commit, user_nid: i64, device_id: String, message: Vec<u8>) {
     let slot = commit.slot();
     commit.rows.to_device.push(ToDeviceRow {
@@ -321,8 +365,9 @@ fn push(commit: &mut Commit, user_nid: i64, device_id: String, message: Vec<u8>)
     });
 }
 
-fn messages<'o>(messages: &'o Object<'_>) -> Result<Messages<'o>, KeyError> {
+fn messages<'o>(messages: &'o Object<'_>, message: &Message<'_>) -> Result<Messages<'o>, KeyError> {
     let mut by_user = Messages::new();
+    let mut count = 0;
     for (user, contents) in messages.iter() {
         let field = || format!("messages.{user}");
         let user_id = UserId::parse(user)
@@ -336,7 +381,24 @@ fn messages<'o>(messages: &'o Object<'_>) -> Result<Messages<'o>, KeyError> {
             .ok_or_else(|| {
                 KeyError::invalid(field(), "must map device ids to contents that are objects")
             })?;
+        for (_, content) in by_device.iter() {
+            if message.event(content).len() > MESSAGE_MAX_BYTES {
+                return Err(too_large(&field(), MESSAGE_MAX_BYTES, "bytes"));
+            }
+        }
+        count += by_device.len();
         by_user.insert(user_id, by_device);
     }
+    if count > MESSAGES_MAX {
+        return Err(too_large("messages", MESSAGES_MAX, "messages"));
+    }
     Ok(by_user)
+}
+
+fn too_large(field: &str, limit: usize, unit: &'static str) -> KeyError {
+    KeyError::TooLarge {
+        field: field.to_owned(),
+        limit: i64::try_from(limit).unwrap_or(i64::MAX),
+        unit,
+    }
 }

@@ -3,9 +3,11 @@
 mod account;
 mod account_data;
 mod capabilities;
+mod dehydrated_device;
 mod devices;
 mod discovery;
 mod filters;
+mod key_backup;
 mod keys;
 mod login;
 mod profile;
@@ -20,9 +22,19 @@ mod sync;
 mod to_device;
 
 use hearth_types::client::{
+    backup::{
+        add_backup_keys, add_backup_keys_for_room, add_backup_keys_for_session,
+        create_backup_version, delete_backup_keys, delete_backup_keys_for_room,
+        delete_backup_keys_for_session, delete_backup_version, get_backup_info, get_backup_keys,
+        get_backup_keys_for_room, get_backup_keys_for_session, get_latest_backup_info,
+        update_backup_version,
+    },
     config::{
         get_global_account_data, get_room_account_data, set_global_account_data,
         set_room_account_data,
+    },
+    dehydrated_device::{
+        delete_dehydrated_device, get_dehydrated_device, get_events, put_dehydrated_device,
     },
     filter::{create_filter, get_filter},
     keys::{claim_keys, get_keys, upload_keys, upload_signatures, upload_signing_keys},
@@ -45,7 +57,10 @@ use hearth_types::client::{
     to_device::send_event_to_device,
 };
 
-use crate::routes::{RateClass, Row, prebuilt, raw_of, route};
+use hearth_types::ruma::api::auth_scheme::AccessToken;
+use http::Method;
+
+use crate::routes::{RateClass, Row, prebuilt, raw, raw_of, route};
 
 /// The rows of this API.
 #[must_use]
@@ -56,6 +71,8 @@ pub fn rows() -> Vec<Row> {
         device_rows(),
         stored_rows(),
         key_rows(),
+        backup_rows(),
+        dehydrated_rows(),
         way_rows(),
         room_rows(),
     ];
@@ -107,6 +124,51 @@ fn key_rows() -> Vec<Row> {
         raw_of::<upload_signing_keys::v3::Request, _, _>(keys, keys::upload_signing_keys),
         raw_of::<upload_signatures::v3::Request, _, _>(keys, keys::upload_signatures),
         raw_of::<send_event_to_device::v3::Request, _, _>(keys, to_device::send_event_to_device),
+    ]
+}
+
+/// The longest body that brings keys for a backup: some eight thousand of them.
+const BACKUP_LIMIT_BYTES: usize = 8 << 20;
+
+/// Keys that clients keep here, encrypted.
+fn backup_rows() -> Vec<Row> {
+    use key_backup::{create, delete, delete_keys, get, get_keys, get_newest, put_keys, update};
+    let (read, keys) = (RateClass::Read, RateClass::Keys);
+    vec![
+        raw_of::<create_backup_version::v3::Request, _, _>(keys, create),
+        raw_of::<get_latest_backup_info::v3::Request, _, _>(read, get_newest),
+        raw_of::<get_backup_info::v3::Request, _, _>(read, get),
+        raw_of::<update_backup_version::v3::Request, _, _>(keys, update),
+        raw_of::<delete_backup_version::v3::Request, _, _>(keys, delete),
+        raw_of::<add_backup_keys::v3::Request, _, _>(keys, put_keys).limit(BACKUP_LIMIT_BYTES),
+        raw_of::<add_backup_keys_for_room::v3::Request, _, _>(keys, put_keys)
+            .limit(BACKUP_LIMIT_BYTES),
+        raw_of::<add_backup_keys_for_session::v3::Request, _, _>(keys, put_keys),
+        raw_of::<get_backup_keys::v3::Request, _, _>(keys, get_keys),
+        raw_of::<get_backup_keys_for_room::v3::Request, _, _>(keys, get_keys),
+        raw_of::<get_backup_keys_for_session::v3::Request, _, _>(keys, get_keys),
+        raw_of::<delete_backup_keys::v3::Request, _, _>(keys, delete_keys),
+        raw_of::<delete_backup_keys_for_room::v3::Request, _, _>(keys, delete_keys),
+        raw_of::<delete_backup_keys_for_session::v3::Request, _, _>(keys, delete_keys),
+    ]
+}
+
+/// A device that takes messages while nobody is signed in on it.
+fn dehydrated_rows() -> Vec<Row> {
+    use dehydrated_device as device;
+    let (read, keys) = (RateClass::Read, RateClass::Keys);
+    vec![
+        raw_of::<put_dehydrated_device::unstable::Request, _, _>(keys, device::put),
+        raw_of::<get_dehydrated_device::unstable::Request, _, _>(read, device::get),
+        raw_of::<delete_dehydrated_device::unstable::Request, _, _>(keys, device::delete),
+        raw_of::<get_events::unstable::Request, _, _>(read, device::post_events),
+        raw::<AccessToken, _, _>(
+            Method::GET,
+            "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events",
+            "get_dehydrated_events",
+            read,
+            device::get_events,
+        ),
     ]
 }
 

@@ -10,9 +10,9 @@ use std::ops::Deref;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::tables::{
-    account_data, accounts, bounds, cross_signing, device_keys, device_lists, devices, events,
-    filters, intern, log, one_time_keys, outbox, profiles, rooms, server_keys, staging, state,
-    to_device, tokens,
+    account_data, accounts, bounds, cross_signing, dehydrated_devices, device_keys, device_lists,
+    devices, events, filters, intern, key_backups, log, one_time_keys, outbox, profiles, rooms,
+    server_keys, staging, state, to_device, tokens,
 };
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
@@ -165,6 +165,20 @@ guards! {
     RemoteListFill(device_lists::RemoteListFill),
     /// Takes one link of the chain about a remote person's devices.
     RemoteListUpdate(device_lists::RemoteListUpdate),
+    /// Begins a version of a key backup.
+    BackupCreate(key_backups::BackupCreate),
+    /// Replaces what is known of a version's algorithm.
+    BackupUpdate(key_backups::BackupUpdate),
+    /// Deletes a version of a key backup.
+    BackupDelete(key_backups::BackupDelete),
+    /// Deletes all versions of somebody's key backup.
+    BackupsForget(key_backups::BackupsForget),
+    /// Writes keys to a backup.
+    BackupKeysPut(key_backups::BackupKeysPut),
+    /// Deletes keys of a backup.
+    BackupKeysDelete(key_backups::BackupKeysDelete),
+    /// Makes a dehydrated device.
+    DehydratedDevicePut(dehydrated_devices::DehydratedDevicePut),
     /// Lets a client's transaction take effect once.
     SendOnce(to_device::SendOnce),
     /// Lets another server's message take effect once.
@@ -188,6 +202,10 @@ pub enum Outcome {
     Keys(Vec<Option<one_time_keys::IssuedKey>>),
     /// What became of a link of a remote person's device list.
     List(device_lists::ListUpdate),
+    /// Where a key backup stands.
+    Backup(key_backups::BackupState),
+    /// Where a key backup stands, and how many of its keys were removed.
+    BackupShrunk(key_backups::BackupState, i64),
     /// How many rows a step of pruning removed or looked at.
     Pruned(u64),
 }

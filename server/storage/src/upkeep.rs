@@ -109,6 +109,7 @@ impl Upkeep {
             Prune::Staged {
                 before_ms: before(self.ages.staged_ms),
             },
+            Prune::DeletedBackups,
             Prune::ToDevice { up_to: to_device },
             Prune::StateChanges { up_to: state },
             Prune::LogTimes {
@@ -120,6 +121,7 @@ impl Upkeep {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+        self.to_device_excess().await?;
         self.outbox(outbox, to_device).await?;
         self.stripped_states().await?;
         self.remote_lists().await?;
@@ -139,6 +141,21 @@ impl Upkeep {
             at_ms: now_ms,
         });
         self.commit(commit).await?;
+        Ok(())
+    }
+
+    async fn to_device_excess(&self) -> Result<(), StorageError> {
+        let excess = bounds::to_device_excess(self.storage.read().await?.conn()).await?;
+        for (user_nid, device_id, up_to) in excess {
+            let rule = Prune::ToDeviceOf {
+                user_nid,
+                device_id,
+                up_to,
+            };
+            while self.step(rule.clone()).await? >= STEP.unsigned_abs() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
         Ok(())
     }
 

@@ -98,6 +98,10 @@ impl Accounts {
         self.commit(account.user_nid, commit, |refusal| match refusal {
             // The password changed, or the account was closed, since it was checked.
             Refusal::Absent => AccountError::WrongPassword,
+            Refusal::Taken => AccountError::Invalid {
+                field: "device_id",
+                rule: "must not be that of a dehydrated device",
+            },
             other => AccountError::unexpected(other),
         })
         .await?;

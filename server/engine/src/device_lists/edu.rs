@@ -18,6 +18,11 @@ pub fn device_removed(commit: &mut Commit, user_nid: i64, user_id: &str, device_
         user_nid,
         device_id: device_id.to_owned(),
     });
+    device_deleted(commit, user_nid, user_id, device_id);
+}
+
+/// Adds the news alone that a device is gone.
+pub(crate) fn device_deleted(commit: &mut Commit, user_nid: i64, user_id: &str, device_id: &str) {
     push(commit, user_nid, Some(update(user_id, device_id, None)));
 }
 

@@ -72,6 +72,7 @@ impl Keys {
                 continue;
             };
             let checked = schema::cross_signing_key(key, user_id.as_str(), usage)?;
+            schema::own_signatures_only(key, usage.field(), user_id.as_str())?;
             if devices
                 .iter()
                 .any(|device| device.device_id == checked.public)

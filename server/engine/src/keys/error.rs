@@ -47,6 +47,15 @@ pub enum KeyError {
     /// It changed between the look at it and the write.
     #[error("the keys changed in the meantime: try again")]
     Changed,
+    /// Keys for another version of the backup than the newest, which is this.
+    #[error("this is not the current version of the backup, which is {0}")]
+    WrongBackupVersion(String),
+    /// There is no room for more of a kind.
+    #[error("there are too many {0}")]
+    TooMany(&'static str),
+    /// The device is not the person's dehydrated one.
+    #[error("this is not the id of your dehydrated device")]
+    NotDehydrated,
     /// The device is gone.
     #[error("this device is not known any more")]
     UnknownDevice,

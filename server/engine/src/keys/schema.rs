@@ -63,7 +63,11 @@ fn is_base64_of(text: &str, size_bytes: usize) -> bool {
             .is_ok_and(|bytes| bytes.len() == size_bytes)
 }
 
-fn bounded(field: &str, content: Vec<u8>, limit_bytes: usize) -> Result<Vec<u8>, KeyError> {
+pub(crate) fn bounded(
+    field: &str,
+    content: Vec<u8>,
+    limit_bytes: usize,
+) -> Result<Vec<u8>, KeyError> {
     if content.len() <= limit_bytes {
         return Ok(content);
     }
@@ -81,6 +85,17 @@ pub(crate) struct Identity {
     pub(crate) content: Vec<u8>,
     /// What its signatures cover.
     pub(crate) signed: Vec<u8>,
+}
+
+/// Checks the identity keys that a device of ours uploads.
+pub(crate) fn own_device_keys(
+    keys: &Object<'_>,
+    user_id: &str,
+    device_id: &str,
+) -> Result<Identity, KeyError> {
+    let identity = device_keys(keys, user_id, device_id)?;
+    own_signatures_only(keys, "device_keys", user_id)?;
+    Ok(identity)
 }
 
 /// Checks the identity keys of a device.
@@ -179,6 +194,27 @@ fn signatures(keys: &Object<'_>, field: &str) -> Result<(), KeyError> {
     ))
 }
 
+/// Refuses signatures of anybody but the owner: others' are theirs to upload, and would be handed out
+/// as if they were checked.
+pub(crate) fn own_signatures_only(
+    keys: &Object<'_>,
+    field: &str,
+    user_id: &str,
+) -> Result<(), KeyError> {
+    let signatures = keys.optional_object("signatures")?;
+    let foreign = signatures
+        .into_iter()
+        .flat_map(Object::iter)
+        .any(|(signer, _)| signer != user_id);
+    if foreign {
+        return Err(KeyError::invalid(
+            format!("{field}.signatures"),
+            "must be the owner's alone",
+        ));
+    }
+    Ok(())
+}
+
 fn signed_by(keys: &Object<'_>, field: &str, entity: &str, key_id: &str) -> Result<(), KeyError> {
     match signature_of(keys, entity, key_id) {
         Some(signature) if is_base64_of(signature, 64) => Ok(()),
@@ -261,6 +297,7 @@ fn one_time_key(
         ));
     }
     signatures(object, &field)?;
+    own_signatures_only(object, &field, user_id)?;
     signed_by(object, &field, user_id, &format!("ed25519:{device_id}"))?;
     Ok(UploadedKey {
         algorithm: algorithm.to_owned(),

@@ -32,7 +32,7 @@ impl Keys {
         let body = schema::body(body)?;
         let owner = (user_id.as_str(), device_id.as_str());
         let identity = match body.optional_object("device_keys")? {
-            Some(keys) => Some(schema::device_keys(keys, owner.0, owner.1)?),
+            Some(keys) => Some(schema::own_device_keys(keys, owner.0, owner.1)?),
             None => None,
         };
         let one_time = match body.optional_object("one_time_keys")? {

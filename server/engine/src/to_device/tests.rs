@@ -134,6 +134,53 @@ both_engines! {
 }
 
 both_engines! {
+    async fn what_is_large_goes_to_other_servers_in_portions(scratch: Scratch) {
+        let world = World::new(scratch).await;
+        let alice = world.one.person(ALICE, &["PHONE"]).await;
+        let devices: Vec<String> = (0..9).map(|n| format!("D{n}")).collect();
+        let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
+        world.two.person(BOB, &devices).await;
+        world.two.person("@carol:two.test", &["C"]).await;
+        let large = |n: usize| json!({ "n": n, "text": "x".repeat(25_000) });
+        let mut messages = json!({ BOB: {}, "@carol:two.test": { "C": { "n": 9 } } });
+        for (n, device) in devices.iter().enumerate() {
+            messages[BOB][device] = large(n);
+        }
+        send(&world.one, &alice, "t", messages).await;
+        let edus = world.one.queued(&world.two.name).await;
+        assert_eq!(edus.len(), 5, "two large ones in each");
+        for edu in &edus {
+            assert!(edu.to_string().len() <= 65_536);
+            world.two.receive(&world.one.name, edu).await.unwrap();
+        }
+        for (n, device) in (0..).zip(&devices) {
+            assert_eq!(numbers(&world.two, BOB, device, 0).await, [n]);
+        }
+        assert_eq!(numbers(&world.two, "@carol:two.test", "C", 0).await, [9]);
+    }
+}
+
+both_engines! {
+    async fn too_large_and_too_many_messages_are_refused(scratch: Scratch) {
+        let world = World::new(scratch).await;
+        let alice = world.one.person(ALICE, &["PHONE"]).await;
+        let many: serde_json::Map<String, Value> =
+            (0..5_001).map(|n| (format!("D{n}"), json!({}))).collect();
+        for messages in [
+            json!({ ALICE: { "PHONE": { "text": "x".repeat(64_000) } } }),
+            json!({ ALICE: many }),
+        ] {
+            let body = serde_json::to_vec(&json!({ "messages": messages })).unwrap();
+            let from = (&*alice, "PHONE".into());
+            let sent = world.one.to_device.send(from, ("m.test", "t"), &body).await;
+            assert!(matches!(sent, Err(KeyError::TooLarge { .. })), "{sent:?}");
+        }
+        assert_eq!(count(&world.one.context.storage, "client_transactions").await, 0);
+        assert_eq!(count(&world.one.context.storage, "to_device").await, 0);
+    }
+}
+
+both_engines! {
     async fn malformed_messages_are_refused(scratch: Scratch) {
         let world = World::new(scratch).await;
         let alice = world.one.person(ALICE, &["PHONE"]).await;

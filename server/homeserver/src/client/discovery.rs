@@ -32,8 +32,10 @@ pub(super) async fn get_supported_versions(
     _caller: MaybeUser,
     _request: get_supported_versions::Request,
 ) -> Result<Response<Body>, RouteError> {
-    // Clients want the object even where it is empty, which ruma would leave out.
-    let body = json!({ "versions": VERSIONS, "unstable_features": {} });
+    let features = json!({
+        "org.matrix.msc3814": true,
+    });
+    let body = json!({ "versions": VERSIONS, "unstable_features": features });
     Ok(json_response(StatusCode::OK, &body))
 }
 

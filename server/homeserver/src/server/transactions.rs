@@ -36,6 +36,11 @@ pub(super) async fn send(server: Server, call: Call) -> Result<Response<Body>, R
     let transaction = InboundTransaction::parse(call.request.body())
         .map_err(|error| RouteError::refuse(Code::BAD_JSON, error.to_string()))?;
     let (app, origin) = (&*call.app, &*server.name);
+    let (first, last): (Vec<_>, Vec<_>) = transaction
+        .edus
+        .iter()
+        .partition(|edu| edus::brings_keys(edu));
+    edus::receive_all(app, origin, &first).await?;
     let rooms = by_room(transaction.pdus);
     let received = rooms
         .iter()
@@ -50,11 +55,7 @@ pub(super) async fn send(server: Server, call: Call) -> Result<Response<Body>, R
             results.insert(event_id.to_string(), result);
         }
     }
-    for edu in &transaction.edus {
-        edus::receive(app, origin, edu)
-            .await
-            .map_err(RouteError::fault)?;
-    }
+    edus::receive_all(app, origin, &last).await?;
     let body: Map<String, Value> = Map::from_iter([("pdus".to_owned(), results.into())]);
     Ok(json_response(StatusCode::OK, &body))
 }

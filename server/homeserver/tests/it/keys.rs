@@ -8,28 +8,35 @@ use crate::{
     people::{PASSWORD, Person, Town, says},
 };
 
-fn refused(reply: &Reply, status: u16, errcode: &str) {
+pub(crate) fn refused(reply: &Reply, status: u16, errcode: &str) {
     assert_eq!(says(reply), (status, errcode.to_owned()), "{reply:?}");
 }
 
-fn done(reply: &Reply) -> Value {
+pub(crate) fn done(reply: &Reply) -> Value {
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()
 }
 
 /// Keys and signatures of the right shape; the server takes no interest in what they are of.
-fn base64_of(size_bytes: usize) -> String {
+pub(crate) fn base64_of(size_bytes: usize) -> String {
     STANDARD_NO_PAD.encode(vec![9; size_bytes])
 }
 
-fn signed(mut object: Value, person: &Person<'_>) -> Value {
-    let key_id = format!("ed25519:{}", person.device_id);
+fn signed(object: Value, person: &Person<'_>) -> Value {
+    signed_by(object, person, &person.device_id)
+}
+
+pub(crate) fn signed_by(mut object: Value, person: &Person<'_>, device_id: &str) -> Value {
+    let key_id = format!("ed25519:{device_id}");
     object["signatures"] = json!({ &person.user_id: { key_id: base64_of(64) } });
     object
 }
 
 fn device_keys(person: &Person<'_>) -> Value {
-    let device_id = &person.device_id;
+    device_keys_of(person, &person.device_id)
+}
+
+pub(crate) fn device_keys_of(person: &Person<'_>, device_id: &str) -> Value {
     let keys = json!({
         "user_id": person.user_id,
         "device_id": device_id,
@@ -39,7 +46,7 @@ fn device_keys(person: &Person<'_>) -> Value {
             (format!("curve25519:{device_id}")): base64_of(32),
         },
     });
-    signed(keys, person)
+    signed_by(keys, person, device_id)
 }
 
 #[tokio::test]

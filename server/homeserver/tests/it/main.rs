@@ -5,7 +5,11 @@ mod accounts;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod dehydrated_devices;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod key_backups;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]

@@ -73,8 +73,13 @@ impl Town {
     }
 
     async fn send(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Reply {
+        self.send_at(method, &format!("/v3{path}"), token, body)
+            .await
+    }
+
+    async fn send_at(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Reply {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let path = format!("/_matrix/client/v3{path}");
+        let path = format!("/_matrix/client{path}");
         let bearer = token.map(|token| format!("authorization: Bearer {token}"));
         let headers: Vec<&str> = bearer.iter().map(String::as_str).collect();
         exchange(stream, &request(method, &path, &headers, body)).await
@@ -118,6 +123,12 @@ impl Person<'_> {
     /// Sends a request to `/_matrix/client/v3` with the person's token.
     pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
         self.send(method, path, &text_of(body)).await
+    }
+
+    /// As [`Person::call`], of another version than `v3`.
+    pub(crate) async fn call_at(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let token = Some(self.token.as_str());
+        self.town.send_at(method, path, token, &text_of(body)).await
     }
 
     /// As [`Person::call`], with any text as the body.

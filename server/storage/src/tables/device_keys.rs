@@ -74,16 +74,25 @@ pub struct DeviceForgotten {
 }
 
 pub(crate) async fn device_forget(
-    mut conn: Conn<'_>,
+    conn: Conn<'_>,
     gone: &[Stamped<'_, DeviceForgotten>],
 ) -> Result<(), StorageError> {
+    let gone: Vec<(i64, &str)> = gone
+        .iter()
+        .map(|row| (row.user_nid, row.device_id.as_str()))
+        .collect();
+    forget(conn, &gone).await
+}
+
+/// Removes the keys of these devices, signatures on them, and what waits for them.
+pub(crate) async fn forget(mut conn: Conn<'_>, gone: &[(i64, &str)]) -> Result<(), StorageError> {
     rows!(
         conn.again(),
         execute,
         "WITH k(user_nid, device_id) AS ({rows})
          DELETE FROM device_keys WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
         gone,
-        |row| (row.user_nid => BIGINT, row.device_id.as_str() => TEXT)
+        |row| (row.0 => BIGINT, row.1 => TEXT)
     )?;
     rows!(
         conn.again(),
@@ -92,7 +101,7 @@ pub(crate) async fn device_forget(
          DELETE FROM one_time_keys
          WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
         gone,
-        |row| (row.user_nid => BIGINT, row.device_id.as_str() => TEXT)
+        |row| (row.0 => BIGINT, row.1 => TEXT)
     )?;
     rows!(
         conn.again(),
@@ -101,7 +110,7 @@ pub(crate) async fn device_forget(
          DELETE FROM fallback_keys
          WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
         gone,
-        |row| (row.user_nid => BIGINT, row.device_id.as_str() => TEXT)
+        |row| (row.0 => BIGINT, row.1 => TEXT)
     )?;
     rows!(
         conn.again(),
@@ -110,7 +119,7 @@ pub(crate) async fn device_forget(
          DELETE FROM key_signatures
          WHERE (target_nid, target_key) IN (SELECT user_nid, device_id FROM k)",
         gone,
-        |row| (row.user_nid => BIGINT, row.device_id.as_str() => TEXT)
+        |row| (row.0 => BIGINT, row.1 => TEXT)
     )?;
     rows!(
         conn,
@@ -118,7 +127,7 @@ pub(crate) async fn device_forget(
         "WITH k(user_nid, device_id) AS ({rows})
          DELETE FROM to_device WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
         gone,
-        |row| (row.user_nid => BIGINT, row.device_id.as_str() => TEXT)
+        |row| (row.0 => BIGINT, row.1 => TEXT)
     )?;
     Ok(())
 }

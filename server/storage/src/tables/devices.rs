@@ -80,6 +80,15 @@ impl DevicesRemove {
             |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
         )?;
         rows!(
+            conn.again(),
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM dehydrated_devices
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        rows!(
             conn,
             execute,
             "WITH k(user_nid, device_id) AS ({rows})

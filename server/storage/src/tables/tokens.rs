@@ -6,10 +6,11 @@ use crate::commit::{CommitError, Outcome, Refusal};
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::sql;
+use crate::tables::dehydrated_devices::is_dehydrated;
 
 /// A guard that opens a session: the device is made unless it is there, and its former token gives
 /// way to a new one. The account must be active, and its password still be the one that was
-/// checked. Its outcome is the hash of the token that is no longer valid.
+/// checked; a dehydrated device takes no session ([`Refusal::Taken`]). Its outcome is the hash of the token that is no longer valid.
 #[derive(Debug, Clone)]
 pub struct SessionOpen {
     /// Whose session it is.
@@ -39,6 +40,9 @@ impl SessionOpen {
         )?;
         if may.is_none() {
             return Err(Refusal::Absent.into());
+        }
+        if is_dehydrated(conn.again(), self.user_nid, &self.device_id).await? {
+            return Err(Refusal::Taken.into());
         }
         let revoked = sql!(
             conn.again(),

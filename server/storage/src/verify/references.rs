@@ -155,6 +155,26 @@ pub(super) const KEYS: &[RowCheck] = &[
     refers!("key_signatures"."signer_nid" => "users"."user_nid"),
     refers!("device_list_changes"."user_nid" => "users"."user_nid"),
     refers!("remote_device_lists"."user_nid" => "users"."user_nid"),
+    RowCheck::new(
+        "dehydrated_devices-device",
+        "there is a dehydrated device {}, which is not among the devices",
+        "SELECT x.device_id FROM dehydrated_devices x WHERE NOT EXISTS
+         (SELECT 1 FROM devices d WHERE d.user_nid = x.user_nid AND d.device_id = x.device_id)",
+    ),
+    refers!("key_backups"."user_nid" => "accounts"."user_nid"),
+    RowCheck::new(
+        "backed_up_keys-version",
+        "keys are backed up to the version {}, which is not there",
+        "SELECT DISTINCT CAST(k.version AS TEXT) FROM backed_up_keys k WHERE NOT EXISTS
+         (SELECT 1 FROM key_backups b WHERE b.user_nid = k.user_nid AND b.version = k.version)",
+    ),
+    RowCheck::new(
+        "key_backups-count",
+        "the version {} of a key backup has another number of keys than it says",
+        "SELECT CAST(b.version AS TEXT) FROM key_backups b WHERE b.key_count <>
+         (SELECT COUNT(*) FROM backed_up_keys k
+          WHERE k.user_nid = b.user_nid AND k.version = b.version)",
+    ),
     refers!("to_device_received"."server_nid" => "servers"."server_nid"),
 ];
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hearth_protocol::ambient::ManualClock;
+use hearth_storage::tables::bounds::WAITING_MAX;
 use hearth_storage::tables::device_lists::DeviceListChange;
 use hearth_storage::tables::events::{EdgeTarget, ExtremityRow, GapRow};
 use hearth_storage::tables::log::FollowerRow;
@@ -141,6 +142,48 @@ both_engines! {
         assert_eq!(count(&storage, "to_device").await, 100);
         keeper.round_after(1).await;
         assert_eq!(count(&storage, "to_device").await, 0);
+    }
+}
+
+both_engines! {
+    async fn of_too_many_messages_for_a_device_the_newest_stay(scratch: Scratch) {
+        let storage = scratch.open().await;
+        testing::execute(
+            &scratch,
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20450)
+             INSERT INTO to_device (position, user_nid, device_id, message)
+             SELECT i, 1, CASE WHEN i % 100 = 0 THEN 'B' ELSE 'A' END, '{}' FROM n",
+        )
+        .await;
+        Keeper::new(&storage).round_after(0).await;
+        assert_eq!(count(&storage, "to_device WHERE device_id = 'A'").await, WAITING_MAX);
+        assert_eq!(count(&storage, "to_device WHERE device_id = 'B'").await, 204);
+        // 246 of A's were too many: the first 248 of all, with two of B's between them.
+        assert_eq!(count(&storage, "to_device WHERE position <= 248").await, 2);
+        assert_eq!(count(&storage, "to_device WHERE position = 249").await, 1);
+    }
+}
+
+both_engines! {
+    async fn keys_of_deleted_backups_are_removed(scratch: Scratch) {
+        let storage = scratch.open().await;
+        // Two deleted versions and one that is kept, with 250 keys each; one was counted wrong.
+        for text in [
+            "INSERT INTO key_backups
+             (user_nid, version, algorithm, auth_data, etag, key_count, size_bytes, deleted)
+             VALUES (1, 1, 'm.test', '', 1, 250, 1, TRUE), (1, 2, 'm.test', '', 1, 300, 1, TRUE),
+                    (1, 3, 'm.test', '', 1, 250, 1, FALSE)",
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 750)
+             INSERT INTO backed_up_keys (user_nid, version, room_id, session_id,
+             first_message_index, forwarded_count, is_verified, session_data)
+             SELECT 1, 1 + i % 3, '!a:one.test', CAST(i AS TEXT), 0, 0, FALSE, '{}' FROM n",
+        ] {
+            testing::execute(&scratch, text).await;
+        }
+        Keeper::new(&storage).round_after(0).await;
+        assert_eq!(count(&storage, "backed_up_keys").await, 250);
+        assert_eq!(count(&storage, "backed_up_keys WHERE version = 3").await, 250);
+        assert_eq!(count(&storage, "key_backups WHERE deleted AND key_count = 0").await, 2);
     }
 }
 

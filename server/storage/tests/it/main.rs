@@ -8,8 +8,10 @@
 
 mod accounts;
 mod bounds;
+mod dehydrated_devices;
 mod encryption;
 mod inspect;
+mod key_backups;
 mod levels;
 mod nodes;
 mod open;

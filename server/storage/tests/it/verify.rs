@@ -20,6 +20,28 @@ struct Damage {
 
 const DAMAGES: &[Damage] = &[
     Damage {
+        checks: &["dehydrated_devices-device"],
+        does: &[
+            "INSERT INTO dehydrated_devices (user_nid, device_id, device_data)
+                 VALUES (987654, 'X', '{}')",
+        ],
+    },
+    Damage {
+        checks: &["backed_up_keys-version"],
+        does: &[
+            "INSERT INTO backed_up_keys (user_nid, version, room_id, session_id,
+                 first_message_index, forwarded_count, is_verified, session_data)
+                 VALUES (1, 7, '!a', 's', 0, 0, FALSE, '{}')",
+        ],
+    },
+    Damage {
+        checks: &["key_backups-count", "key_backups-user_nid"],
+        does: &[
+            "INSERT INTO key_backups (user_nid, version, algorithm, auth_data, etag,
+                 key_count, size_bytes, deleted) VALUES (987654, 7, 'x', '{}', 1, 1, 1, FALSE)",
+        ],
+    },
+    Damage {
         checks: &["event-json-missing"],
         does: &["DELETE FROM event_json WHERE event_nid = (SELECT MIN(event_nid) FROM events)"],
     },

@@ -196,3 +196,28 @@ fn cross_signing_keys_that_break_a_rule_are_refused() {
         cross_signing_key(object, USER, Usage::Master).map(drop)
     });
 }
+
+#[test]
+fn nobody_uploads_signatures_of_others() {
+    let pair = Pair::new(1);
+    let mut keys = identity_of(USER, "PHONE", &pair);
+    let own = |value: &Value| {
+        let json = serde_json::to_vec(value).unwrap();
+        own_device_keys(&body(&json).unwrap(), USER, "PHONE").map(|it| it.content)
+    };
+    own(&keys).unwrap();
+    keys["signatures"]["@bob:one.test"] = json!({ "ed25519:X": "signature" });
+    let refusal = own(&keys).unwrap_err().to_string();
+    assert!(refusal.contains("the owner's alone"), "{refusal}");
+    let mut one_time = one_time(USER, "PHONE", &pair, &["A"]);
+    one_time["signed_curve25519:A"]["signatures"]["@bob:one.test"] = json!({});
+    let json = serde_json::to_vec(&one_time).unwrap();
+    let refusal = one_time_keys(&body(&json).unwrap(), USER, "PHONE").unwrap_err();
+    assert!(
+        refusal.to_string().contains("the owner's alone"),
+        "{refusal}"
+    );
+    // What another server says of its people is shown as it is.
+    let json = serde_json::to_vec(&keys).unwrap();
+    device_keys(&body(&json).unwrap(), USER, "PHONE").unwrap();
+}
