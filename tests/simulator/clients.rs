@@ -9,7 +9,7 @@ use hearth_engine::accounts::Session;
 use hearth_engine::rooms::history::HistoryPlace;
 use hearth_engine::sync::filter::Filter;
 use hearth_engine::sync::token::decode_place;
-use hearth_engine::sync::{StateAt, SyncRequest};
+use hearth_engine::sync::{SetPresence, StateAt, SyncRequest};
 use hearth_types::ruma::OwnedRoomId;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ impl Client {
         let asked = SyncRequest {
             session: Arc::clone(session),
             since: self.since.clone(),
-            filter,
+            filter: Arc::new(filter),
             full_state: false,
             state_at: if self.at_end {
                 StateAt::End
@@ -75,6 +75,7 @@ impl Client {
                 StateAt::Start
             },
             timeout: Duration::ZERO,
+            set_presence: SetPresence::Offline,
         };
         let answer = parts.sync.sync(&asked, std::future::pending()).await;
         let answer = answer.map_err(|error| format!("sync: {error}"))?;

@@ -69,7 +69,7 @@ impl MemoryBudget {
 
     /// For each of the small caches.
     pub(crate) fn small_bytes(self) -> u64 {
-        self.share(SMALL) / 5
+        self.share(SMALL) / 7
     }
 
     fn share(self, percent: u64) -> u64 {

@@ -6,6 +6,7 @@ mod before;
 pub mod client_event;
 pub mod create;
 pub mod error;
+pub mod form;
 pub mod history;
 mod knock;
 pub mod known;

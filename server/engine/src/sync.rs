@@ -14,6 +14,7 @@ mod room;
 mod state;
 mod summary;
 mod timeline;
+mod told;
 pub mod token;
 
 #[cfg(test)]
@@ -33,11 +34,12 @@ use crate::notifier::Watch;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::to_device::ToDevice;
-use filter::Filter;
+use filter::{Filter, Filters};
 use look::{Look, Seen, Since};
 use others::QuietDevices;
 pub use state::StateAt;
 use summary::Summaries;
+use told::ToldMembers;
 use token::{SyncToken, generation_mark};
 
 /// The longest that a client is made to wait.
@@ -73,13 +75,27 @@ pub struct SyncRequest {
     /// The token of the last answer.
     pub since: Option<String>,
     /// What the client wants.
-    pub filter: Filter,
+    pub filter: Arc<Filter>,
     /// Whether all state is to be sent again.
     pub full_state: bool,
     /// As of when state is wanted.
     pub state_at: StateAt,
     /// How long to wait for something new.
     pub timeout: Duration,
+    /// What asking says of the person's presence.
+    pub set_presence: SetPresence,
+}
+
+/// What a person's presence becomes by asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SetPresence {
+    /// Who asks is online.
+    #[default]
+    Online,
+    /// They are idle.
+    Unavailable,
+    /// Asking says nothing.
+    Offline,
 }
 
 /// `/sync` for all clients.
@@ -92,6 +108,8 @@ pub struct ClientSync {
     to_device: Arc<ToDevice>,
     summaries: Summaries,
     quiet: QuietDevices,
+    filters: Filters,
+    told: ToldMembers,
     generation: [u8; 8],
     epoch: i64,
 }
@@ -133,6 +151,8 @@ impl ClientSync {
             to_device,
             summaries: Summaries::new(small),
             quiet: QuietDevices::new(small),
+            filters: Filters::new(small),
+            told: ToldMembers::new(small),
         }
     }
 
@@ -146,7 +166,10 @@ impl ClientSync {
     ///
     /// # Errors
     /// [`SyncError::Invalid`] where there is no such filter or it is none.
-    pub async fn filter(&self, session: &Session, given: &str) -> Result<Filter, SyncError> {
+    pub async fn filter(&self, session: &Session, given: &str) -> Result<Arc<Filter>, SyncError> {
+        if let Some(filter) = self.filters.get(session.user_nid, given) {
+            return Ok(filter);
+        }
         let invalid = |rule: String| SyncError::Invalid {
             field: "filter",
             rule,
@@ -158,7 +181,10 @@ impl ClientSync {
                 kept.ok_or_else(|| invalid("is not known".to_owned()))?
             }
         };
-        serde_json::from_slice(&json).map_err(|error| invalid(error.to_string()))
+        let filter = Filter::read(&json).map_err(|error| invalid(error.to_string()))?;
+        let filter = Arc::new(filter);
+        self.filters.keep(session.user_nid, given, json.len(), &filter);
+        Ok(filter)
     }
 
     /// The answer to `GET /_matrix/client/v3/sync`, as JSON. Waits up to the request's timeout, or
@@ -180,7 +206,7 @@ impl ClientSync {
         let mut seen = self.look(request, since, &watch).await?;
         let waits = since.token.is_some() && !request.full_state;
         if !waits || request.timeout.is_zero() {
-            return Ok(seen.json);
+            return Ok(self.answered(request, seen));
         }
         let wait = async {
             while seen.is_empty {
@@ -197,7 +223,15 @@ impl ClientSync {
             () = stopping => {}
             () = tokio::time::sleep(request.timeout.min(TIMEOUT_MAX)) => {}
         }
-        Ok(seen.json)
+        Ok(self.answered(request, seen))
+    }
+
+    /// Lets go of an answer, and remembers what it tells.
+    fn answered(&self, request: &SyncRequest, seen: Seen) -> Bytes {
+        if let Some(told) = seen.told {
+            self.told.answered(&request.session, seen.token, told);
+        }
+        seen.json
     }
 
     /// What the client has. A token of another database, or of a future that this one has lost, is a

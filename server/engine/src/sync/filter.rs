@@ -1,11 +1,15 @@
-//! Filters, as far as they choose events: what a filter asks beyond that is ignored, which only
-//! means that more is sent.
+//! Filters: which rooms and events a client wants, and in which form.
 //!
 //! spec: client-server v1.19 §Filtering.
 
+use std::sync::Arc;
+
+use hearth_storage::cache::{Bounded, Size, bounded};
+use hearth_types::client::filter::FilterDefinition;
 use hearth_types::ruma::RoomId;
 use serde::Deserialize;
 
+use crate::rooms::form::{EventForm, EventFormat, Fields};
 use crate::rooms::known::Known;
 
 /// Timeline events of a room in one answer, where the filter says nothing.
@@ -22,6 +26,10 @@ pub struct Filter {
     pub room: RoomFilter,
     /// Of global account data.
     pub account_data: EventFilter,
+    /// Of the presence of others.
+    pub presence: EventFilter,
+    event_format: EventFormat,
+    event_fields: Option<Fields>,
 }
 
 /// What a client wants of rooms.
@@ -36,6 +44,8 @@ pub struct RoomFilter {
     pub state: EventFilter,
     /// Of timelines.
     pub timeline: EventFilter,
+    /// Of receipts and typing notifications.
+    pub ephemeral: EventFilter,
     /// Of the account data of rooms.
     pub account_data: EventFilter,
 }
@@ -54,6 +64,30 @@ pub struct EventFilter {
     contains_url: Option<bool>,
     /// Whether member events are sent only for people who matter to what is shown.
     pub lazy_load_members: bool,
+    /// Whether these are sent also where the client was sent them before.
+    pub include_redundant_members: bool,
+    /// Whether unread events are counted for each thread apart.
+    pub unread_thread_notifications: bool,
+}
+
+impl Filter {
+    /// Reads a filter, which must be one of the specification.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let _valid: FilterDefinition = serde_json::from_slice(json)?;
+        serde_json::from_slice(json)
+    }
+
+    /// The form in which events of rooms are wanted.
+    #[must_use]
+    pub fn form(&self) -> EventForm<'_> {
+        EventForm {
+            format: self.event_format,
+            fields: self.event_fields.as_ref(),
+        }
+    }
 }
 
 impl RoomFilter {
@@ -67,6 +101,12 @@ impl RoomFilter {
     #[must_use]
     pub fn is_lazy(&self) -> bool {
         self.state.lazy_load_members || self.timeline.lazy_load_members
+    }
+
+    /// Whether members that the client was sent before are sent again.
+    #[must_use]
+    pub fn is_redundant(&self) -> bool {
+        self.state.include_redundant_members || self.timeline.include_redundant_members
     }
 }
 
@@ -93,16 +133,67 @@ impl EventFilter {
         self.types.as_deref().is_none_or(matches) && !matches(&self.not_types)
     }
 
+    /// Whether all types of events are wanted.
+    #[must_use]
+    pub fn wants_all_types(&self) -> bool {
+        self.types.is_none() && self.not_types.is_empty()
+    }
+
+    /// Whether events of a sender are wanted.
+    #[must_use]
+    pub fn wants_sender(&self, sender: &str) -> bool {
+        listed(self.senders.as_deref(), &self.not_senders, sender)
+    }
+
     /// Whether an event is wanted.
     #[must_use]
     pub fn wants(&self, known: &Known) -> bool {
         let event = &known.event;
-        let sender = event.sender().as_str();
         self.wants_type(event.kind())
-            && listed(self.senders.as_deref(), &self.not_senders, sender)
+            && self.wants_room(event.room_id())
+            && self.wants_sender(event.sender().as_str())
             && self
                 .contains_url
                 .is_none_or(|wanted| wanted == has_url(event.content()))
+    }
+}
+
+/// Filters that were read, by whose they are and how they were given: as an id, which names one
+/// content for ever, or in full.
+#[derive(Debug)]
+pub(super) struct Filters(Bounded<(i64, String), Read>);
+
+/// A filter, and the size of the JSON that it was.
+#[derive(Debug, Clone)]
+struct Read {
+    filter: Arc<Filter>,
+    json_bytes: usize,
+}
+
+impl Size for Read {
+    fn size_bytes(&self) -> usize {
+        // Short strings take more room than they do in JSON.
+        const SPREAD: usize = 8;
+        size_of::<Filter>() + SPREAD * self.json_bytes
+    }
+}
+
+impl Filters {
+    pub(super) fn new(budget_bytes: u64) -> Self {
+        Self(bounded(budget_bytes))
+    }
+
+    pub(super) fn get(&self, user_nid: i64, given: &str) -> Option<Arc<Filter>> {
+        let read = self.0.get(&(user_nid, given.to_owned()))?;
+        Some(read.filter)
+    }
+
+    pub(super) fn keep(&self, user_nid: i64, given: &str, json_bytes: usize, filter: &Arc<Filter>) {
+        let read = Read {
+            filter: Arc::clone(filter),
+            json_bytes,
+        };
+        self.0.insert((user_nid, given.to_owned()), read);
     }
 }
 

@@ -8,6 +8,8 @@ use hearth_types::ruma::UserId;
 
 use super::json::Json;
 use super::others::Others;
+use super::room::RoomPart;
+use super::told::Told;
 use super::token::SyncToken;
 use super::{ClientSync, SyncError, SyncRequest};
 use crate::accounts::AccountData;
@@ -35,6 +37,8 @@ pub(super) struct Look<'a> {
     pub(super) until: i64,
     /// The time.
     pub(super) now_ms: i64,
+    /// The member events that the client has, where it is sent members lazily.
+    pub(super) told: Told,
     others: Others,
 }
 
@@ -42,6 +46,10 @@ pub(super) struct Look<'a> {
 pub(super) struct Seen {
     /// The answer.
     pub(super) json: Bytes,
+    /// Its token.
+    pub(super) token: SyncToken,
+    /// The member events that the client will have with it, where it is sent members lazily.
+    pub(super) told: Option<Told>,
     /// Whether there is nothing new in it.
     pub(super) is_empty: bool,
 }
@@ -54,11 +62,16 @@ impl<'a> Look<'a> {
         since: Since,
         (watch, until): (&Arc<Watch>, i64),
     ) -> Result<Self, SyncError> {
+        let told = match request.filter.room.is_lazy() {
+            true => sync.told.of(&request.session, since.token),
+            false => Told::default(),
+        };
         Ok(Self {
             sync,
             request,
             since,
             until,
+            told,
             now_ms: sync.ctx.clock.now_ms(),
             others: Others::look(sync, request, since, (watch, until)).await?,
         })
@@ -96,13 +109,19 @@ impl<'a> Look<'a> {
             "org.matrix.msc2732.device_unused_fallback_key_types",
             &keys.fallback,
         );
-        json.field("next_batch", &self.next_batch());
+        let token = self.next_batch();
+        json.field("next_batch", &token.encode());
         json.events_at("presence", std::iter::empty());
         rooms.write(&mut json);
         json.events_at("to_device", messages.iter().map(AsRef::as_ref));
         json.close();
-        let json = json.into_bytes().into();
-        Ok(Some(Seen { json, is_empty }))
+        let is_lazy = self.request.filter.room.is_lazy();
+        Ok(Some(Seen {
+            json: json.into_bytes().into(),
+            token,
+            told: is_lazy.then(|| self.told.with(&rooms.members())),
+            is_empty,
+        }))
     }
 
     /// The rooms; none where a change of memberships is seen that lies behind the head, so that the
@@ -157,15 +176,14 @@ impl<'a> Look<'a> {
         Ok(Some(rooms))
     }
 
-    fn next_batch(&self) -> String {
-        let token = SyncToken {
+    fn next_batch(&self) -> SyncToken {
+        SyncToken {
             generation: self.sync.generation,
             position: self.until,
             others: self.others.up_to,
             issued_ms: self.now_ms,
             epoch: self.sync.epoch,
-        };
-        token.encode()
+        }
     }
 
     /// Up to where the client has everything of rooms.
@@ -205,10 +223,10 @@ impl<'a> Look<'a> {
 /// The rooms of an answer.
 #[derive(Default)]
 struct Rooms {
-    join: Vec<(hearth_types::ruma::OwnedRoomId, Vec<u8>)>,
-    invite: Vec<(hearth_types::ruma::OwnedRoomId, Vec<u8>)>,
-    knock: Vec<(hearth_types::ruma::OwnedRoomId, Vec<u8>)>,
-    leave: Vec<(hearth_types::ruma::OwnedRoomId, Vec<u8>)>,
+    join: Vec<RoomPart>,
+    invite: Vec<RoomPart>,
+    knock: Vec<RoomPart>,
+    leave: Vec<RoomPart>,
 }
 
 impl Rooms {
@@ -216,6 +234,12 @@ impl Rooms {
         [&self.join, &self.invite, &self.knock, &self.leave]
             .into_iter()
             .all(Vec::is_empty)
+    }
+
+    /// The member events that are told.
+    fn members(&self) -> Vec<i64> {
+        let rooms = self.join.iter().chain(&self.leave);
+        rooms.flat_map(|room| &room.members).copied().collect()
     }
 
     fn write(&self, json: &mut Json) {
@@ -228,9 +252,9 @@ impl Rooms {
         ];
         for (name, rooms) in groups {
             json.open_at(name);
-            for (room_id, room) in rooms {
-                json.key(room_id.as_str());
-                json.raw(room);
+            for room in rooms {
+                json.key(room.id.as_str());
+                json.raw(&room.json);
             }
             json.close();
         }

@@ -12,19 +12,41 @@ use hearth_types::ruma::{OwnedRoomId, RoomId, UserId};
 use super::StateAt;
 use super::json::Json;
 use super::look::Look;
-use super::state::{self, Choice, MEMBER};
+use super::state::{self, Choice};
 use super::timeline::{self, Span, Timeline};
 use super::token::encode_place;
 use crate::accounts::AccountData;
 use crate::rooms::RoomMembership;
-use crate::rooms::client_event;
+use crate::rooms::client_event::{self, Unsigned};
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
+use crate::rooms::known::Known;
 use crate::rooms::view::SharedRoom;
 use crate::rooms::viewpoint::{Stay, Viewpoint};
 
-/// A room in an answer: its id, and what is said of it as JSON.
-pub(super) type RoomAnswer = Option<(OwnedRoomId, Vec<u8>)>;
+/// A room in an answer.
+pub(super) struct RoomPart {
+    /// The room.
+    pub(super) id: OwnedRoomId,
+    /// What is said of it.
+    pub(super) json: Vec<u8>,
+    /// The member events that are among it.
+    pub(super) members: Vec<i64>,
+}
+
+impl RoomPart {
+    /// A room of which no members are told.
+    fn bare(id: OwnedRoomId, json: Json) -> Self {
+        Self {
+            id,
+            json: json.into_bytes(),
+            members: Vec::new(),
+        }
+    }
+}
+
+/// A room, where there is something to say of it.
+pub(super) type RoomAnswer = Option<RoomPart>;
 
 impl Look<'_> {
     /// What is new in a room that the reader is joined to.
@@ -117,9 +139,14 @@ impl Look<'_> {
             .await?
             .into_values()
             .next();
-        let pieces: Vec<Box<serde_json::value::RawValue>> = event
+        let form = self.request.filter.form();
+        let pieces: Vec<Vec<u8>> = event
             .iter()
-            .map(|known| client_event::whole(&known.event, &client_event::Unsigned::default()))
+            .map(|known| {
+                let (piece, mut out) = (client_event::open(&known.event), Vec::new());
+                form.write(&known.event, &piece, &Unsigned::default(), &mut out);
+                out
+            })
             .collect();
         // State as of the end of the timeline holds what the timeline changed.
         let state = match self.request.state_at {
@@ -131,15 +158,12 @@ impl Look<'_> {
         json.events_at("account_data", std::iter::empty());
         json.events_at(
             self.request.state_at.key(),
-            state.iter().map(|piece| piece.get().as_bytes()),
+            state.iter().map(Vec::as_slice),
         );
-        self.write_timeline(
-            &mut json,
-            pieces.iter().map(|piece| piece.get().as_bytes()),
-            (false, member.position),
-        );
+        let place = (false, member.position);
+        self.write_timeline(&mut json, pieces.iter().map(Vec::as_slice), place);
         json.close();
-        Ok(Some((room_id, json.into_bytes())))
+        Ok(Some(RoomPart::bare(room_id, json)))
     }
 
     /// A room that the reader is invited to, or knocked on (`key` says which state that is).
@@ -165,7 +189,7 @@ impl Look<'_> {
         json.raw(shown.as_deref().unwrap_or(b"[]"));
         json.close();
         json.close();
-        Ok(Some((room_id, json.into_bytes())))
+        Ok(Some(RoomPart::bare(room_id, json)))
     }
 
     /// Writes a room; none where there is nothing new.
@@ -182,10 +206,14 @@ impl Look<'_> {
         timeline.limited |= self.since.gap;
         let end = state::end(viewpoint, span);
         let changes = state::changes(rooms, viewpoint, span, &end, full).await?;
-        let kinds = state::kinds(rooms, &changes).await?;
-        let members_changed = kinds.values().any(|kind| kind == MEMBER);
+        let is_quiet = timeline.events.is_empty() && !timeline.limited && changes.is_empty();
+        if self.from().is_some() && !full && is_quiet && data.is_empty() {
+            return Ok(None);
+        }
         let is_in = viewpoint.membership == Membership::Join;
-        let summary = match is_in && (full || members_changed) {
+        let summary = match is_in
+            && (full || !state::members(rooms, &changes).await?.is_empty())
+        {
             true => Some(self.sync.summaries.of(rooms, &viewpoint.room).await?),
             false => None,
         };
@@ -197,38 +225,17 @@ impl Look<'_> {
             at: self.request.state_at,
             full,
             people: self.people(&timeline, &heroes, full),
+            told: &self.told,
         };
-        let state = state::choose(
-            rooms,
-            viewpoint,
-            (&changes, &kinds),
-            &timeline,
-            &choice,
-            &end,
-        )
-        .await?;
-        if self.from().is_some()
-            && !full
-            && timeline.events.is_empty()
-            && !timeline.limited
-            && changes.is_empty()
-            && data.is_empty()
-        {
-            return Ok(None);
-        }
+        let state = state::choose(rooms, viewpoint, changes, &timeline, &choice, &end).await?;
         let mut json = Json::default();
         json.open();
         self.write_data(&mut json, data, &viewpoint.room.id);
         if is_in {
             json.events_at("ephemeral", std::iter::empty());
         }
-        let state = rooms
-            .serve_state(&self.reader(), &viewpoint.room, &state)
-            .await?;
-        json.events_at(
-            choice.at.key(),
-            state.iter().map(|piece| piece.get().as_bytes()),
-        );
+        let pieces = self.state_pieces(viewpoint, &state).await?;
+        json.events_at(choice.at.key(), pieces.iter().map(Vec::as_slice));
         if let Some(summary) = &summary {
             json.open_at("summary");
             json.field("m.heroes", &heroes);
@@ -240,7 +247,32 @@ impl Look<'_> {
         let place = (timeline.limited, timeline.horizon);
         self.write_timeline(&mut json, events.iter().map(Vec::as_slice), place);
         json.close();
-        Ok(Some((viewpoint.room.id.clone(), json.into_bytes())))
+        Ok(Some(RoomPart {
+            id: viewpoint.room.id.clone(),
+            json: json.into_bytes(),
+            members: match filter.is_lazy() {
+                true => state::told(choice.at, &state, &timeline),
+                false => Vec::new(),
+            },
+        }))
+    }
+
+    /// The events of a state as the reader is served them.
+    async fn state_pieces(
+        &self,
+        viewpoint: &Viewpoint,
+        state: &[Known],
+    ) -> Result<Vec<Vec<u8>>, RoomError> {
+        let (rooms, reader, form) = (&self.sync.rooms, self.reader(), self.request.filter.form());
+        let mut pieces = Vec::with_capacity(state.len());
+        for known in state {
+            let unsigned = rooms.unsigned(&reader, &viewpoint.room, known).await?;
+            let piece = client_event::open(&known.event);
+            let mut out = Vec::with_capacity(piece.len() + 64);
+            form.write(&known.event, &piece, &unsigned, &mut out);
+            pieces.push(out);
+        }
+        Ok(pieces)
     }
 
     /// Whose member events are needed where members are sent lazily.
@@ -270,7 +302,7 @@ impl Look<'_> {
         viewpoint: &Viewpoint,
         timeline: &Timeline,
     ) -> Result<Vec<Vec<u8>>, RoomError> {
-        let (rooms, reader) = (&self.sync.rooms, self.reader());
+        let (rooms, reader, form) = (&self.sync.rooms, self.reader(), self.request.filter.form());
         let stored = timeline
             .events
             .iter()
@@ -292,7 +324,7 @@ impl Look<'_> {
                 None => stored.get(shown.known.event.event_id().as_str()).cloned(),
             };
             let mut piece = Vec::with_capacity(shown.json.len() + 128);
-            client_event::close(&shown.json, &unsigned, &mut piece);
+            form.write(&shown.known.event, &shown.json, &unsigned, &mut piece);
             pieces.push(piece);
         }
         Ok(pieces)

@@ -6,6 +6,7 @@ use hearth_storage::tables::state as rows;
 use hearth_types::ruma::UserId;
 
 use super::filter::RoomFilter;
+use super::told::Told;
 use super::timeline::{Span, Timeline};
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
@@ -28,7 +29,7 @@ pub enum StateAt {
 
 impl StateAt {
     /// The key under which it is answered.
-    pub(super) fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Start => "state",
             Self::End => "state_after",
@@ -47,6 +48,15 @@ pub(super) struct Choice<'a> {
     pub(super) full: bool,
     /// People whose members are sent also where members are sent lazily.
     pub(super) people: BTreeSet<&'a UserId>,
+    /// The member events that the client has.
+    pub(super) told: &'a Told,
+}
+
+impl Choice<'_> {
+    /// Whether a client that is sent members lazily does without one.
+    fn is_redundant(&self, event_nid: i64) -> bool {
+        !self.full && !self.filter.is_redundant() && self.told.has(event_nid)
+    }
 }
 
 /// What changed in a room's state over a span: the place, and what holds it now.
@@ -89,18 +99,24 @@ pub(super) async fn changes(
         .collect())
 }
 
-/// The kinds of places: `m.room.member` and so on, as far as they are UTF-8.
-pub(super) async fn kinds(
+/// Of places, those of members.
+pub(super) async fn members(rooms: &Rooms, keys: &Changes) -> Result<BTreeSet<i64>, RoomError> {
+    of_kind(rooms, keys, |kind| kind == MEMBER).await
+}
+
+/// Of places, those of a kind.
+async fn of_kind(
     rooms: &Rooms,
     keys: &Changes,
-) -> Result<BTreeMap<i64, String>, RoomError> {
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeSet<i64>, RoomError> {
     let keys: Vec<i64> = keys.keys().copied().collect();
     let names = rooms.ctx.storage.state_keys(&keys).await?;
-    let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     Ok(keys
         .into_iter()
         .zip(names)
-        .map(|(key, row)| (key, name(&row.kind)))
+        .filter(|(_, row)| wanted(&String::from_utf8_lossy(&row.kind)))
+        .map(|(key, _)| key)
         .collect())
 }
 
@@ -108,52 +124,105 @@ pub(super) async fn kinds(
 pub(super) async fn choose(
     rooms: &Rooms,
     viewpoint: &Viewpoint,
-    (changes, kinds): (&Changes, &BTreeMap<i64, String>),
+    changes: Changes,
     timeline: &Timeline,
     choice: &Choice<'_>,
     end: &StateMap,
 ) -> Result<Vec<Known>, RoomError> {
-    let people = keys_of(rooms, &choice.people).await?;
-    let lazy = choice.filter.is_lazy();
-    let mut chosen: Changes = changes
-        .iter()
-        .filter(|(key, _)| {
-            let kind = kinds.get(*key).map_or("", String::as_str);
-            let unneeded = lazy && choice.full && kind == MEMBER && !people.contains(*key);
-            !unneeded && choice.filter.state.wants_type(kind)
-        })
-        .map(|(key, event)| (*key, *event))
-        .collect();
-    if lazy && choice.filter.state.wants_type(MEMBER) {
-        chosen.extend(
-            people
-                .into_iter()
-                .filter_map(|key| Some((key, end.get(key)?))),
-        );
+    let filter = &choice.filter.state;
+    if !filter.wants_room(&viewpoint.room.id) {
+        return Ok(Vec::new());
+    }
+    let mut chosen = changes;
+    let mut speakers = BTreeSet::new();
+    if choice.filter.is_lazy() {
+        speakers = lazily(rooms, choice, timeline, end, &mut chosen).await?;
+    }
+    if !filter.wants_all_types() {
+        let wanted = of_kind(rooms, &chosen, |kind| filter.wants_type(kind)).await?;
+        chosen.retain(|key, _| wanted.contains(key));
     }
     if choice.at == StateAt::Start {
-        as_of_start(rooms, viewpoint, timeline, choice.full, &mut chosen).await?;
+        as_of_start(rooms, viewpoint, timeline, (choice, &speakers), &mut chosen).await?;
     }
     let nids: Vec<i64> = chosen.into_values().collect();
     let events = rooms.known.by_nid(viewpoint.room.rules, &nids).await?;
     Ok(events
         .into_values()
-        .filter(|known| choice.filter.state.wants(known))
+        .filter(|known| filter.wants(known))
         .collect())
 }
 
+/// Leaves of all members those who matter, and adds those who matter and did not change. Gives the
+/// places of people who speak in the timeline before it says who they are.
+async fn lazily(
+    rooms: &Rooms,
+    choice: &Choice<'_>,
+    timeline: &Timeline,
+    end: &StateMap,
+    chosen: &mut Changes,
+) -> Result<BTreeSet<i64>, RoomError> {
+    let people = keys_of(rooms, &choice.people).await?;
+    if choice.full {
+        let members = members(rooms, chosen).await?;
+        chosen.retain(|key, _| people.contains(key) || !members.contains(key));
+    }
+    for key in people {
+        if let Some(event) = end.get(key)
+            && !choice.is_redundant(event)
+        {
+            chosen.entry(key).or_insert(event);
+        }
+    }
+    let mut introduced = BTreeSet::new();
+    let mut unknown = BTreeSet::new();
+    for shown in &timeline.events {
+        let event = &shown.known.event;
+        if event.kind() == MEMBER {
+            introduced.extend(event.state_key());
+        }
+        if !introduced.contains(event.sender().as_str()) {
+            unknown.insert(event.sender());
+        }
+    }
+    keys_of(rooms, &unknown).await
+}
+
 /// Turns places that the timeline fills back to what held them before it: the client fills them
-/// itself, in the order of the timeline.
+/// itself, in the order of the timeline. Without a gap it knows what held them before, but for
+/// speakers whom it was not told of.
 async fn as_of_start(
     rooms: &Rooms,
     viewpoint: &Viewpoint,
     timeline: &Timeline,
-    full: bool,
+    (choice, speakers): (&Choice<'_>, &BTreeSet<i64>),
     chosen: &mut Changes,
 ) -> Result<(), RoomError> {
     let Some(first) = timeline.events.first() else {
         return Ok(());
     };
+    let filled = filled(rooms, timeline).await?;
+    let has_gap = choice.full || timeline.limited;
+    let before = match !filled.is_empty() && (has_gap || !speakers.is_disjoint(&filled)) {
+        true => Some(rooms.resolved_before(&viewpoint.room, &first.known).await?),
+        false => None,
+    };
+    for key in filled {
+        let was = before.as_ref().and_then(|before| before.map.get(key));
+        let is_needed = |event: i64| {
+            (has_gap && chosen.contains_key(&key))
+                || (speakers.contains(&key) && !choice.is_redundant(event))
+        };
+        match was.filter(|event| is_needed(*event)) {
+            Some(event) => chosen.insert(key, event),
+            None => chosen.remove(&key),
+        };
+    }
+    Ok(())
+}
+
+/// The places that a timeline fills.
+async fn filled(rooms: &Rooms, timeline: &Timeline) -> Result<BTreeSet<i64>, RoomError> {
     let filled: Vec<_> = timeline
         .events
         .iter()
@@ -162,22 +231,21 @@ async fn as_of_start(
             Some(state_key_row(event.kind(), event.state_key()?))
         })
         .collect();
-    if filled.is_empty() {
-        return Ok(());
-    }
     let filled = rooms.ctx.storage.state_keys_intern(&filled).await?;
-    // Without a gap the client knows what held these places before.
-    let before = match full || timeline.limited {
-        true => Some(rooms.resolved_before(&viewpoint.room, &first.known).await?),
-        false => None,
+    Ok(filled.into_iter().collect())
+}
+
+/// The member events that an answer tells: those of its state, and where clients fill the state from
+/// the timeline, those too.
+pub(super) fn told(at: StateAt, state: &[Known], timeline: &Timeline) -> Vec<i64> {
+    let is_member = |known: &&Known| known.event.kind() == MEMBER && known.event.is_state();
+    let shown = match at {
+        StateAt::Start => timeline.events.as_slice(),
+        StateAt::End | StateAt::EndUnstable => &[],
     };
-    for key in filled {
-        match before.as_ref().and_then(|before| before.map.get(key)) {
-            Some(event) if chosen.contains_key(&key) => drop(chosen.insert(key, event)),
-            _ => drop(chosen.remove(&key)),
-        }
-    }
-    Ok(())
+    let shown = shown.iter().map(|shown| &shown.known);
+    let told = state.iter().chain(shown).filter(is_member);
+    told.map(|known| known.nid).collect()
 }
 
 async fn keys_of(rooms: &Rooms, people: &BTreeSet<&UserId>) -> Result<BTreeSet<i64>, RoomError> {

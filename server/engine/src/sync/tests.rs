@@ -2,5 +2,7 @@
 
 mod answers;
 pub(crate) mod client;
+mod filters;
 mod histories;
+mod lazy;
 mod people;

@@ -69,17 +69,25 @@ pub(super) async fn get_messages(user: User, call: Call) -> Result<Response<Body
         .clamp(1, LIMIT_MAX);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let wanted = |known: &Known| filter.wants(known);
-    let mut page = match is_backwards {
-        true => rooms.history(&viewpoint, from, limit, &wanted).await?,
-        false => {
+    let page = match (is_backwards, to) {
+        _ if !filter.wants_room(&viewpoint.room.id) => HistoryPage::default(),
+        (true, None) => rooms.history(&viewpoint, from, limit, &wanted).await?,
+        (true, Some(to)) => {
+            rooms
+                .history_back_to(&viewpoint, (from, to), limit, &wanted)
+                .await?
+        }
+        (false, None) => {
             rooms
                 .history_onwards(&viewpoint, from, limit, &wanted)
                 .await?
         }
+        (false, Some(to)) => {
+            rooms
+                .history_onwards_to(&viewpoint, (from, to), limit, &wanted)
+                .await?
+        }
     };
-    if let Some(to) = to {
-        stop_at(&mut page, to, is_backwards);
-    }
     let reader = reader(&user, &call);
     let mut state = Vec::new();
     if filter.lazy_load_members {
@@ -107,14 +115,5 @@ fn filter(call: &Call) -> Result<EventFilter, RouteError> {
         None => Ok(EventFilter::default()),
         Some(text) => serde_json::from_str(&text)
             .map_err(|error| invalid("filter", format!("is no filter: {error}"))),
-    }
-}
-
-/// Ends a page where it passes a place.
-fn stop_at(page: &mut HistoryPage, to: HistoryPlace, is_backwards: bool) {
-    let passes = |known: &Known| to.is_before(known) != is_backwards;
-    if let Some(end) = page.events.iter().position(passes) {
-        page.events.truncate(end);
-        page.next = None;
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hearth_engine::sync::{StateAt, SyncRequest, filter::Filter};
+use hearth_engine::sync::{SetPresence, StateAt, SyncRequest};
 use http::{Response, StatusCode};
 
-use super::request::{query, query_bool, query_number};
+use super::request::{invalid, query, query_bool, query_number};
 use crate::{
     http::{
         auth::User,
@@ -20,7 +20,7 @@ pub(super) async fn sync(user: User, call: Call) -> Result<Response<Body>, Route
     let app = &call.app;
     let filter = match query(&call, "filter")? {
         Some(given) => app.sync.filter(&user.session, &given).await?,
-        None => Filter::default(),
+        None => Arc::default(),
     };
     let state_at = match query_bool(&call, "use_state_after")? {
         true => StateAt::End,
@@ -34,7 +34,20 @@ pub(super) async fn sync(user: User, call: Call) -> Result<Response<Body>, Route
         full_state: query_bool(&call, "full_state")?,
         state_at,
         timeout: Duration::from_millis(query_number(&call, "timeout")?.unwrap_or_default()),
+        set_presence: set_presence(&call)?,
     };
     let json = app.sync.sync(&request, app.stopping.cancelled()).await?;
     Ok(json_bytes(StatusCode::OK, json))
+}
+
+fn set_presence(call: &Call) -> Result<SetPresence, RouteError> {
+    match query(call, "set_presence")?.as_deref() {
+        None | Some("online") => Ok(SetPresence::Online),
+        Some("unavailable") => Ok(SetPresence::Unavailable),
+        Some("offline") => Ok(SetPresence::Offline),
+        Some(_) => Err(invalid(
+            "set_presence",
+            "must be `online`, `unavailable` or `offline`",
+        )),
+    }
 }

@@ -4,42 +4,59 @@ mod link;
 mod side;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use hearth_storage::driver::Engine;
 use hearth_storage::testing::{On, Scratch};
 use hearth_types::ruma::RoomId;
 
-use self::link::Wire;
+use self::link::{Far, Wire};
 pub(super) use self::side::{Side, id};
+use crate::memory::MemoryBudget;
+use crate::testing::settings;
 
 /// `one.test` and `two.test`.
 pub(super) struct Pair {
     pub(super) one: Side,
     pub(super) two: Side,
     wire: Arc<Wire>,
+    /// How `two` reaches `one`.
+    to_one: Far,
     _scratches: [Scratch; 2],
 }
 
 impl Pair {
     pub(super) async fn new(first: Scratch) -> Self {
+        Self::within(first, settings().memory).await
+    }
+
+    /// Two servers whose caches may take so much.
+    pub(super) async fn within(first: Scratch, memory: MemoryBudget) -> Self {
         let on = match first.options().connect_to {
             Engine::Sqlite(_) => On::Sqlite,
             Engine::Postgres(_) => On::Postgres,
         };
         let scratches = [first, Scratch::new(on).await];
         let wire = Arc::new(Wire::default());
-        let links = [Arc::new(OnceLock::new()), Arc::new(OnceLock::new())];
-        let one = Side::new("one.test", &scratches[0], &links[1], &wire).await;
-        let two = Side::new("two.test", &scratches[1], &links[0], &wire).await;
-        assert!(links[0].set(one.federation.clone()).is_ok());
-        assert!(links[1].set(two.federation.clone()).is_ok());
+        let (to_one, to_two) = (Far::default(), Far::default());
+        let one = Side::new("one.test", &scratches[0], (&to_two, &wire), memory).await;
+        let two = Side::new("two.test", &scratches[1], (&to_one, &wire), memory).await;
+        *to_one.lock().unwrap() = Some(one.federation.clone());
+        *to_two.lock().unwrap() = Some(two.federation.clone());
         Self {
             one,
             two,
             wire,
+            to_one,
             _scratches: scratches,
         }
+    }
+
+    /// Starts `one` again, once it has nothing to do.
+    pub(super) async fn restart_one(&mut self) {
+        self.one.settle().await;
+        self.one.restart();
+        *self.to_one.lock().unwrap() = Some(self.one.federation.clone());
     }
 
     /// Cuts the wire, or mends it.

@@ -1,5 +1,9 @@
 //! What clients are told of a room whose servers disagreed for a while.
 
+mod dice;
+mod stories;
+mod told;
+
 use std::sync::Arc;
 
 use hearth_storage::both_engines;

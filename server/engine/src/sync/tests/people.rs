@@ -18,7 +18,7 @@ use crate::rooms::membership::SetMembership;
 use crate::rooms::plan::ClientTxn;
 use crate::rooms::send::Send;
 use crate::sync::filter::Filter;
-use crate::sync::{ClientSync, Sources, StateAt, SyncError, SyncRequest};
+use crate::sync::{ClientSync, SetPresence, Sources, StateAt, SyncError, SyncRequest};
 use crate::testing::TestServer;
 use crate::to_device::ToDevice;
 
@@ -152,15 +152,16 @@ pub(super) fn request(session: &Arc<Session>, since: Option<&str>) -> SyncReques
     SyncRequest {
         session: Arc::clone(session),
         since: since.map(str::to_owned),
-        filter: Filter::default(),
+        filter: Arc::default(),
         full_state: false,
         state_at: StateAt::Start,
         timeout: Duration::ZERO,
+        set_presence: SetPresence::Offline,
     }
 }
 
-pub(super) fn filter(value: &Value) -> Filter {
-    serde_json::from_value(value.clone()).unwrap()
+pub(super) fn filter(value: &Value) -> Arc<Filter> {
+    Arc::new(Filter::read(value.to_string().as_bytes()).unwrap())
 }
 
 /// The token to go on from.

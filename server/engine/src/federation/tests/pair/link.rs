@@ -1,7 +1,7 @@
 //! What lies between the two: each asks the other by a call, and all that goes over is verified.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -63,19 +63,20 @@ fn all(rules: &RoomVersionRules, jsons: &[Bytes]) -> Vec<VerifiedPdu> {
     jsons.iter().map(|json| verified(rules, json)).collect()
 }
 
+/// The server at the other end, which may be started again.
+pub(super) type Far = Arc<Mutex<Option<Federation>>>;
+
 /// Calls the other server's federation as `me`.
 pub(super) struct Link {
     pub(super) me: OwnedServerName,
-    pub(super) other: Arc<OnceLock<Federation>>,
+    pub(super) other: Far,
     pub(super) wire: Arc<Wire>,
 }
 
 impl Link {
-    fn other(&self, server: &ServerName) -> Result<&Federation, PeerError> {
-        let other = self
-            .other
-            .get()
-            .filter(|other| other.ctx.server_name == server);
+    fn other(&self, server: &ServerName) -> Result<Federation, PeerError> {
+        let other = self.other.lock().unwrap().clone();
+        let other = other.filter(|other| other.ctx.server_name == server);
         other
             .filter(|_| !self.wire.cut.load(Ordering::Relaxed))
             .ok_or_else(|| PeerError::Unreachable {

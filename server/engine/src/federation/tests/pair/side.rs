@@ -1,7 +1,7 @@
 //! One of the two: what its people do, and what a test may look at.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hearth_protocol::PduDraft;
@@ -16,9 +16,10 @@ use hearth_types::ruma::{
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use super::link::{Link, Wire, key, verified};
-use crate::context::{Context, Spawn as _};
+use super::link::{Far, Link, Wire, key, verified};
+use crate::context::{Context, Settings, Spawn as _};
 use crate::federation::Federation;
+use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::rooms::Rooms;
 use crate::rooms::create::{CreateRoom, Preset};
@@ -42,8 +43,8 @@ impl Side {
     pub(super) async fn new(
         name: &str,
         scratch: &Scratch,
-        other: &Arc<OnceLock<Federation>>,
-        wire: &Arc<Wire>,
+        (other, wire): (&Far, &Arc<Wire>),
+        memory: MemoryBudget,
     ) -> Self {
         let mut whose = identity();
         whose.server_name = name.to_owned();
@@ -63,7 +64,10 @@ impl Side {
             entropy: Arc::new(SeededEntropy::new(u64::from(name.as_bytes()[0]))),
             tasks: Arc::new(SpawnNow),
             peers: Arc::new(link),
-            settings: settings(),
+            settings: Settings {
+                memory,
+                ..settings()
+            },
             notifier: Notifier::default(),
         });
         let rooms = Rooms::new(Arc::clone(&ctx));
@@ -74,6 +78,12 @@ impl Side {
             federation,
             sent: std::sync::Mutex::new(0),
         }
+    }
+
+    /// Begins anew over the same database: nothing is left in memory.
+    pub(super) fn restart(&mut self) {
+        self.rooms = Rooms::new(Arc::clone(&self.ctx));
+        self.federation = Federation::new(Arc::clone(&self.ctx), self.rooms.clone());
     }
 
     pub(in crate::federation::tests) fn name(&self) -> &ServerName {
