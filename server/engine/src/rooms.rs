@@ -24,6 +24,7 @@ mod remote;
 mod resident;
 pub mod send;
 pub mod serve;
+pub(crate) mod stripped;
 mod unseen;
 pub mod view;
 pub mod viewpoint;

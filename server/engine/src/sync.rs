@@ -14,8 +14,8 @@ mod room;
 mod state;
 mod summary;
 mod timeline;
-mod told;
 pub mod token;
+mod told;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -39,8 +39,8 @@ use look::{Look, Seen, Since};
 use others::QuietDevices;
 pub use state::StateAt;
 use summary::Summaries;
-use told::ToldMembers;
 use token::{SyncToken, generation_mark};
+use told::ToldMembers;
 
 /// The longest that a client is made to wait.
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
@@ -183,7 +183,8 @@ impl ClientSync {
         };
         let filter = Filter::read(&json).map_err(|error| invalid(error.to_string()))?;
         let filter = Arc::new(filter);
-        self.filters.keep(session.user_nid, given, json.len(), &filter);
+        self.filters
+            .keep(session.user_nid, given, json.len(), &filter);
         Ok(filter)
     }
 

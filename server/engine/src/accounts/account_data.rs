@@ -3,7 +3,7 @@
 //! spec: client-server v1.19 §Client Config
 
 use hearth_storage::Commit;
-use hearth_storage::tables::account_data::{self, AccountDataRow, GLOBAL};
+use hearth_storage::tables::account_data::{self, AccountDataRow, GLOBAL, StoredAccountData};
 use hearth_storage::tables::rooms;
 use hearth_types::ruma::RoomId;
 use serde_json::value::RawValue;
@@ -26,6 +26,17 @@ pub struct AccountData {
     pub kind: String,
     /// The content, a JSON object.
     pub content: Box<RawValue>,
+}
+
+impl AccountData {
+    fn read(row: StoredAccountData) -> Result<Self, AccountError> {
+        Ok(Self {
+            room_nid: (row.room_nid != GLOBAL).then_some(row.room_nid),
+            kind: row.kind,
+            content: serde_json::from_slice(&row.content)
+                .map_err(|error| AccountError::Fault(format!("account data: {error}")))?,
+        })
+    }
 }
 
 impl Accounts {
@@ -110,14 +121,25 @@ impl Accounts {
         let stored =
             account_data::account_data_since(reader.conn(), session.user_nid, since, until).await?;
         for row in stored {
-            changed.push(AccountData {
-                room_nid: (row.room_nid != GLOBAL).then_some(row.room_nid),
-                kind: row.kind,
-                content: serde_json::from_slice(&row.content)
-                    .map_err(|error| AccountError::Fault(format!("account data: {error}")))?,
-            });
+            changed.push(AccountData::read(row)?);
         }
         Ok(changed)
+    }
+
+    /// What the person keeps with rooms, as it was at position `until`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn account_data_of_rooms(
+        &self,
+        session: &Session,
+        room_nids: &[i64],
+        until: i64,
+    ) -> Result<Vec<AccountData>, AccountError> {
+        let mut reader = self.context.storage.read().await?;
+        let user_nid = session.user_nid;
+        let stored = account_data::account_data_in(reader.conn(), user_nid, room_nids, until);
+        stored.await?.into_iter().map(AccountData::read).collect()
     }
 
     async fn account_data_room(&self, room_id: Option<&RoomId>) -> Result<i64, AccountError> {

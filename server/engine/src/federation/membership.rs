@@ -11,15 +11,12 @@ use serde_json::{Map, Value, json};
 
 use crate::federation::Federation;
 use crate::peers::Template;
+use crate::rooms::Unseen;
 use crate::rooms::error::RoomError;
 use crate::rooms::membership::SetMembership;
 use crate::rooms::plan::{Plan, Received};
+use crate::rooms::stripped::stripped_of;
 use crate::rooms::view::SharedRoom;
-use crate::rooms::{Unseen, client_event};
-
-/// Stripped state events kept of an invite, and their size in all.
-const STRIPPED_MAX: usize = 100;
-const STRIPPED_MAX_BYTES: usize = 128 * 1024;
 
 /// Invites that one person can have open, and how many of them from one server.
 const INVITES_MAX: usize = 1_000;
@@ -279,7 +276,7 @@ impl Federation {
             })?;
         // A room that one of ours is in hears of the invite as of every other event.
         if self.rooms.resident(event.room_id()).await?.is_none() {
-            let stripped = stripped_of(stripped, invite)?;
+            let stripped = stripped_of(stripped, event)?;
             self.keep_invite(rules, signed.clone(), user_nid, stripped)
                 .await?;
         }
@@ -407,42 +404,4 @@ fn invited(origin: &ServerName, pdu: &VerifiedPdu) -> Result<OwnedUserId, RoomEr
             field: "event",
             rule: "it must be an invite by a user of the asking server".to_owned(),
         })
-}
-
-/// What the invited person will be shown: the parts of stripped events, within bounds, and the
-/// invite itself.
-fn stripped_of(stripped: &[Value], invite: &VerifiedPdu) -> Result<Vec<u8>, RoomError> {
-    let invalid = |rule: &str| RoomError::Invalid {
-        field: "invite_room_state",
-        rule: rule.to_owned(),
-    };
-    if stripped.len() > STRIPPED_MAX {
-        return Err(invalid("it holds too many events"));
-    }
-    let mut shown: Vec<Value> = stripped
-        .iter()
-        .filter_map(|event| {
-            let text = |key: &str| event.get(key)?.as_str();
-            let content = event.get("content").filter(|content| content.is_object())?;
-            // The invite and its target's membership come from the verified event alone.
-            let own = text("type")? == "m.room.member"
-                && Some(text("state_key")?) == invite.event().state_key();
-            (!own).then(|| {
-                json!({
-                    "type": text("type"),
-                    "state_key": text("state_key"),
-                    "sender": text("sender"),
-                    "content": content,
-                })
-            })
-        })
-        .filter(|event| event["state_key"].is_string() && event["sender"].is_string())
-        .collect();
-    let own = client_event::stripped(invite.event());
-    shown.push(serde_json::from_str(own.get()).unwrap_or_default());
-    let content = serde_json::to_vec(&shown).unwrap_or_default();
-    if content.len() > STRIPPED_MAX_BYTES {
-        return Err(invalid("it is too large"));
-    }
-    Ok(content)
 }

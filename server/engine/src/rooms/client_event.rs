@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use hearth_protocol::event::Event;
+use hearth_types::ruma::OwnedEventId;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -51,6 +52,9 @@ pub struct Unsigned {
     /// The content that a state event replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_content: Option<Box<RawValue>>,
+    /// The state event that a state event replaced: not of the specification, but clients know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces_state: Option<OwnedEventId>,
     /// The redaction that took the event's content, in client form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redacted_because: Option<Box<RawValue>>,

@@ -150,11 +150,22 @@ mod tests {
                 vec!["content.n", r"content.m\.relates_to.a", "type"],
                 r#"{"content":{"m.relates_to":{"a":1},"n":null},"type":"t"}"#,
             ),
-            (vec!["content.body", "content"], r#"{"content":{"body":"x","m.relates_to":{"a":1},"n":null}}"#),
-            (vec!["content", "content.body"], r#"{"content":{"body":"x","m.relates_to":{"a":1},"n":null}}"#),
+            (
+                vec!["content.body", "content"],
+                r#"{"content":{"body":"x","m.relates_to":{"a":1},"n":null}}"#,
+            ),
+            (
+                vec!["content", "content.body"],
+                r#"{"content":{"body":"x","m.relates_to":{"a":1},"n":null}}"#,
+            ),
             (vec!["content.none", "type.t", "none.x", ""], "{}"),
         ] {
-            let fields = Fields::from(paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>());
+            let fields = Fields::from(
+                paths
+                    .iter()
+                    .map(|path| (*path).to_owned())
+                    .collect::<Vec<_>>(),
+            );
             let mut out = Vec::new();
             fields.write(event, &mut out);
             let kept: Value = serde_json::from_slice(&out).unwrap();

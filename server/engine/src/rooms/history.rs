@@ -181,7 +181,9 @@ impl Rooms {
             return Ok(HistoryPage::default());
         }
         let wanted = |known: &Known| !to.is_before(known) && wanted(known);
-        let mut page = self.history_onwards(viewpoint, from, limit, &wanted).await?;
+        let mut page = self
+            .history_onwards(viewpoint, from, limit, &wanted)
+            .await?;
         page.next = page.next.filter(|next| !next.is_past(to));
         Ok(page)
     }

@@ -8,10 +8,8 @@ use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::membership::SetMembership;
 use crate::rooms::remote::SERVERS_MAX;
+use crate::rooms::stripped::stripped_of;
 use crate::rooms::unseen::Unseen;
-
-/// The largest description of a room that is kept of one we knocked on.
-const SHOWN_MAX_BYTES: usize = 128 * 1024;
 
 impl Rooms {
     /// Knocks on a room: here, where this server takes part in it, else over one of `via`.
@@ -54,14 +52,15 @@ impl Rooms {
         let rebuilt = self.rebuild(server, room_id, change, template).await?;
         let knock = rebuilt.verified(&self.ctx)?.into_event();
         let shown = peers.send_knock(server, &knock).await?;
-        let shown = serde_json::to_vec(&shown).unwrap_or_default();
+        // The knock is sent: too much of a description only means that there is none.
+        let shown = stripped_of(&shown, &knock).or_else(|_| stripped_of(&[], &knock));
         let user = &change.target;
         let user_nid = self.ctx.storage.user_find(user.as_str()).await?;
         let unseen = Unseen {
             user_nid: user_nid.ok_or(RoomError::NotFound("the person"))?,
             membership: "knock",
+            shown: shown.ok(),
             event: knock,
-            shown: Some(shown).filter(|shown| shown.len() <= SHOWN_MAX_BYTES),
         };
         let room = self.room_named(room_id, rebuilt.rules).await?;
         self.keep_membership(&room, unseen).await

@@ -312,21 +312,25 @@ impl Plan<'_> {
             event_nid: change.event_nid,
             slot,
         });
-        if let Some(known) = known.filter(|_| change.local && membership == "invite") {
-            self.show_invite(change.user_nid, &known).await?;
+        let looks_in = change.local && matches!(membership, "invite" | "knock");
+        if let Some(known) = known.filter(|_| looks_in) {
+            self.show_room(change.user_nid, &known).await?;
         }
         self.effects.memberships.push(change);
         Ok(())
     }
 
-    /// Keeps what an invited person of ours is shown of the room.
-    async fn show_invite(&mut self, user_nid: i64, invite: &Known) -> Result<(), RoomError> {
+    /// Keeps what a person of ours who is invited or knocks is shown of the room.
+    async fn show_room(&mut self, user_nid: i64, member: &Known) -> Result<(), RoomError> {
         let view = self.view.clone();
         let mut shown = self
             .rooms
-            .stripped_state(self, &view, invite.event.sender())
+            .stripped_state(self, &view, member.event.sender())
             .await?;
-        shown.push(client_event::stripped(&invite.event));
+        // Who knocks is the sender, and is in what is shown already.
+        if member.event.state_key() != Some(member.event.sender().as_str()) {
+            shown.push(client_event::stripped(&member.event));
+        }
         let content = serde_json::to_vec(&shown).unwrap_or_default();
         let room_nid = self.room.nid;
         self.commit.rows.stripped_states.push(StrippedStateRow {

@@ -88,6 +88,7 @@ impl Rooms {
             && let Some(before) = self.replaced(&viewpoint.room, known).await?
         {
             unsigned.prev_content = Some(client_event::content(&before.event).to_owned());
+            unsigned.replaces_state = Some(before.event.event_id().to_owned());
         }
         Ok(unsigned)
     }

@@ -9,12 +9,12 @@ use hearth_storage::tables::rooms as room_rows;
 use hearth_storage::tables::state as state_rows;
 use hearth_types::ruma::{OwnedRoomId, RoomId, UserId};
 
-use super::StateAt;
 use super::json::Json;
 use super::look::Look;
 use super::state::{self, Choice};
 use super::timeline::{self, Span, Timeline};
 use super::token::encode_place;
+use super::{StateAt, SyncError};
 use crate::accounts::AccountData;
 use crate::rooms::RoomMembership;
 use crate::rooms::client_event::{self, Unsigned};
@@ -54,10 +54,9 @@ impl Look<'_> {
         &self,
         nid: i64,
         member: &RoomMembership,
-    ) -> Result<RoomAnswer, RoomError> {
+    ) -> Result<RoomAnswer, SyncError> {
         let rooms = &self.sync.rooms;
         let room = rooms.room_by_nid(nid).await?;
-        let data: Vec<&AccountData> = self.data_of(Some(nid)).collect();
         if !self.request.filter.room.wants(&room.id) {
             return Ok(None);
         }
@@ -73,7 +72,22 @@ impl Look<'_> {
             after,
             until: self.until,
         };
-        self.write(&viewpoint, span, &data).await
+        // With a room that is new to it, the client gets what was kept with it before.
+        let kept = match after == 0 && self.from().is_some() {
+            true => {
+                let (accounts, session) = (&self.sync.accounts, &self.request.session);
+                let rooms = &[nid];
+                accounts
+                    .account_data_of_rooms(session, rooms, self.until)
+                    .await?
+            }
+            false => Vec::new(),
+        };
+        let data: Vec<&AccountData> = match kept.is_empty() {
+            true => self.data_of(Some(nid)).collect(),
+            false => kept.iter().collect(),
+        };
+        Ok(self.write(&viewpoint, span, &data).await?)
     }
 
     /// What happened in a room up to the moment at which the reader left it.
@@ -156,10 +170,7 @@ impl Look<'_> {
         let mut json = Json::default();
         json.open();
         json.events_at("account_data", std::iter::empty());
-        json.events_at(
-            self.request.state_at.key(),
-            state.iter().map(Vec::as_slice),
-        );
+        json.events_at(self.request.state_at.key(), state.iter().map(Vec::as_slice));
         let place = (false, member.position);
         self.write_timeline(&mut json, pieces.iter().map(Vec::as_slice), place);
         json.close();
@@ -211,9 +222,7 @@ impl Look<'_> {
             return Ok(None);
         }
         let is_in = viewpoint.membership == Membership::Join;
-        let summary = match is_in
-            && (full || !state::members(rooms, &changes).await?.is_empty())
-        {
+        let summary = match is_in && (full || !state::members(rooms, &changes).await?.is_empty()) {
             true => Some(self.sync.summaries.of(rooms, &viewpoint.room).await?),
             false => None,
         };

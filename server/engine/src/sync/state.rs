@@ -6,8 +6,8 @@ use hearth_storage::tables::state as rows;
 use hearth_types::ruma::UserId;
 
 use super::filter::RoomFilter;
-use super::told::Told;
 use super::timeline::{Span, Timeline};
+use super::told::Told;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;

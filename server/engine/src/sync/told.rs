@@ -77,7 +77,11 @@ impl ToldMembers {
     /// with stays known: the answer may be lost.
     pub(super) fn answered(&self, session: &Session, token: SyncToken, told: Told) {
         let key = key(session);
-        let mut answers = self.0.get(&key).map(Arc::unwrap_or_clone).unwrap_or_default();
+        let mut answers = self
+            .0
+            .get(&key)
+            .map(Arc::unwrap_or_clone)
+            .unwrap_or_default();
         let same = answers.0.iter().position(|(other, _)| *other == token);
         match same.map(|at| answers.0.remove(at)) {
             // Two answers cannot be told apart: which of them arrived will not be known.
@@ -125,10 +129,19 @@ mod tests {
         members.answered(&session, token(1), first.clone());
         members.answered(&session, token(2), first.with(&[8]));
         assert!(members.of(&session, Some(token(1))).has(7));
-        assert!(!members.of(&session, Some(token(1))).has(8), "the answer was lost");
+        assert!(
+            !members.of(&session, Some(token(1))).has(8),
+            "the answer was lost"
+        );
         assert!(members.of(&session, Some(token(2))).has(8));
-        assert!(!members.of(&session, Some(token(3))).has(7), "of no answer known here");
-        assert!(!members.of(&session, None).has(7), "who begins anew has nothing");
+        assert!(
+            !members.of(&session, Some(token(3))).has(7),
+            "of no answer known here"
+        );
+        assert!(
+            !members.of(&session, None).has(7),
+            "who begins anew has nothing"
+        );
     }
 
     #[test]
@@ -137,7 +150,10 @@ mod tests {
         let (one, two) = (Told::default().with(&[1]), Told::default().with(&[2]));
         members.answered(&session, token(1), one.clone());
         members.answered(&session, token(1), one);
-        assert!(members.of(&session, Some(token(1))).has(1), "they told the same");
+        assert!(
+            members.of(&session, Some(token(1))).has(1),
+            "they told the same"
+        );
         members.answered(&session, token(1), two);
         let told = members.of(&session, Some(token(1)));
         assert!(!told.has(1) && !told.has(2));

@@ -3,8 +3,8 @@
 mod link;
 mod side;
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hearth_storage::driver::Engine;
 use hearth_storage::testing::{On, Scratch};

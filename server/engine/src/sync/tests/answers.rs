@@ -371,3 +371,61 @@ both_engines! {
         assert_eq!(counts, [0, 0, 1, 0, 0, 0]);
     }
 }
+
+both_engines! {
+    async fn who_knocks_is_shown_the_room_and_who_renames_it_what_was_before(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let (alice, bob) = (house.person("alice").await, house.person("bob").await);
+        let room_id = house.create("alice", Preset::PublicChat).await;
+        let begin = house.sync(&alice, None).await;
+        let mut events = Vec::new();
+        for (kind, content) in [
+            ("m.room.join_rules", json!({ "join_rule": "knock" })),
+            ("m.room.name", json!({ "name": "New" })),
+        ] {
+            let mut send = message("alice", "", None);
+            send.kind = kind.to_owned();
+            send.state_key = Some(String::new());
+            send.content = serde_json::value::to_raw_value(&content).unwrap();
+            events.push(house.rooms.send(&room_id, send).await.unwrap());
+        }
+        let answer = house.sync(&alice, Some(next(&begin))).await;
+        let timeline = &answer["rooms"]["join"][room_id.as_str()]["timeline"]["events"];
+        assert_eq!(timeline[1]["event_id"], events[1].as_str());
+        assert_eq!(timeline[1]["unsigned"]["prev_content"], json!({ "name": "Hearth" }));
+        assert!(timeline[1]["unsigned"]["replaces_state"].is_string());
+        house.rooms.knock(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let answer = house.sync(&bob, None).await;
+        let shown = &answer["rooms"]["knock"][room_id.as_str()]["knock_state"]["events"];
+        for kind in ["m.room.create", "m.room.name", "m.room.join_rules"] {
+            assert!(types(shown).contains(&kind), "{kind} in {shown}");
+        }
+        let own: Vec<&Value> = shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|event| event["state_key"] == "@bob:one.test")
+            .collect();
+        assert_eq!(own.len(), 1);
+        assert_eq!(own[0]["content"]["membership"], "knock");
+    }
+}
+
+both_engines! {
+    async fn what_was_kept_with_a_room_comes_with_the_join(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let (_alice, bob) = (house.person("alice").await, house.person("bob").await);
+        let room_id = house.create("alice", Preset::PublicChat).await;
+        house.accounts
+            .set_account_data(bob.user_nid, Some(&room_id), "m.tag", b"{}")
+            .await
+            .unwrap();
+        let before = house.sync(&bob, None).await;
+        house.rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let joined = house.sync(&bob, Some(next(&before))).await;
+        let room = &joined["rooms"]["join"][room_id.as_str()];
+        assert_eq!(types(&room["account_data"]["events"]), ["m.tag"]);
+        let after = house.sync(&bob, Some(next(&joined))).await;
+        assert_eq!(after["rooms"]["join"], json!({}));
+    }
+}

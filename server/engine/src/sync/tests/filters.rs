@@ -15,7 +15,11 @@ use crate::sync::SyncError;
 async fn chat(house: &House) -> OwnedRoomId {
     let room_id = house.create("alice", Preset::PublicChat).await;
     let bob = user("bob");
-    house.rooms.join(&room_id, bob, None, Vec::new()).await.unwrap();
+    house
+        .rooms
+        .join(&room_id, bob, None, Vec::new())
+        .await
+        .unwrap();
     house.say(&room_id, "alice", "one").await;
     house.say(&room_id, "bob", "two").await;
     let mut picture = message("bob", "", None);

@@ -24,7 +24,11 @@ async fn guests(house: &House) -> OwnedRoomId {
     let room_id = house.create("alice", Preset::PublicChat).await;
     for number in 0..12 {
         let guest = user(&format!("guest{number}"));
-        house.rooms.join(&room_id, guest, None, Vec::new()).await.unwrap();
+        house
+            .rooms
+            .join(&room_id, guest, None, Vec::new())
+            .await
+            .unwrap();
     }
     for number in 0..25 {
         house.say(&room_id, "alice", &number.to_string()).await;
@@ -57,7 +61,10 @@ fn members(answer: &Value, room_id: &OwnedRoomId, key: &str) -> Vec<(String, Opt
 }
 
 fn who(members: &[(String, Option<String>)]) -> Vec<&str> {
-    members.iter().map(|(user_id, _)| user_id.as_str()).collect()
+    members
+        .iter()
+        .map(|(user_id, _)| user_id.as_str())
+        .collect()
 }
 
 both_engines! {

@@ -51,7 +51,10 @@ impl Story {
             pair.one.create(OURS[1], Preset::PublicChat, "12").await,
         ];
         for room in &rooms {
-            pair.two.join_over(room, THEIRS[0], "one.test").await.unwrap();
+            pair.two
+                .join_over(room, THEIRS[0], "one.test")
+                .await
+                .unwrap();
         }
         let mut clients = Vec::new();
         for user_id in OURS {
@@ -118,12 +121,19 @@ impl Story {
             3 => drop(one.rename(room, who, &body).await),
             4 => {
                 let content = json!({ "membership": "join", "displayname": body });
-                drop(one.post(room, who, "m.room.member", Some(who), content).await);
+                drop(
+                    one.post(room, who, "m.room.member", Some(who), content)
+                        .await,
+                );
             }
             _ if !self.said.is_empty() => {
                 let (at, target) = self.dice.of(&self.said);
                 let (room, who) = (&self.rooms[*at], hearth_types::ruma::UserId::parse(who));
-                drop(one.rooms.redact(room, who.unwrap(), target, None, None).await);
+                drop(
+                    one.rooms
+                        .redact(room, who.unwrap(), target, None, None)
+                        .await,
+                );
             }
             _ => {}
         }
@@ -143,7 +153,10 @@ impl Story {
             3 => drop(two.rename(room, who, &body).await),
             4 => {
                 let content = json!({ "membership": "join", "displayname": body });
-                drop(two.post(room, who, "m.room.member", Some(who), content).await);
+                drop(
+                    two.post(room, who, "m.room.member", Some(who), content)
+                        .await,
+                );
             }
             _ => drop(two.join_over(room, who, "one.test").await),
         }
@@ -152,7 +165,10 @@ impl Story {
     /// People come and go, and settings change.
     async fn kept(&mut self, at: usize, number: usize) {
         let (room, one) = (&self.rooms[at], &self.pair.one);
-        let (who, other) = (*self.dice.of(&OURS), *self.dice.of(&[OURS[1], OURS[2], THEIRS[0]]));
+        let (who, other) = (
+            *self.dice.of(&OURS),
+            *self.dice.of(&[OURS[1], OURS[2], THEIRS[0]]),
+        );
         match self.dice.below(8) {
             0..2 => drop(one.join(room, who).await),
             2 => drop(one.leave(room, who).await),
@@ -168,8 +184,15 @@ impl Story {
             }
             5 => {
                 let levels = json!({ "users": { (OURS[0]): 100, (THEIRS[0]): 50 } });
-                let content = if self.dice.one_in(2) { levels } else { json!({}) };
-                drop(one.post(room, who, "m.room.power_levels", Some(""), content).await);
+                let content = if self.dice.one_in(2) {
+                    levels
+                } else {
+                    json!({})
+                };
+                drop(
+                    one.post(room, who, "m.room.power_levels", Some(""), content)
+                        .await,
+                );
             }
             _ => {
                 let room = (self.dice.below(3) > 0).then_some(&**room);
@@ -205,7 +228,10 @@ impl Story {
             _ => {
                 let prev = vec![(*self.dice.of(&of_room)).clone()];
                 let depth = i64::try_from(1 + self.dice.below(30)).unwrap();
-                Some(two.placed_at(room, who, "m.room.message", prev, depth).await)
+                Some(
+                    two.placed_at(room, who, "m.room.message", prev, depth)
+                        .await,
+                )
             }
         };
         let there = one.rooms.room(room).await.unwrap();

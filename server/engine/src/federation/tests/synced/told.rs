@@ -150,7 +150,11 @@ impl Client {
         for event in timeline {
             let event_id = text(event, "event_id");
             let is_first = told.events.insert(event_id.clone());
-            assert!(is_first, "{}: {event_id} came twice", self.session.device_id);
+            assert!(
+                is_first,
+                "{}: {event_id} came twice",
+                self.session.device_id
+            );
             shown.insert(event_id);
         }
         if room["timeline"]["limited"] == true {
@@ -159,7 +163,10 @@ impl Client {
             let since = self.since.as_deref().filter(|_| !is_new).map(place);
             let history = self.history(asked, room_id, &told.events).await;
             let read = history.before(from, since).await;
-            assert!(read.is_disjoint(&shown), "history begins before the timeline");
+            assert!(
+                read.is_disjoint(&shown),
+                "history begins before the timeline"
+            );
             told.events.extend(read);
         }
         self.rooms.insert(room_id.to_owned(), told);
@@ -168,16 +175,29 @@ impl Client {
 
     /// Nobody speaks whom the client does not know, as far as there is somebody to be known.
     async fn knows_who_speaks(&self, side: &Side, room_id: &str, timeline: &[Value]) {
-        let there = side.rooms.room(<_>::try_from(room_id).unwrap()).await.unwrap();
+        let there = side
+            .rooms
+            .room(<_>::try_from(room_id).unwrap())
+            .await
+            .unwrap();
         let now = there.live().current.clone();
         for event in timeline {
             let sender = text(event, "sender");
-            let member = side.rooms.state_event_in(&there, &now, MEMBER, &sender).await;
-            let known = self.rooms[room_id].state.get(&(MEMBER.to_owned(), sender.clone()));
+            let member = side
+                .rooms
+                .state_event_in(&there, &now, MEMBER, &sender)
+                .await;
+            let known = self.rooms[room_id]
+                .state
+                .get(&(MEMBER.to_owned(), sender.clone()));
             let Some(member) = member.unwrap() else {
                 continue;
             };
-            assert!(known.is_some(), "{}: who is {sender}?", self.session.device_id);
+            assert!(
+                known.is_some(),
+                "{}: who is {sender}?",
+                self.session.device_id
+            );
             if self.way.state_at != StateAt::Start {
                 assert_eq!(known.unwrap(), member.event.event_id().as_str());
             }
@@ -194,7 +214,11 @@ impl Client {
         let Session {
             user_nid, user_id, ..
         } = &*self.session;
-        let viewpoint = asked.side.rooms.viewpoint(&room_id, *user_nid, user_id).await;
+        let viewpoint = asked
+            .side
+            .rooms
+            .viewpoint(&room_id, *user_nid, user_id)
+            .await;
         History {
             side: asked.side,
             dice: asked.dice,
@@ -324,7 +348,9 @@ impl History<'_> {
             }
             (Some(to), false) => {
                 let stretch = (from, to);
-                rooms.history_onwards_to(viewpoint, stretch, limit, &all).await
+                rooms
+                    .history_onwards_to(viewpoint, stretch, limit, &all)
+                    .await
             }
         };
         page.unwrap()
