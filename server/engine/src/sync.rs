@@ -267,8 +267,10 @@ impl ClientSync {
         loop {
             // A change whose wake-up has come may still be held back by other commits.
             self.visible(head.committed()).await;
-            let look = Look::begin(self, request, since, (watch, head.position())).await?;
-            if let Some(seen) = look.answer().await? {
+            // Boxed, so that who waits holds no memory for looking.
+            let position = (watch, head.position());
+            let look = Box::pin(Look::begin(self, request, since, position)).await?;
+            if let Some(seen) = Box::pin(look.answer()).await? {
                 return Ok(seen);
             }
         }

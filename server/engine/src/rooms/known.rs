@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
 use hearth_protocol::event::Event;
 use hearth_protocol::room_version::RoomVersionRules;
 use hearth_storage::cache::{Bounded, Size, bounded};
@@ -10,6 +11,7 @@ use hearth_storage::tables::events::{self as rows, Fate, StoredEvent};
 use hearth_storage::{Storage, StorageError};
 use hearth_types::ruma::{EventId, OwnedEventId};
 
+use crate::rooms::client_event;
 use crate::rooms::view::Room;
 
 /// An event with what this server knows of it.
@@ -84,7 +86,18 @@ pub struct KnownEvents {
     storage: Storage,
     by_nid: Bounded<i64, Known>,
     nids: Bounded<String, i64>,
+    pieces: Bounded<i64, Piece>,
     in_flight: RwLock<InFlight>,
+}
+
+/// An event's open piece (see `client_event`).
+#[derive(Debug, Clone)]
+struct Piece(Bytes);
+
+impl Size for Piece {
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.0.len()
+    }
 }
 
 /// Events whose commits are on their way: nowhere else are they to be had, so that no bound may put
@@ -125,10 +138,24 @@ impl KnownEvents {
     pub fn new(storage: Storage, budget_bytes: u64) -> Self {
         Self {
             storage,
-            by_nid: bounded(budget_bytes / 5 * 4),
+            by_nid: bounded(budget_bytes / 5 * 3),
             nids: bounded(budget_bytes / 5),
+            pieces: bounded(budget_bytes / 5),
             in_flight: RwLock::default(),
         }
+    }
+
+    /// An event's open piece: its client form without a reader's `unsigned` (see `client_event`).
+    #[must_use]
+    pub fn piece(&self, known: &Known) -> Bytes {
+        // An event changes once, when it is redacted.
+        let key = 2 * known.nid + i64::from(known.redacted_by.is_some());
+        if let Some(Piece(piece)) = self.pieces.get(&key) {
+            return piece;
+        }
+        let piece = client_event::open(&known.event);
+        self.pieces.insert(key, Piece(piece.clone()));
+        piece
     }
 
     /// Remembers an event.

@@ -80,10 +80,10 @@ impl Rooms {
                     position,
                     json: client_event::open(&known.event),
                     known,
-                    arrival: Some(Arrival {
+                    arrival: Some(Arc::new(Arrival {
                         current: current.clone(),
                         txn: sent.map(|(_, txn, _)| txn.clone()),
-                    }),
+                    })),
                 });
             }
             for known in &effects.redacted {

@@ -143,7 +143,13 @@ impl Rooms {
             return Ok(None);
         };
         let after = self.snapshots.get(nid).await?;
-        let member = match after.map.get(viewpoint.user_key) {
+        let own = after.map.get(viewpoint.user_key);
+        // By the membership that still holds: the usual case, and the cheap one.
+        let is_now = own.is_some() && own == viewpoint.state.map.get(viewpoint.user_key);
+        if is_now && viewpoint.membership == Membership::Join {
+            return Ok(Some(membership_name(Membership::Join)));
+        }
+        let member = match own {
             Some(nid) => self.known.by_nid(viewpoint.room.rules, &[nid]).await?,
             None => BTreeMap::new(),
         };

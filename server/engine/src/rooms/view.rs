@@ -63,7 +63,7 @@ pub struct Shown {
     /// Its client form without `unsigned` and without the closing brace (see `client_event`).
     pub json: Bytes,
     /// What is remembered of events that came live since the room was read.
-    pub arrival: Option<Arrival>,
+    pub arrival: Option<Arc<Arrival>>,
 }
 
 /// How an event came live.

@@ -49,6 +49,24 @@ impl Json {
         self.0.extend_from_slice(json);
     }
 
+    /// Opens a list under a key.
+    pub(super) fn open_list_at(&mut self, key: &str) {
+        self.key(key);
+        self.comma();
+        self.0.push(b'[');
+    }
+
+    /// Closes a list.
+    pub(super) fn close_list(&mut self) {
+        self.0.push(b']');
+    }
+
+    /// Has a value written that is JSON already.
+    pub(super) fn raw_by(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.comma();
+        write(&mut self.0);
+    }
+
     /// Writes values that are JSON already as `{"events": […]}` under a key.
     pub(super) fn events_at<'j>(&mut self, key: &str, events: impl Iterator<Item = &'j [u8]>) {
         self.open_at(key);
@@ -58,13 +76,11 @@ impl Json {
 
     /// Writes values that are JSON already as a list under a key.
     pub(super) fn list_at<'j>(&mut self, key: &str, items: impl Iterator<Item = &'j [u8]>) {
-        self.key(key);
-        self.comma();
-        self.0.push(b'[');
+        self.open_list_at(key);
         for item in items {
             self.raw(item);
         }
-        self.0.push(b']');
+        self.close_list();
     }
 
     /// What was written.

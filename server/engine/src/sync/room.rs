@@ -243,8 +243,7 @@ impl Look<'_> {
         if is_in {
             json.events_at("ephemeral", std::iter::empty());
         }
-        let pieces = self.state_pieces(viewpoint, &state).await?;
-        json.events_at(choice.at.key(), pieces.iter().map(Vec::as_slice));
+        self.write_state(&mut json, viewpoint, &state).await?;
         if let Some(summary) = &summary {
             json.open_at("summary");
             json.field("m.heroes", &heroes);
@@ -266,22 +265,24 @@ impl Look<'_> {
         }))
     }
 
-    /// The events of a state as the reader is served them.
-    async fn state_pieces(
+    /// Writes the events of a state as the reader is served them.
+    async fn write_state(
         &self,
+        json: &mut Json,
         viewpoint: &Viewpoint,
         state: &[Known],
-    ) -> Result<Vec<Vec<u8>>, RoomError> {
+    ) -> Result<(), RoomError> {
         let (rooms, reader, form) = (&self.sync.rooms, self.reader(), self.request.filter.form());
-        let mut pieces = Vec::with_capacity(state.len());
+        json.open_at(self.request.state_at.key());
+        json.open_list_at("events");
         for known in state {
             let unsigned = rooms.unsigned(&reader, &viewpoint.room, known).await?;
-            let piece = client_event::open(&known.event);
-            let mut out = Vec::with_capacity(piece.len() + 64);
-            form.write(&known.event, &piece, &unsigned, &mut out);
-            pieces.push(out);
+            let piece = rooms.known.piece(known);
+            json.raw_by(|out| form.write(&known.event, &piece, &unsigned, out));
         }
-        Ok(pieces)
+        json.close_list();
+        json.close();
+        Ok(())
     }
 
     /// Whose member events are needed where members are sent lazily.

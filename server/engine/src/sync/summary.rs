@@ -68,7 +68,8 @@ impl Summaries {
         }
         let storage = &rooms.ctx.storage;
         let mut members = rows::memberships_in(storage.read().await?.conn(), room.nid).await?;
-        members.sort_by_key(|member| member.position);
+        // By the event, not by when it came to hold: the same state names the same people.
+        members.sort_by_key(|member| member.event_nid);
         let count = |membership: &str| {
             let is = |member: &&StoredMembership| member.membership == membership;
             members.iter().filter(is).count()

@@ -50,7 +50,7 @@ pub(super) async fn read(
     if !filter.wants_room(&viewpoint.room.id) {
         return Ok(timeline);
     }
-    let (mut candidates, mut complete) = in_memory(viewpoint, span);
+    let (mut candidates, mut complete) = in_memory(viewpoint, span, filter);
     let (limit, mut below, mut at_creation) = (filter.limit(), span.until + 1, false);
     for _ in 0..PAGES_MAX {
         for shown in std::mem::take(&mut candidates) {
@@ -80,20 +80,27 @@ pub(super) async fn read(
     Ok(timeline)
 }
 
-/// The events of a span that are in memory, newest first, and whether these are all.
-fn in_memory(viewpoint: &Viewpoint, span: Span) -> (Vec<Shown>, bool) {
+/// The newest events of a span that are in memory, one more than is wanted of them, newest first, and
+/// whether these are all of the span.
+fn in_memory(viewpoint: &Viewpoint, span: Span, filter: &EventFilter) -> (Vec<Shown>, bool) {
     let live = viewpoint.room.live();
     let oldest = live.timeline.front().map(|shown| shown.position);
     let reaches = oldest.is_some_and(|oldest| oldest <= span.after);
     let complete = reaches || !live.older;
-    let found = live
+    let of_span = live
         .timeline
         .iter()
         .rev()
         .skip_while(|shown| shown.position > span.until)
-        .take_while(|shown| shown.position > span.after)
-        .cloned()
-        .collect();
+        .take_while(|shown| shown.position > span.after);
+    let (mut found, mut wanted) = (Vec::new(), 0);
+    for shown in of_span {
+        if wanted > filter.limit() {
+            return (found, false);
+        }
+        wanted += usize::from(filter.wants(&shown.known));
+        found.push(shown.clone());
+    }
     (found, complete)
 }
 

@@ -17,7 +17,7 @@ use crate::{
 
 /// `GET /_matrix/client/v3/sync`
 pub(super) async fn sync(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    let app = &call.app;
+    let app = Arc::clone(&call.app);
     let filter = match query(&call, "filter")? {
         Some(given) => app.sync.filter(&user.session, &given).await?,
         None => Arc::default(),
@@ -36,6 +36,8 @@ pub(super) async fn sync(user: User, call: Call) -> Result<Response<Body>, Route
         timeout: Duration::from_millis(query_number(&call, "timeout")?.unwrap_or_default()),
         set_presence: set_presence(&call)?,
     };
+    // The head of the request holds the connection's buffer, which who waits does without.
+    drop(call);
     let json = app.sync.sync(&request, app.stopping.cancelled()).await?;
     Ok(json_bytes(StatusCode::OK, json))
 }

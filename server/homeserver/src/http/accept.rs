@@ -192,29 +192,34 @@ enum Accepted {
 }
 
 impl Accepted {
+    /// Serves until the end. Each kind is boxed, so that a connection takes the memory of its own
+    /// kind alone.
     async fn serve(self, front: Arc<Front>, head_time: Duration, tasks: Tasks) {
         match self {
-            Self::Owner(stream) => http1(stream, front, Peer::Owner, head_time, &tasks).await,
+            Self::Owner(stream) => {
+                Box::pin(http1(stream, front, Peer::Owner, head_time, &tasks)).await;
+            }
             Self::Tcp(stream, address, None) => {
                 let peer = Peer::Address(address.ip());
                 let _ = stream.set_nodelay(true);
                 match in_time(speaks_http2(&stream), head_time, &tasks).await {
-                    Some(true) => http2(stream, front, peer, tasks).await,
-                    Some(false) => http1(stream, front, peer, head_time, &tasks).await,
+                    Some(true) => Box::pin(http2(stream, front, peer, tasks)).await,
+                    Some(false) => Box::pin(http1(stream, front, peer, head_time, &tasks)).await,
                     None => {}
                 }
             }
             Self::Tcp(stream, address, Some(tls)) => {
                 let peer = Peer::Address(address.ip());
                 let _ = stream.set_nodelay(true);
-                let Ok(Ok(stream)) = timeout(head_time, tls.accept(stream)).await else {
+                let handshake = Box::pin(tls.accept(stream));
+                let Ok(Ok(stream)) = timeout(head_time, handshake).await else {
                     return;
                 };
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 if is_http2 {
-                    http2(stream, front, peer, tasks).await;
+                    Box::pin(http2(stream, front, peer, tasks)).await;
                 } else {
-                    http1(stream, front, peer, head_time, &tasks).await;
+                    Box::pin(http1(stream, front, peer, head_time, &tasks)).await;
                 }
             }
         }

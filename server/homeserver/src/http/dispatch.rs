@@ -145,7 +145,10 @@ impl Front {
         let mut caller = match (row.auth, peer) {
             (AuthClass::AdminSocket, Peer::Owner) => Caller::Owner,
             (AuthClass::AdminSocket, Peer::Address(_)) => return Err(unknown()),
-            (class, _) => auth::caller(class, &*self.app.authority, &parts, address).await?,
+            // Boxed, as the body's reading is: who waits for an answer holds no memory for them.
+            (class, _) => {
+                Box::pin(auth::caller(class, &*self.app.authority, &parts, address)).await?
+            }
         };
         // Another server is counted twice: by its address, since checking its signature is work
         // already, and then by its name.
@@ -156,7 +159,7 @@ impl Front {
             time: self.body_time,
             budget: &self.body_budget,
         };
-        let (bytes, _share) = body::read(&parts.headers, incoming, &terms).await?;
+        let (bytes, _share) = Box::pin(body::read(&parts.headers, incoming, &terms)).await?;
         let request = Request::from_parts(parts, bytes);
         if row.auth == AuthClass::ServerSignature {
             let name = self.app.authority.server(&request).await?;

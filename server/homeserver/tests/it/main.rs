@@ -20,3 +20,5 @@ mod process;
 mod requests;
 #[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod syncing;

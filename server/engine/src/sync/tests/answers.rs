@@ -429,3 +429,14 @@ both_engines! {
         assert_eq!(after["rooms"]["join"], json!({}));
     }
 }
+
+both_engines! {
+    async fn who_waits_takes_little_memory(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let alice = house.person("alice").await;
+        let asked = request(&alice, None);
+        let waiting = house.sync.sync(&asked, std::future::pending());
+        let bytes = size_of_val(&waiting);
+        assert!(bytes < 2_048, "{bytes} bytes for each long poll");
+    }
+}
