@@ -52,8 +52,14 @@ async fn a_gap_is_filled_from_either_end() {
     assert_eq!(timeline["limited"], true);
     let prev = timeline["prev_batch"].as_str().unwrap();
     for (query, expected) in [
-        (format!("dir=b&from={prev}&to={since}"), ["5", "4", "3", "2", "1", "0"]),
-        (format!("dir=f&from={since}&to={prev}"), ["0", "1", "2", "3", "4", "5"]),
+        (
+            format!("dir=b&from={prev}&to={since}"),
+            ["5", "4", "3", "2", "1", "0"],
+        ),
+        (
+            format!("dir=f&from={since}&to={prev}"),
+            ["0", "1", "2", "3", "4", "5"],
+        ),
     ] {
         let path = format!("/rooms/{room_id}/messages?limit=4&{query}");
         let first = ask(&alice, &path).await;
@@ -69,7 +75,11 @@ async fn a_gap_is_filled_from_either_end() {
         assert_eq!(bodies(&Value::from(read)), expected, "{query}");
     }
     let none = encoded(&json!({ "not_rooms": [room_id] }));
-    let page = ask(&alice, &format!("/rooms/{room_id}/messages?dir=b&filter={none}")).await;
+    let page = ask(
+        &alice,
+        &format!("/rooms/{room_id}/messages?dir=b&filter={none}"),
+    )
+    .await;
     assert_eq!(page["chunk"], json!([]));
     assert!(page["end"].is_null());
 }
@@ -91,7 +101,10 @@ async fn each_parameter_of_sync_is_read() {
     assert_eq!(events[0], json!({ "type": "m.room.create" }));
     for (flag, key) in [
         ("use_state_after", "state_after"),
-        ("org.matrix.msc4222.use_state_after", "org.matrix.msc4222.state_after"),
+        (
+            "org.matrix.msc4222.use_state_after",
+            "org.matrix.msc4222.state_after",
+        ),
     ] {
         let answer = ask(&alice, &format!("/sync?{flag}=true&full_state=true")).await;
         let room = &answer["rooms"]["join"][&room_id];
@@ -108,6 +121,10 @@ async fn each_parameter_of_sync_is_read() {
         format!("filter={none}"),
     ] {
         let reply = alice.get(&format!("/sync?{refused}")).await;
-        assert_eq!(says(&reply), (400, "M_INVALID_PARAM".to_owned()), "{refused}");
+        assert_eq!(
+            says(&reply),
+            (400, "M_INVALID_PARAM".to_owned()),
+            "{refused}"
+        );
     }
 }
