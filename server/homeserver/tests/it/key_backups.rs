@@ -305,6 +305,13 @@ async fn what_breaks_a_rule_changes_nothing() {
         refused(&alice.send("PUT", &at(path), &body).await, status, errcode);
     }
     assert_eq!(count(&alice, &version).await, 0);
+}
+
+#[tokio::test]
+async fn a_version_that_breaks_a_rule_is_not_made() {
+    let town = Town::start().await;
+    let alice = town.register("alice").await;
+    let version = create(&alice).await;
     for body in [
         json!({}),
         json!({ "algorithm": 1, "auth_data": {} }),
