@@ -12,6 +12,7 @@ use hearth::app::Parts;
 use hearth_engine::context::{Context, Settings, Spawn};
 use hearth_engine::memory::MemoryBudget;
 use hearth_engine::notifier::Notifier;
+use hearth_engine::push::Push;
 use hearth_protocol::ambient::{ManualClock, SeededEntropy};
 use hearth_protocol::key_document::PublishedKey;
 use hearth_protocol::room_version::RoomVersionRules;
@@ -215,6 +216,7 @@ impl Host {
         tasks.start(Box::pin(writer.run()));
         tasks.start(Box::pin(background.checkpointer.run()));
         let context = Context {
+            push: Push::new(&storage, settings().memory),
             storage,
             server_name: self.name.clone(),
             signing_key: key(self.name.as_str()),

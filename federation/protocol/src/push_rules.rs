@@ -11,6 +11,7 @@
 
 mod condition;
 mod event;
+mod shared;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use ruma_common::{OwnedRoomId, OwnedUserId, UserId, owned_user_id};
 
 use condition::Condition;
 pub use event::PushEvent;
+pub use shared::{ByClass, Keyword, PushClass, RoomRules, SharedRules, named_rooms};
 
 use crate::glob::WordGlob;
 use crate::power_levels::RoomPower;
@@ -70,8 +72,8 @@ pub enum Class {
 pub struct PushRoom<'a> {
     /// How many have joined.
     pub member_count: u64,
-    /// Who may notify everybody.
-    pub power: &'a RoomPower,
+    /// Who may notify everybody; nobody may where it is not known.
+    pub power: Option<&'a RoomPower>,
 }
 
 /// Who reads.
@@ -152,22 +154,44 @@ impl PushRules {
         if event.sender() == reader.user_id {
             return None;
         }
-        let first = |rules: &'_ [Rule]| {
-            let matches = |condition: &Condition| condition.holds(event, room, reader);
-            rules
-                .iter()
-                .position(|rule| rule.conditions.iter().all(matches))
-        };
-        first(&self.before)
-            .and_then(|at| self.before.get(at))
-            .map(|rule| &rule.outcome)
+        self.evaluate_before(event, room, reader)
             .or_else(|| self.rooms.get(event.room_id()))
             .or_else(|| self.senders.get(event.sender()))
-            .or_else(|| {
-                let at = first(&self.after)?;
-                self.after.get(at).map(|rule| &rule.outcome)
-            })
+            .or_else(|| first(&self.after, event, room, reader))
     }
+
+    /// What the first of the override and content rules says that matches.
+    fn evaluate_before(
+        &self,
+        event: &PushEvent<'_>,
+        room: PushRoom<'_>,
+        reader: Reader<'_>,
+    ) -> Option<&Outcome> {
+        first(&self.before, event, room, reader)
+    }
+
+    /// What they take in memory, about.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        // A rule has a condition or two, compiled, and its actions.
+        const RULE_BYTES: usize = 512;
+        const NAMED_BYTES: usize = 192;
+        (self.before.len() + self.after.len()) * RULE_BYTES
+            + (self.rooms.len() + self.senders.len()) * NAMED_BYTES
+    }
+}
+
+fn first<'r>(
+    rules: &'r [Rule],
+    event: &PushEvent<'_>,
+    room: PushRoom<'_>,
+    reader: Reader<'_>,
+) -> Option<&'r Outcome> {
+    let matches = |condition: &Condition| condition.holds(event, room, reader);
+    let rule = rules
+        .iter()
+        .find(|rule| rule.conditions.iter().all(matches))?;
+    Some(&rule.outcome)
 }
 
 impl Rule {
@@ -191,18 +215,10 @@ impl Outcome {
     /// spec: client-server v1.19 §Historical Actions.
     fn new(rule_id: &str, actions: &[Action]) -> Self {
         let known = |action: &&Action| matches!(action, Action::Notify | Action::SetTweak(_));
-        let class = match (
-            actions.iter().any(Action::should_notify),
-            actions.iter().any(Action::is_highlight),
-        ) {
-            (false, _) => Class::Silent,
-            (true, false) => Class::Notify,
-            (true, true) => Class::Highlight,
-        };
         Self {
             rule_id: rule_id.into(),
             actions: actions.iter().filter(known).cloned().collect(),
-            class,
+            class: class_of(actions),
         }
     }
 
@@ -234,6 +250,18 @@ impl Outcome {
     #[must_use]
     pub fn sound(&self) -> Option<&SoundTweakValue> {
         self.actions.iter().find_map(Action::sound)
+    }
+}
+
+/// How an event counts on which a rule takes these actions.
+fn class_of(actions: &[Action]) -> Class {
+    match (
+        actions.iter().any(Action::should_notify),
+        actions.iter().any(Action::is_highlight),
+    ) {
+        (false, _) => Class::Silent,
+        (true, false) => Class::Notify,
+        (true, true) => Class::Highlight,
     }
 }
 

@@ -11,7 +11,7 @@ mod login;
 mod names;
 mod password;
 mod profile;
-mod push_rules;
+pub(crate) mod push_rules;
 mod register;
 mod sessions;
 
@@ -31,6 +31,7 @@ pub use error::AccountError;
 pub use interactive::Challenge;
 pub use login::{LoggedIn, Login, NewDevice};
 pub use profile::ProfileField;
+pub use push_rules::RuleChange;
 pub use register::{Registered, Registration};
 pub use sessions::Session;
 

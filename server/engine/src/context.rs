@@ -12,6 +12,7 @@ use hearth_types::ruma::OwnedServerName;
 use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::peers::Peers;
+use crate::push::Push;
 
 /// Starts work that outlives a call. The process owns the tasks and ends them at shutdown.
 pub trait Spawn: Send + Sync {
@@ -60,6 +61,8 @@ pub struct Context {
     pub settings: Settings,
     /// Wakes long-polls of the people a change concerns.
     pub notifier: Notifier,
+    /// What people are told of, and what of it they have not read.
+    pub push: Push,
 }
 
 impl Context {

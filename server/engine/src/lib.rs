@@ -13,6 +13,7 @@ pub mod memory;
 pub mod notifier;
 pub mod outbox;
 pub mod peers;
+pub mod push;
 pub mod rooms;
 pub mod state;
 pub mod sync;

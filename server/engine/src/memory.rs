@@ -5,7 +5,7 @@
 //! their way, the database's own pages.
 
 /// Rooms with their newest events, ready to be shown.
-const ROOMS: u64 = 40;
+const ROOMS: u64 = 36;
 /// Parsed events.
 const EVENTS: u64 = 20;
 /// State snapshots.
@@ -16,10 +16,21 @@ const AUTH_CHAINS: u64 = 10;
 const NAMES: u64 = 8;
 /// Who is in which room, and which servers are in it.
 const PEOPLE: u64 = 5;
+/// What people have not read, and their push rules.
+const PUSH: u64 = 4;
 /// Transaction ids, positions of rooms, what syncs remember.
 const SMALL: u64 = 4;
 
-const SHARES: [u64; 7] = [ROOMS, EVENTS, STATES, AUTH_CHAINS, NAMES, PEOPLE, SMALL];
+const SHARES: [u64; 8] = [
+    ROOMS,
+    EVENTS,
+    STATES,
+    AUTH_CHAINS,
+    NAMES,
+    PEOPLE,
+    PUSH,
+    SMALL,
+];
 const _: () = {
     let (mut sum, mut share) = (0, 0);
     while share < SHARES.len() {
@@ -65,6 +76,16 @@ impl MemoryBudget {
     /// For each of the two caches of who is where.
     pub(crate) fn people_bytes(self) -> u64 {
         self.share(PEOPLE) / 2
+    }
+
+    /// For what people have not read of rooms in use.
+    pub(crate) fn counts_bytes(self) -> u64 {
+        self.share(PUSH) / 4 * 3
+    }
+
+    /// For compiled push rules.
+    pub(crate) fn push_rules_bytes(self) -> u64 {
+        self.share(PUSH) / 4
     }
 
     /// For each of the small caches.

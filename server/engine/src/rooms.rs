@@ -4,6 +4,7 @@ mod adopt;
 pub mod authorize;
 mod before;
 pub mod client_event;
+mod count;
 pub mod create;
 pub mod error;
 pub mod form;
@@ -25,6 +26,7 @@ mod resident;
 pub mod send;
 pub mod serve;
 pub(crate) mod stripped;
+mod threads;
 mod unseen;
 pub mod view;
 pub mod viewpoint;
@@ -266,6 +268,8 @@ impl Rooms {
                 revision: stored.revision,
                 extremities: self.known.take_in(rules, ends)?,
                 current: self.snapshots.get(snapshot_nid).await?,
+                audience: None,
+                caught_up: None,
             },
             None => View::of_nothing(stored.revision),
         };

@@ -17,6 +17,7 @@ use crate::context::{Context, Settings, Spawn};
 use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::peers::{Isolated, Peers};
+use crate::push::Push;
 
 /// When the clock of a test starts.
 pub const START_MS: i64 = 1_800_000_000_000;
@@ -47,8 +48,10 @@ impl TestServer {
     pub async fn with(scratch: &Scratch, peers: Arc<dyn Peers>, settings: Settings) -> Self {
         let clock = Arc::new(ManualClock::new(START_MS));
         let name = identity().server_name;
+        let storage = scratch.open().await;
         let context = Context {
-            storage: scratch.open().await,
+            push: Push::new(&storage, settings.memory),
+            storage,
             server_name: ServerName::parse(name).expect("a server name"),
             signing_key: SigningKey::from_seed("test", &[7; 32]).expect("a key version"),
             clock: clock.clone(),

@@ -46,8 +46,9 @@ use hearth_types::client::{
     message::{get_message_events, send_message_event},
     profile::{get_profile, get_profile_field, set_profile_field},
     push::{
-        get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
-        get_pushrules_global_scope,
+        delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled,
+        get_pushrules_all, get_pushrules_global_scope, set_pushrule, set_pushrule_actions,
+        set_pushrule_enabled,
     },
     redact::redact_event,
     room::{create_room, get_room_event},
@@ -70,6 +71,7 @@ pub fn rows() -> Vec<Row> {
         account_rows(),
         device_rows(),
         stored_rows(),
+        push_rows(),
         key_rows(),
         backup_rows(),
         dehydrated_rows(),
@@ -185,6 +187,13 @@ fn stored_rows() -> Vec<Row> {
         raw_of::<get_profile::v3::Request, _, _>(read, profile::get_profile),
         raw_of::<get_profile_field::v3::Request, _, _>(read, profile::get_profile_field),
         raw_of::<set_profile_field::v3::Request, _, _>(write, profile::set_profile_field),
+    ]
+}
+
+/// What people want to be told of.
+fn push_rows() -> Vec<Row> {
+    let (read, write) = (RateClass::Read, RateClass::Write);
+    vec![
         raw_of::<get_pushrules_all::v3::Request, _, _>(read, push_rules::get_all)
             .also("/_matrix/client/r0/pushrules")
             .also("/_matrix/client/v3/pushrules"),
@@ -194,6 +203,10 @@ fn stored_rows() -> Vec<Row> {
         raw_of::<get_pushrule::v3::Request, _, _>(read, push_rules::get_rule),
         raw_of::<get_pushrule_actions::v3::Request, _, _>(read, push_rules::get_actions),
         raw_of::<get_pushrule_enabled::v3::Request, _, _>(read, push_rules::get_enabled),
+        raw_of::<set_pushrule::v3::Request, _, _>(write, push_rules::set_rule),
+        raw_of::<delete_pushrule::v3::Request, _, _>(write, push_rules::delete_rule),
+        raw_of::<set_pushrule_actions::v3::Request, _, _>(write, push_rules::set_actions),
+        raw_of::<set_pushrule_enabled::v3::Request, _, _>(write, push_rules::set_enabled),
     ]
 }
 

@@ -13,6 +13,7 @@ use hearth_engine::{
     notifier::Notifier,
     outbox::Outbox,
     peers::{Isolated, Peers},
+    push::Push,
     rooms::error::RoomError,
 };
 use hearth_federation::inbound::{InboundError, InboundRequest, authenticate};
@@ -97,7 +98,9 @@ pub(crate) async fn wire(
         Some(network) => Arc::clone(network) as _,
         None => Arc::new(Isolated),
     };
+    let settings = settings(config);
     let parts = Parts::new(Arc::new(Context {
+        push: Push::new(&storage, settings.memory),
         storage,
         server_name,
         signing_key,
@@ -105,7 +108,7 @@ pub(crate) async fn wire(
         entropy: Arc::clone(&surroundings.entropy),
         tasks: Arc::new(tasks.clone()),
         peers,
-        settings: settings(config),
+        settings,
         notifier: Notifier::default(),
     }));
     let upkeep = Upkeep::new(

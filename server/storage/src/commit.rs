@@ -10,9 +10,9 @@ use std::ops::Deref;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::tables::{
-    account_data, accounts, bounds, cross_signing, dehydrated_devices, device_keys, device_lists,
-    devices, events, filters, intern, key_backups, log, one_time_keys, outbox, profiles, rooms,
-    server_keys, staging, state, to_device, tokens,
+    account_data, accounts, bounds, counts, cross_signing, dehydrated_devices, device_keys,
+    device_lists, devices, events, filters, intern, key_backups, log, one_time_keys, outbox,
+    profiles, rooms, server_keys, staging, state, to_device, tokens,
 };
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
@@ -151,6 +151,8 @@ guards! {
     DeviceRename(devices::DeviceRename),
     /// Removes devices with all that belongs to them.
     DevicesRemove(devices::DevicesRemove),
+    /// Replaces account data that was read and changed.
+    AccountDataReplace(account_data::AccountDataReplace),
     /// Keeps a filter.
     FilterStore(filters::FilterStore),
     /// Publishes the identity keys of a device.
@@ -292,6 +294,18 @@ rows_of_a_commit! {
     profiles: profiles::ProfileRow => profiles::profile_upsert,
     /// Changed account data.
     account_data: account_data::AccountDataRow => account_data::account_data_upsert,
+    /// Events that count as unread.
+    counted: counts::CountedRow => counts::counted_insert,
+    /// For whom events count otherwise.
+    counted_otherwise: counts::OtherwiseRow => counts::otherwise_insert,
+    /// Events that count no more.
+    uncounted: counts::Uncounted => counts::uncounted_delete,
+    /// Rooms that count as many events as they may.
+    counted_trims: counts::CountedTrim => counts::counted_trim,
+    /// Who read, joined or left.
+    read_marks: counts::ReadMarkRow => counts::read_mark_apply,
+    /// Changes of how events count for people.
+    push_classes: counts::PushClassRow => counts::push_class_insert,
     /// Signatures on people's keys.
     key_signatures: cross_signing::KeySignature => cross_signing::key_signature_upsert,
     /// Changes of device lists, told to the servers of the memberships above.

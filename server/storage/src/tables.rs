@@ -3,6 +3,7 @@
 pub mod account_data;
 pub mod accounts;
 pub mod bounds;
+pub mod counts;
 pub mod cross_signing;
 pub mod dehydrated_devices;
 pub mod device_keys;

@@ -144,7 +144,7 @@ fn push_rules() {
     let power = room.power();
     let context = PushRoom {
         member_count: 500,
-        power: &power,
+        power: Some(&power),
     };
     let reader = Reader {
         user_id: user_id!("@reader:one.test"),

@@ -107,10 +107,10 @@ impl Condition {
                 _ => false,
             },
             Self::MemberCount(is) => is_count(*is, room.member_count),
-            Self::SenderMayNotify(key) => {
-                let power = room.power.user_level(event.sender());
-                power.reaches(room.power.notification(key))
-            }
+            Self::SenderMayNotify(key) => room.power.is_some_and(|power| {
+                let sender = power.user_level(event.sender());
+                sender.reaches(power.notification(key))
+            }),
         }
     }
 }

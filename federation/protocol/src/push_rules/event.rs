@@ -45,6 +45,39 @@ impl<'e> PushEvent<'e> {
         })
     }
 
+    /// The plain words of the message, without differences of case; a word that comes twice is
+    /// here twice.
+    ///
+    /// spec: client-server v1.19 §Push Rules: what lies between word boundaries.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let body = self.body.as_deref().unwrap_or_default();
+        let words = body.split(|character: char| {
+            !u8::try_from(character).is_ok_and(super::shared::is_word_byte)
+        });
+        words.filter(|word| !word.is_empty())
+    }
+
+    /// The people whom it mentions or is about, as far as it names any.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        let mentions = self.content.object().get("m.mentions");
+        let mentioned = mentions
+            .and_then(Value::as_object)
+            .and_then(|mentions| mentions.get("user_ids"))
+            .and_then(Value::as_array);
+        let mentioned = mentioned.into_iter().flatten().filter_map(Value::as_str);
+        let about = self.fields.get("state_key").and_then(Value::as_str);
+        mentioned.chain(about)
+    }
+
+    /// Whether it wants to mention everybody.
+    #[must_use]
+    pub fn mentions_room(&self) -> bool {
+        let mentions = self.content.object().get("m.mentions");
+        let mentions = mentions.and_then(Value::as_object);
+        let room = mentions.and_then(|mentions| mentions.get("room"));
+        room == Some(&Value::Bool(true))
+    }
+
     pub(super) fn sender(&self) -> &UserId {
         self.sender
     }

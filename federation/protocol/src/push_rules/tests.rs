@@ -1,4 +1,5 @@
 mod against_ruma;
+mod apart;
 
 use ruma_common::push::Ruleset;
 use ruma_common::{UserId, user_id};
@@ -64,7 +65,7 @@ fn judged(
     let power = power(bob);
     let room = PushRoom {
         member_count,
-        power: &power,
+        power: Some(&power),
     };
     let event = PushEvent::new(self::rules(), event).unwrap();
     let outcome = rules.evaluate(&event, room, alice())?;
@@ -165,7 +166,7 @@ fn nobody_is_notified_of_their_own_event() {
     let event = PushEvent::new(rules(), &event).unwrap();
     let room = PushRoom {
         member_count: 2,
-        power: &power,
+        power: Some(&power),
     };
     let bob = Reader {
         user_id: <&UserId>::try_from(BOB).unwrap(),

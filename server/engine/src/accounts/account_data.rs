@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{AccountError, Accounts, Session, push_rules};
+use crate::push::rules::IGNORED;
 
 /// The longest type of an event.
 const KIND_BYTES_MAX: usize = 255;
@@ -72,7 +73,11 @@ impl Accounts {
             slot,
         });
         self.commit(user_nid, commit, AccountError::unexpected)
-            .await
+            .await?;
+        if room_id.is_none() && kind == IGNORED {
+            self.context.push.rules.changed(user_nid);
+        }
+        Ok(())
     }
 
     /// The content of account data of one type, a JSON object.
@@ -86,7 +91,7 @@ impl Accounts {
         kind: &str,
     ) -> Result<Vec<u8>, AccountError> {
         if room_id.is_none() && kind == push_rules::KIND {
-            return serde_json::to_vec(&self.push_rules(&session.user_id)?)
+            return serde_json::to_vec(&self.push_rules(session).await?)
                 .map_err(|error| AccountError::Fault(error.to_string()));
         }
         let room_nid = self.account_data_room(room_id).await?;
@@ -107,19 +112,25 @@ impl Accounts {
         since: i64,
         until: i64,
     ) -> Result<Vec<AccountData>, AccountError> {
-        let mut changed = Vec::new();
-        if since == 0 {
-            let rules = self.push_rules(&session.user_id)?;
-            changed.push(AccountData {
-                room_nid: None,
-                kind: push_rules::KIND.to_owned(),
-                content: serde_json::value::to_raw_value(&rules)
-                    .map_err(|error| AccountError::Fault(error.to_string()))?,
-            });
-        }
         let mut reader = self.context.storage.read().await?;
         let stored =
             account_data::account_data_since(reader.conn(), session.user_nid, since, until).await?;
+        drop(reader);
+        let is_rules =
+            |row: &StoredAccountData| row.room_nid == GLOBAL && row.kind == push_rules::KIND;
+        let (rules, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_rules);
+        let mut changed = Vec::new();
+        // What is stored of them is no more than what differs from the defaults.
+        if since == 0 || !rules.is_empty() {
+            let kept = rules.first().map(|row| row.content.as_slice());
+            let rules = push_rules::rule_set(kept, &session.user_id)?;
+            changed.push(AccountData {
+                room_nid: None,
+                kind: push_rules::KIND.to_owned(),
+                content: serde_json::value::to_raw_value(&push_rules::rendered(&rules)?)
+                    .map_err(|error| AccountError::Fault(error.to_string()))?,
+            });
+        }
         for row in stored {
             changed.push(AccountData::read(row)?);
         }

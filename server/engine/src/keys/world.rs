@@ -23,6 +23,7 @@ use crate::context::{Context, Spawn as _};
 use crate::device_lists::DeviceLists;
 use crate::notifier::Notifier;
 use crate::peers::{Answer, PeerError, Peers};
+use crate::push::Push;
 use crate::testing::{START_MS, SpawnNow, settings};
 use crate::to_device::ToDevice;
 
@@ -107,6 +108,7 @@ impl Server {
             wire: Arc::clone(wire),
         };
         let context = Arc::new(Context {
+            push: Push::new(&storage, settings().memory),
             storage,
             server_name: name.clone(),
             signing_key: SigningKey::from_seed("test", &[7; 32]).unwrap(),

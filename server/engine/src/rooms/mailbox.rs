@@ -349,6 +349,17 @@ async fn planned<'a>(
     let mut plan = Plan::new(rooms, room, view.clone());
     let mut planned = Vec::with_capacity(jobs.len());
     let mut jobs = jobs.into_iter();
+    if let Err(error) = plan.hear().await {
+        let trouble = error.trouble();
+        let mut error = Some(error);
+        for job in jobs {
+            let of_all = trouble.map_or(RoomError::Busy, |trouble| {
+                RoomError::Storage(StorageError::Unavailable(trouble))
+            });
+            drop(job.answer.send(Err(error.take().unwrap_or(of_all))));
+        }
+        return Ok((plan, planned));
+    }
     while let Some(job) = jobs.next() {
         match work(&mut plan, &job).await {
             Ok(done) => planned.push((job, done)),

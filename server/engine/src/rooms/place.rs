@@ -19,6 +19,7 @@ use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::plan::{MembershipChange, Plan};
+use crate::rooms::read::is_joined;
 use crate::state::resolve::Resolver;
 use crate::state::snapshots::Snapshot;
 
@@ -65,6 +66,7 @@ impl Plan<'_> {
             None => placement.before.clone(),
         };
         self.save(after.nid);
+        let state_after = after.map.clone();
         // An outlier may have been redacted since it came: it stays so.
         let (event, redacted_by) = match &placement.here {
             Some(known) if known.redacted_by.is_some() => {
@@ -91,6 +93,8 @@ impl Plan<'_> {
             self.extend_graph(&known, &placement, after, slot).await?;
             let current = self.view.current.map.clone();
             self.effects.shown.push((slot, known.clone(), current));
+            self.count(&known, (slot, &state_after), placement.is_new)
+                .await?;
             self.redact(&known).await?;
         }
         if !placement.is_new && placement.fate != Fate::Rejected {
@@ -259,7 +263,7 @@ impl Plan<'_> {
         self.view.current = current;
         let keys: Vec<i64> = changes.iter().map(|(key, ..)| *key).collect();
         let names = self.rooms.ctx.storage.state_keys(&keys).await?;
-        for ((key, _, now), name) in changes.into_iter().zip(names) {
+        for ((key, before, now), name) in changes.into_iter().zip(names) {
             let slot = if now == Some(event_nid) {
                 slot
             } else {
@@ -272,7 +276,7 @@ impl Plan<'_> {
                 event_nid: now,
             });
             if name.kind == b"m.room.member" {
-                self.set_membership(&name, now, slot).await?;
+                self.set_membership(&name, (before, now), slot).await?;
             }
         }
         Ok(())
@@ -281,7 +285,7 @@ impl Plan<'_> {
     async fn set_membership(
         &mut self,
         name: &StateKeyRow,
-        now: Option<i64>,
+        (before, now): (Option<i64>, Option<i64>),
         slot: Slot,
     ) -> Result<(), RoomError> {
         let Some(user) = std::str::from_utf8(&name.state_key)
@@ -298,6 +302,11 @@ impl Plan<'_> {
             .as_ref()
             .and_then(|known| known.event.member()?.membership)
             .map_or("leave", membership_name);
+        let before = match before {
+            Some(nid) => self.by_nid(&[nid]).await?.remove(&nid),
+            None => None,
+        };
+        let was_joined = before.as_ref().is_some_and(is_joined);
         let change = MembershipChange {
             user_nid: self.user_nid(user).await?,
             local: self.rooms.ctx.is_ours(user.server_name().as_str()),
@@ -305,6 +314,9 @@ impl Plan<'_> {
             event_nid: now.unwrap_or_default(),
             slot,
         };
+        let who = (change.user_nid, change.local);
+        self.count_member(who, (was_joined, membership == "join"), slot)
+            .await?;
         self.commit.rows.memberships.push(MembershipRow {
             room_nid: self.room.nid,
             user_nid: change.user_nid,

@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 
 use crate::rooms::Rooms;
 use crate::rooms::authorize::{self, StateEvents};
+use crate::rooms::count::Counting;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::outliers::Asks;
@@ -115,6 +116,8 @@ pub struct Effects {
     pub sent: Vec<(i64, ClientTxn, Known)>,
     /// Snapshots that the commit writes.
     pub snapshots: Vec<Snapshot>,
+    /// What changes of what people have not read.
+    pub counting: Counting,
     /// Memberships that changed.
     pub memberships: Vec<MembershipChange>,
     /// The room as the commit leaves it.

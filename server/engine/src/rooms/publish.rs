@@ -107,6 +107,7 @@ impl Rooms {
             }
             self.positions.changed(room.nid, live.position);
         }
+        self.publish_counts(room.nid, &effects.counting, &receipt);
         drop(receipt);
         match effects.memberships.is_empty() {
             true => self.ctx.notifier.wake_for_room(concerned.iter()),

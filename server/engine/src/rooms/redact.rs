@@ -82,6 +82,7 @@ impl Plan<'_> {
             by: by.to_owned(),
             json: event.json().clone(),
         });
+        self.uncount(target.nid);
         let redacted = Known {
             event,
             redacted_by: Some(by.into()),

@@ -8,6 +8,7 @@ use hearth_protocol::room_version::RoomVersionRules;
 use hearth_storage::cache::Size;
 use hearth_types::ruma::OwnedRoomId;
 
+use crate::push::audience::Audience;
 use crate::rooms::concerns;
 use crate::rooms::known::Known;
 use crate::rooms::plan::{ClientTxn, MembershipChange};
@@ -29,6 +30,10 @@ pub struct View {
     pub extremities: Vec<Known>,
     /// The resolved state at the extremities.
     pub current: Snapshot,
+    /// Whom of ours its events concern; none before anything is planned on it.
+    pub(crate) audience: Option<Arc<Audience>>,
+    /// Who of ours spoke last, in which thread, and nobody else since.
+    pub(crate) caught_up: Option<(i64, Arc<str>)>,
 }
 
 impl View {
@@ -39,6 +44,8 @@ impl View {
             revision,
             extremities: Vec::new(),
             current: Snapshot::empty(),
+            audience: None,
+            caught_up: None,
         }
     }
 

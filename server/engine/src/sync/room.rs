@@ -21,7 +21,7 @@ use crate::rooms::client_event::{self, Unsigned};
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
 use crate::rooms::known::Known;
-use crate::rooms::view::SharedRoom;
+use crate::rooms::view::{Room, SharedRoom};
 use crate::rooms::viewpoint::{Stay, Viewpoint};
 
 /// A room in an answer.
@@ -254,6 +254,9 @@ impl Look<'_> {
         let events = self.timeline_pieces(viewpoint, &timeline).await?;
         let place = (timeline.limited, timeline.horizon);
         self.write_timeline(&mut json, events.iter().map(Vec::as_slice), place);
+        if is_in {
+            self.write_unread(&mut json, &viewpoint.room).await?;
+        }
         json.close();
         Ok(Some(RoomPart {
             id: viewpoint.room.id.clone(),
@@ -352,6 +355,28 @@ impl Look<'_> {
         let place = HistoryPlace::at_horizon(horizon);
         json.field("prev_batch", &encode_place(self.sync.generation, place));
         json.close();
+    }
+
+    /// How much the reader has not read: of the whole room, or thread by thread where the client asks
+    /// for that.
+    async fn write_unread(&self, json: &mut Json, room: &Room) -> Result<(), RoomError> {
+        let reader_nid = self.request.session.user_nid;
+        let unread = &self.sync.ctx.push.counts;
+        let unread = unread.of(room, reader_nid, self.until).await?;
+        match self
+            .request
+            .filter
+            .room
+            .timeline
+            .unread_thread_notifications
+        {
+            true => {
+                json.field("unread_notifications", &unread.main);
+                json.field("unread_thread_notifications", &unread.threads());
+            }
+            false => json.field("unread_notifications", &unread.whole()),
+        }
+        Ok(())
     }
 
     fn write_data(&self, json: &mut Json, data: &[&AccountData], room_id: &RoomId) {

@@ -6,3 +6,4 @@ mod filters;
 mod histories;
 mod lazy;
 mod people;
+mod unread;

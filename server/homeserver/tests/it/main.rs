@@ -17,6 +17,8 @@ mod people;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod push_rules;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod rooms;

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use crate::commit::{Slot, Stamped, last_of_each};
+use crate::commit::{CommitError, Outcome, Refusal, Slot, Stamped, last_of_each};
 use crate::dialect::is_storable;
 use crate::driver::Conn;
 use crate::error::StorageError;
@@ -49,6 +49,50 @@ pub(crate) async fn account_data_upsert(
         )
     )?;
     Ok(())
+}
+
+/// A guard that replaces the content of global account data which was read and changed: refused with
+/// [`Refusal::Changed`] where somebody else changed it meanwhile. The commit's row says when.
+#[derive(Debug, Clone)]
+pub struct AccountDataReplace {
+    /// Whose it is.
+    pub user_nid: i64,
+    /// The event type.
+    pub kind: String,
+    /// What was read; none where there was nothing.
+    pub expected: Option<Vec<u8>>,
+    /// The new content, JSON.
+    pub content: Vec<u8>,
+}
+
+impl AccountDataReplace {
+    pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let written = match &self.expected {
+            Some(expected) => sql!(
+                conn,
+                execute,
+                "UPDATE account_data SET content = $1
+                 WHERE user_nid = $2 AND room_nid = 0 AND kind = $3 AND content = $4",
+                self.content.as_slice(),
+                self.user_nid,
+                self.kind.as_str(),
+                expected.as_slice()
+            )?,
+            None => sql!(
+                conn,
+                execute,
+                "INSERT INTO account_data (user_nid, room_nid, kind, content, position)
+                 VALUES ($1, 0, $2, $3, 0) ON CONFLICT (user_nid, room_nid, kind) DO NOTHING",
+                self.user_nid,
+                self.kind.as_str(),
+                self.content.as_slice()
+            )?,
+        };
+        match written {
+            0 => Err(Refusal::Changed.into()),
+            _ => Ok(Outcome::Done),
+        }
+    }
 }
 
 /// Account data as it is stored.
@@ -126,5 +170,25 @@ pub async fn account_data_in(
          WHERE a.position <= k.until ORDER BY a.position",
         room_nids,
         |nid| (user_nid => BIGINT, *nid => BIGINT, until => BIGINT)
+    )
+}
+
+/// The global account data of one type of several people, of those who have any.
+///
+/// # Errors
+/// When the database fails.
+pub async fn account_data_of_people(
+    conn: Conn<'_>,
+    kind: &str,
+    user_nids: &[i64],
+) -> Result<Vec<(i64, Vec<u8>)>, StorageError> {
+    rows!(
+        conn,
+        all::<(i64, Vec<u8>)>,
+        "WITH k(user_nid, kind) AS ({rows})
+         SELECT d.user_nid, d.content FROM k JOIN account_data d
+         ON d.user_nid = k.user_nid AND d.room_nid = 0 AND d.kind = k.kind",
+        user_nids,
+        |nid| (*nid => BIGINT, kind => TEXT)
     )
 }

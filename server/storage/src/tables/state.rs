@@ -290,3 +290,38 @@ pub async fn stripped_state(
         user_nid
     )
 }
+
+/// How many have joined a room.
+///
+/// # Errors
+/// When the database fails.
+pub async fn joined_count(conn: Conn<'_>, room_nid: i64) -> Result<i64, StorageError> {
+    let count = sql!(
+        conn,
+        scalar::<i64>,
+        "SELECT COUNT(*) FROM memberships WHERE room_nid = $1 AND membership = 'join'",
+        room_nid
+    )?;
+    Ok(count.unwrap_or_default())
+}
+
+/// Who of these people have joined a room.
+///
+/// # Errors
+/// When the database fails.
+pub async fn joined_among(
+    conn: Conn<'_>,
+    room_nid: i64,
+    user_nids: &[i64],
+) -> Result<Vec<i64>, StorageError> {
+    let found = rows!(
+        conn,
+        all::<(i64,)>,
+        "WITH k(user_nid, room_nid) AS ({rows})
+         SELECT m.user_nid FROM k JOIN memberships m
+         ON m.room_nid = k.room_nid AND m.user_nid = k.user_nid AND m.membership = 'join'",
+        user_nids,
+        |nid| (*nid => BIGINT, room_nid => BIGINT)
+    )?;
+    Ok(found.into_iter().map(|(nid,)| nid).collect())
+}

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod bounds;
+mod counts;
 mod dehydrated_devices;
 mod encryption;
 mod inspect;

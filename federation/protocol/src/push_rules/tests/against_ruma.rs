@@ -94,7 +94,7 @@ fn rules_with(rest: impl Strategy<Value = Value>) -> impl Strategy<Value = Value
     })
 }
 
-fn rule_sets() -> impl Strategy<Value = Value> {
+pub(super) fn rule_sets() -> impl Strategy<Value = Value> {
     let conditional = || {
         rules_with(
             prop::collection::vec(conditions(), 0..3)
@@ -112,7 +112,7 @@ fn rule_sets() -> impl Strategy<Value = Value> {
     )
 }
 
-fn events() -> impl Strategy<Value = Event> {
+pub(super) fn events() -> impl Strategy<Value = Event> {
     let content = (
         scalars(),
         texts(),

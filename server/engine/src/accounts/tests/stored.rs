@@ -122,13 +122,13 @@ both_engines! {
     async fn push_rules_are_the_defaults_with_every_kind(scratch: Scratch) {
         let accounts = accounts(&TestServer::new(&scratch).await);
         let (alice, _) = join(&accounts, "alice").await;
-        let rules = accounts.push_rules(&alice.user_id).unwrap();
+        let rules = accounts.push_rules(&alice).await.unwrap();
         for kind in ["override", "content", "room", "sender", "underride"] {
             assert!(rules["global"][kind].is_array(), "{kind}");
         }
-        let master = accounts.push_rule(&alice.user_id, "override", ".m.rule.master").unwrap();
+        let master = accounts.push_rule(&alice, "override", ".m.rule.master").await.unwrap();
         assert_eq!(master["enabled"], false);
-        let nothing = accounts.push_rule(&alice.user_id, "override", "mine");
+        let nothing = accounts.push_rule(&alice, "override", "mine").await;
         assert!(matches!(nothing, Err(AccountError::NotFound(_))));
         let stored = accounts.account_data(&alice, None, "m.push_rules").await.unwrap();
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&stored).unwrap(), rules);

@@ -21,6 +21,7 @@ use crate::context::{Context, Settings, Spawn as _};
 use crate::federation::Federation;
 use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
+use crate::push::Push;
 use crate::rooms::Rooms;
 use crate::rooms::create::{CreateRoom, Preset};
 use crate::rooms::error::RoomError;
@@ -57,6 +58,7 @@ impl Side {
             wire: Arc::clone(wire),
         };
         let ctx = Arc::new(Context {
+            push: Push::new(&storage, settings().memory),
             storage,
             server_name,
             signing_key: key(name),
