@@ -213,6 +213,8 @@ choice! {
         Admin = "admin",
         /// The web client.
         Web = "web",
+        /// What the process counts, for Prometheus.
+        Metrics = "metrics",
     }
 }
 

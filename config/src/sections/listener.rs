@@ -19,7 +19,8 @@ section! {
     tls_key: Option<PathBuf> = optional("/etc/hearth/tls.key", "plain HTTP");
 
     /// What is served here: the client-server API, the server-server API, media, signing keys, the
-    /// admin API, the web client.
+    /// admin API, the web client. `metrics`, at `/metrics`, is for Prometheus: give it a listener that
+    /// strangers do not reach.
     resources: Vec<Resource> = default(r#"["client", "federation", "media", "keys", "admin", "web"]"#);
 
     /// The address ranges of reverse proxies whose `X-Forwarded-For` is believed.

@@ -20,6 +20,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use hearth_storage::cache::CacheFigures;
 use hearth_storage::tables::accounts::{self, StoredAccount};
 use hearth_storage::{Commit, CommitError, Outcome, Receipt, Refusal, StorageError};
 use hearth_types::ruma::UserId;
@@ -59,6 +60,18 @@ impl Accounts {
             interactive: Interactive::default(),
             context,
         }
+    }
+
+    /// The sessions in memory, in figures.
+    #[must_use]
+    pub fn session_figures(&self) -> CacheFigures {
+        self.sessions.figures()
+    }
+
+    /// How many password hashes are made or wait for their turn.
+    #[must_use]
+    pub fn password_hashes(&self) -> usize {
+        self.passwords.admitted()
     }
 
     async fn account(&self, user_id: &UserId) -> Result<Option<StoredAccount>, StorageError> {

@@ -104,6 +104,12 @@ impl Outbox {
         }
     }
 
+    /// How many servers are being sent to, or will be tried again.
+    #[must_use]
+    pub fn senders_running(&self) -> usize {
+        self.senders().len()
+    }
+
     /// Notes a sign of life of a server: what waits for it is sent now.
     pub async fn heard_from(&self, server: &ServerName) {
         if self.senders().is_empty() {

@@ -7,6 +7,7 @@ pub mod client_event;
 mod count;
 pub mod create;
 pub mod error;
+pub mod figures;
 pub mod form;
 pub mod history;
 mod knock;

@@ -16,7 +16,7 @@ use hearth_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{http::auth::Authority, rate_limit::RateLimiter};
+use crate::{counts::RequestCounts, http::auth::Authority, rate_limit::RateLimiter, routes::Row};
 
 /// The process, as handlers see it.
 pub struct App {
@@ -30,6 +30,10 @@ pub struct App {
     pub rate_limiter: RateLimiter,
     /// Who may call.
     pub authority: Arc<dyn Authority>,
+    /// The table of routes.
+    pub rows: Arc<[Row]>,
+    /// What is counted of all requests together.
+    pub counts: RequestCounts,
     /// Cancelled when the process ends: whoever waits for something answers with what there is.
     pub stopping: CancellationToken,
 }

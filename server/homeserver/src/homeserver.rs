@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     app::App,
+    counts::RequestCounts,
     data_dir::{DataDir, DataDirError},
     http::{
         accept::{BindError, Bounds, Socket, bind, bind_owner},
@@ -16,7 +17,7 @@ use crate::{
         tls::{self, TlsError},
     },
     rate_limit::RateLimiter,
-    routes::{self, Resource, Router, Row, TableError},
+    routes::{self, Resource, Router, TableError},
     tasks::Tasks,
     used_database,
     web::WebClient,
@@ -105,6 +106,8 @@ impl Homeserver {
             started_at_ms: surroundings.clock.now_ms(),
             rate_limiter,
             authority: wired.authority,
+            rows: routes::table().into(),
+            counts: RequestCounts::default(),
             stopping: tasks.stopping().clone(),
         };
         let served = Served::new(app, &*surroundings.entropy);
@@ -177,7 +180,6 @@ async fn open_sockets(config: &Config) -> Result<Vec<(Socket, Option<&Listener>)
 /// What all sockets serve together.
 struct Served {
     app: Arc<App>,
-    rows: Arc<[Row]>,
     request_ids: Arc<RequestIds>,
     body_budget: BodyBudget,
 }
@@ -186,7 +188,6 @@ impl Served {
     fn new(app: App, entropy: &dyn Entropy) -> Self {
         Self {
             app: Arc::new(app),
-            rows: routes::table().into(),
             request_ids: Arc::new(RequestIds::new(request_id_prefix(entropy))),
             body_budget: BodyBudget::new(BODY_BUDGET_BYTES),
         }
@@ -200,14 +201,14 @@ impl Served {
                 .iter()
                 .map(|r| Resource::from(*r))
                 .collect(),
-            None => vec![Resource::Admin],
+            None => vec![Resource::Admin, Resource::Metrics],
         };
         if !self.app.config.federation.enabled {
             resources.retain(|resource| *resource != Resource::Federation);
         }
         Ok(Front {
             app: Arc::clone(&self.app),
-            router: Router::new(Arc::clone(&self.rows), &resources)?,
+            router: Router::new(Arc::clone(&self.app.rows), &resources)?,
             web: resources.contains(&Resource::Web).then(WebClient::embedded),
             trusted_proxies: listener.map_or_else(Vec::new, |l| l.trusted_proxies.clone()),
             body_time: BODY_TIME,

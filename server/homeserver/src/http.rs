@@ -8,6 +8,7 @@ mod account_error;
 pub mod auth;
 pub mod body;
 pub mod client_address;
+pub mod compress;
 pub mod cors;
 pub mod dispatch;
 pub mod error;

@@ -39,6 +39,37 @@ pub enum RateClass {
 }
 
 impl RateClass {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Unlimited,
+        Self::Read,
+        Self::Sync,
+        Self::Write,
+        Self::Heavy,
+        Self::Login,
+        Self::Register,
+        Self::Keys,
+        Self::Media,
+        Self::Federation,
+    ];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unlimited => "unlimited",
+            Self::Read => "read",
+            Self::Sync => "sync",
+            Self::Write => "write",
+            Self::Heavy => "heavy",
+            Self::Login => "login",
+            Self::Register => "register",
+            Self::Keys => "keys",
+            Self::Media => "media",
+            Self::Federation => "federation",
+        }
+    }
+
     /// Requests at once, and milliseconds until one more is allowed.
     const fn burst_and_interval_ms(self) -> Option<(i64, i64)> {
         Some(match self {

@@ -17,6 +17,7 @@ pub fn table() -> Vec<Row> {
         crate::server::rows(),
         crate::admin::rows(),
         crate::health::rows(),
+        crate::metrics::rows(),
     ];
     groups.into_iter().flatten().collect()
 }
@@ -42,6 +43,19 @@ mod tests {
             }
         }
         Router::new(rows.into(), Resource::ALL).expect("the table has no conflicts");
+    }
+
+    #[test]
+    fn metrics_tell_all_rows_apart() {
+        let mut seen = BTreeSet::new();
+        for row in table() {
+            assert!(
+                seen.insert((row.resource, row.name, row.method.to_string())),
+                "two rows of {:?} are `{}`: give one of them another name with `.named(…)`",
+                row.resource,
+                row.name
+            );
+        }
     }
 
     #[test]

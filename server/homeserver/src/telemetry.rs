@@ -1,9 +1,10 @@
 //! The log: one line per event on standard error, for people or as JSON.
 
 use hearth_config::{LogFormat, sections::Log};
-use tracing::Level;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::{
-    Layer, filter::Targets, layer::SubscriberExt, registry, util::SubscriberInitExt,
+    Layer, filter::Targets, fmt::MakeWriter, layer::SubscriberExt, registry,
+    util::SubscriberInitExt,
 };
 
 /// Logs where a panic happened instead of printing what it says, which may quote what people wrote.
@@ -16,6 +17,14 @@ pub fn log_panics() {
 
 /// Starts logging as configured. Only the first call of a process has an effect.
 pub fn start(log: &Log) {
+    let _ = subscriber(log, std::io::stderr).try_init();
+}
+
+/// What turns events into lines, and lets through what may be shown.
+pub fn subscriber<W>(log: &Log, writer: W) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let level = match log.level {
         hearth_config::LogLevel::Error => Level::ERROR,
         hearth_config::LogLevel::Warn => Level::WARN,
@@ -33,10 +42,10 @@ pub fn start(log: &Log) {
     let filter = Targets::new()
         .with_default(level.min(Level::WARN))
         .with_targets(ours.map(|name| (name, level)));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match log.format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let _ = registry().with(lines.with_filter(filter)).try_init();
+    registry().with(lines.with_filter(filter))
 }

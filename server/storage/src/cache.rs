@@ -59,6 +59,49 @@ where
     in_parts(1, expected, budget_bytes, weighter)
 }
 
+/// A cache in figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheFigures {
+    /// What it holds, about.
+    pub size_bytes: u64,
+    /// What it may hold.
+    pub budget_bytes: u64,
+    /// How often what was asked for was there.
+    pub hits: u64,
+    /// How often it was not.
+    pub misses: u64,
+}
+
+impl CacheFigures {
+    /// Those of a cache.
+    #[must_use]
+    pub fn of<K, V, W>(cache: &Cache<K, V, W>) -> Self
+    where
+        K: Eq + Hash,
+        V: Clone,
+        W: Weighter<K, V> + Clone,
+    {
+        Self {
+            size_bytes: cache.weight(),
+            budget_bytes: cache.capacity(),
+            hits: cache.hits(),
+            misses: cache.misses(),
+        }
+    }
+}
+
+/// Of several caches together.
+impl std::iter::Sum for CacheFigures {
+    fn sum<I: Iterator<Item = Self>>(figures: I) -> Self {
+        figures.fold(Self::default(), |all, one| Self {
+            size_bytes: all.size_bytes + one.size_bytes,
+            budget_bytes: all.budget_bytes + one.budget_bytes,
+            hits: all.hits + one.hits,
+            misses: all.misses + one.misses,
+        })
+    }
+}
+
 fn in_parts<K, V, W>(
     parts: usize,
     expected: usize,
@@ -152,6 +195,11 @@ mod tests {
         }
         assert!(cache.weight() <= 1 << 20, "{} bytes", cache.weight());
         assert!(cache.len() > 500, "{} entries", cache.len());
+        let (kept, gone) = (cache.get(&9_999), cache.get(&-1));
+        assert!(kept.is_some() && gone.is_none());
+        let figures = CacheFigures::of(&cache);
+        assert_eq!((figures.hits, figures.misses), (1, 1));
+        assert!(figures.size_bytes <= figures.budget_bytes);
     }
 
     #[test]

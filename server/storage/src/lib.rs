@@ -12,6 +12,7 @@ pub mod dialect;
 pub mod driver;
 pub mod error;
 pub mod feed;
+pub mod figures;
 pub mod head;
 pub mod inspect;
 mod lease;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Bounded, bounded};
+use crate::cache::{Bounded, CacheFigures, bounded};
 use crate::checkpoint::Checkpointer;
 use crate::commit::{Commit, CommitError, Guard, Outcome};
 use crate::dialect::{self, ConnectTo, WriteConn};
@@ -149,6 +149,27 @@ impl Storage {
         Feed::open(&self.0.connect_to, self.0.writer.head().subscribe()).await
     }
 
+    /// The caches of names, in figures.
+    #[must_use]
+    pub fn names_figures(&self) -> CacheFigures {
+        let Inner {
+            servers,
+            users,
+            user_ids,
+            state_keys,
+            state_key_rows,
+            ..
+        } = &*self.0;
+        let figures = [
+            CacheFigures::of(servers),
+            CacheFigures::of(users),
+            CacheFigures::of(user_ids),
+            CacheFigures::of(state_keys),
+            CacheFigures::of(state_key_rows),
+        ];
+        figures.into_iter().sum()
+    }
+
     /// The writer.
     #[must_use]
     pub fn writer(&self) -> &Writer {
@@ -265,6 +286,24 @@ impl Storage {
             self.remember_state_key(key.clone(), *nid);
         }
         Ok(nids)
+    }
+
+    /// The local id of a `(type, state_key)` pair that has one: a question leaves no name behind.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn state_key_find(&self, key: StateKeyRow) -> Result<Option<i64>, StorageError> {
+        if let Some(nid) = self.0.state_keys.get(&key) {
+            return Ok(Some(nid));
+        }
+        let keys = [key];
+        let found = intern::state_key_nids(self.read().await?.conn(), &keys).await?;
+        let nid = found.first().map(|(_, nid)| *nid);
+        let [key] = keys;
+        if let Some(nid) = nid {
+            self.remember_state_key(key, nid);
+        }
+        Ok(nid)
     }
 
     /// The local id of a `(type, state_key)` pair, where it is in memory: for those who must not wait.

@@ -6,6 +6,7 @@
     reason = "a test that cannot start must say so loudly"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::Connection;
@@ -76,6 +77,18 @@ impl Scratch {
             }
         }
         scratch
+    }
+
+    /// A database that is there already.
+    ///
+    /// # Panics
+    /// When the address is none.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self {
+            connect_to: dialect::connect_to(url).expect("the address of a database"),
+            directory: tempfile::tempdir().expect("a temporary directory"),
+        }
     }
 
     /// How to reach it.
@@ -324,4 +337,66 @@ pub async fn dump(scratch: &Scratch) -> String {
             all
         }
     }
+}
+
+/// Every row of every table, as text and sorted, for tests of what is and is not written.
+///
+/// # Panics
+/// When it cannot be read.
+pub async fn contents(scratch: &Scratch) -> BTreeMap<String, Vec<String>> {
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for column in scratch.schema().await {
+        if let Some((table, column)) = column.split_once('.') {
+            tables
+                .entry(table.to_owned())
+                .or_default()
+                .push(column.to_owned());
+        }
+    }
+    let pairs = match &scratch.connect_to {
+        Engine::Sqlite(options) => {
+            let text = every_row(&tables, |columns| {
+                let quoted: Vec<_> = columns.iter().map(|c| format!("quote({c})")).collect();
+                quoted.join(" || ',' || ")
+            });
+            let mut conn = sqlx::SqliteConnection::connect_with(options)
+                .await
+                .expect("opens");
+            sqlx::query_as::<_, (String, String)>(sqlx::AssertSqlSafe(text))
+                .fetch_all(&mut conn)
+                .await
+        }
+        Engine::Postgres(options) => {
+            let text = every_row(&tables, |_| "t::TEXT".to_owned());
+            let mut conn = sqlx::PgConnection::connect_with(options)
+                .await
+                .expect("opens");
+            sqlx::query_as::<_, (String, String)>(sqlx::AssertSqlSafe(text))
+                .fetch_all(&mut conn)
+                .await
+        }
+    };
+    let mut contents: BTreeMap<String, Vec<String>> = tables
+        .into_keys()
+        .map(|table| (table, Vec::new()))
+        .collect();
+    for (table, row) in pairs.expect("the tables are read") {
+        contents.entry(table).or_default().push(row);
+    }
+    for rows in contents.values_mut() {
+        rows.sort_unstable();
+    }
+    contents
+}
+
+/// One question for all tables: the table's name and the row as text.
+fn every_row(
+    tables: &BTreeMap<String, Vec<String>>,
+    as_text: impl Fn(&[String]) -> String,
+) -> String {
+    let selects: Vec<String> = tables
+        .iter()
+        .map(|(table, columns)| format!("SELECT '{table}', {} FROM {table} t", as_text(columns)))
+        .collect();
+    selects.join(" UNION ALL ")
 }

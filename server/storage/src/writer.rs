@@ -7,13 +7,17 @@
 pub mod interrupt;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::commit::{Commit, CommitError, Outcome, Refusal, Rows, Slot};
 use crate::dialect::{self, ConnectTo, WriteConn};
 use crate::error::StorageError;
+use crate::figures::WriterFigures;
 use crate::head::{Head, Hold};
 use crate::sql;
 use crate::tables::{events, log, rooms::Revisions, state::Foundations};
@@ -78,6 +82,7 @@ pub struct Writer {
     queue: mpsc::Sender<Submission>,
     head: Head,
     standing: Standing,
+    figures: Arc<WriterFigures>,
 }
 
 impl std::fmt::Debug for Submission {
@@ -122,6 +127,18 @@ impl Writer {
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
+
+    /// What was written until now, in figures.
+    #[must_use]
+    pub fn figures(&self) -> &WriterFigures {
+        &self.figures
+    }
+
+    /// How many commits wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
 }
 
 /// The writing side; run it on a task of its own. It ends when every [`Writer`] is dropped.
@@ -132,6 +149,7 @@ pub struct WriterTask {
     queue: mpsc::Receiver<Submission>,
     head: Head,
     standing: Standing,
+    figures: Arc<WriterFigures>,
     #[cfg(feature = "testing")]
     interrupt: Option<std::sync::Arc<dyn interrupt::Interrupt>>,
 }
@@ -145,6 +163,7 @@ pub(crate) fn writer(
 ) -> (Writer, WriterTask) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
     let head = Head::new(position);
+    let figures = Arc::new(WriterFigures::default());
     let task = WriterTask {
         to,
         alone,
@@ -152,6 +171,7 @@ pub(crate) fn writer(
         queue,
         head: head.clone(),
         standing: standing.clone(),
+        figures: Arc::clone(&figures),
         #[cfg(feature = "testing")]
         interrupt: None,
     };
@@ -160,6 +180,7 @@ pub(crate) fn writer(
             queue: sender,
             head,
             standing,
+            figures,
         },
         task,
     )
@@ -219,10 +240,14 @@ impl WriterTask {
     /// One transaction over all of `part`; on an error nothing of it was written, but for one in
     /// doubt.
     async fn attempt(&mut self, part: &[Submission]) -> Result<Vec<Verdict>, Failure> {
+        let started = Instant::now();
         self.conn.begin().await?;
         let error = match apply(&mut self.conn, part).await {
             Ok((verdicts, transaction)) => match self.finish().await {
-                Ok(()) => return Ok(verdicts),
+                Ok(()) => {
+                    self.count(part, started);
+                    return Ok(verdicts);
+                }
                 Err(error) if error.is_disconnect() => {
                     let in_doubt = transaction.map(|id| (id, verdicts));
                     return Err(Failure { error, in_doubt });
@@ -231,9 +256,16 @@ impl WriterTask {
             },
             Err(error) => error,
         };
+        self.figures.failures.fetch_add(1, Ordering::Relaxed);
         // Where this fails too, the connection is gone and took the transaction with it.
         let _already_gone = sql!(self.conn.conn(), execute, "ROLLBACK");
         Err(error.into())
+    }
+
+    fn count(&self, part: &[Submission], started: Instant) {
+        let commits = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        self.figures.batches.note(commits);
+        self.figures.transactions.note_time(started.elapsed());
     }
 
     async fn finish(&mut self) -> Result<(), StorageError> {
@@ -241,7 +273,9 @@ impl WriterTask {
         if let Some(interrupt) = self.interrupt.clone() {
             interrupt.at(interrupt::Stage::BeforeCommit).await;
         }
+        let started = Instant::now();
         sql!(self.conn.conn(), execute, "COMMIT")?;
+        self.figures.flushes.note_time(started.elapsed());
         #[cfg(feature = "testing")]
         if let Some(interrupt) = self.interrupt.clone() {
             interrupt.at(interrupt::Stage::AfterCommit).await;

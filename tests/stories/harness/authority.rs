@@ -52,7 +52,7 @@ impl Authority {
         clippy::disallowed_methods,
         reason = "the people in a story have clients of their own"
     )]
-    pub(super) fn client(&self) -> reqwest::Client {
+    pub(crate) fn client(&self) -> reqwest::Client {
         let certificate = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([certificate]);
         client.no_proxy().build().unwrap()

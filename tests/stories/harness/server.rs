@@ -294,6 +294,11 @@ impl Server {
         format!("https://{}{path}", self.name)
     }
 
+    /// The address of its database.
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
     /// Where the configuration, the keys, the log and a SQLite database are.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

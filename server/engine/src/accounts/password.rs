@@ -20,6 +20,7 @@ const SALT_BYTES: usize = 16;
 /// Hashes and checks passwords, as many at a time as the settings allow.
 pub(super) struct Passwords {
     argon2: Argon2<'static>,
+    parallel: usize,
     admitted: Arc<Semaphore>,
     running: Arc<Semaphore>,
 }
@@ -35,9 +36,15 @@ impl Passwords {
                 Version::V0x13,
                 params.unwrap_or_default(),
             ),
+            parallel,
             admitted: Arc::new(Semaphore::new(parallel + WAITING_MAX)),
             running: Arc::new(Semaphore::new(parallel)),
         }
+    }
+
+    /// How many hashes are made or wait for their turn.
+    pub(super) fn admitted(&self) -> usize {
+        (self.parallel + WAITING_MAX) - self.admitted.available_permits()
     }
 
     /// The hash of a new password.
@@ -170,11 +177,13 @@ mod tests {
         );
         let late = passwords.verify("x", None).await;
         assert!(matches!(late, Err(AccountError::Busy)));
+        assert_eq!(passwords.admitted(), WAITING_MAX + 1);
         drop(held);
         while let Some(checked) = waiting.next().await {
             assert!(!checked.unwrap());
         }
         assert!(!passwords.verify("x", None).await.unwrap());
+        assert_eq!(passwords.admitted(), 0);
     }
 
     #[tokio::test]

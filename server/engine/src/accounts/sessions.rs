@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hearth_storage::cache::{Bounded, Size, bounded};
+use hearth_storage::cache::{Bounded, CacheFigures, Size, bounded};
 use hearth_storage::tables::tokens::{self, TokenOwner};
 use hearth_types::ruma::{OwnedDeviceId, OwnedUserId, UserId};
 use sha2::{Digest, Sha256};
@@ -41,6 +41,10 @@ impl Size for Session {
 impl Sessions {
     pub(super) fn new(budget_bytes: u64) -> Self {
         Self(bounded(budget_bytes))
+    }
+
+    pub(super) fn figures(&self) -> CacheFigures {
+        CacheFigures::of(&self.0)
     }
 
     /// Forgets revoked tokens. One that is being looked up at this moment is not kept either.

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 use hearth_protocol::event::Event;
 use hearth_protocol::room_version::RoomVersionRules;
-use hearth_storage::cache::{Bounded, Size, bounded};
+use hearth_storage::cache::{Bounded, CacheFigures, Size, bounded};
 use hearth_storage::tables::events::{self as rows, Fate, StoredEvent};
 use hearth_storage::{Storage, StorageError};
 use hearth_types::ruma::{EventId, OwnedEventId};
@@ -156,6 +156,16 @@ impl KnownEvents {
         let piece = client_event::open(&known.event);
         self.pieces.insert(key, Piece(piece.clone()));
         piece
+    }
+
+    /// What is kept, in figures.
+    pub(super) fn figures(&self) -> CacheFigures {
+        let figures = [
+            CacheFigures::of(&self.by_nid),
+            CacheFigures::of(&self.nids),
+            CacheFigures::of(&self.pieces),
+        ];
+        figures.into_iter().sum()
     }
 
     /// Remembers an event.

@@ -111,6 +111,11 @@ impl Mailbox {
         Arc::clone(&self.room)
     }
 
+    /// How much waits in it.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Whether its worker still runs.
     pub(super) fn is_open(&self) -> bool {
         !self.queue.is_closed()

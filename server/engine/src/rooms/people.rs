@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hearth_storage::cache::{Bounded, Size, bounded};
+use hearth_storage::cache::{Bounded, CacheFigures, Size, bounded};
 use hearth_storage::tables::state as rows;
 use hearth_storage::{Storage, StorageError};
 
@@ -46,6 +46,11 @@ impl UserRooms {
             cache: bounded(budget_bytes),
             changes: Mutex::new(0),
         }
+    }
+
+    /// What is kept, in figures.
+    pub(super) fn figures(&self) -> CacheFigures {
+        CacheFigures::of(&self.cache)
     }
 
     /// A person's memberships, past ones included.

@@ -59,12 +59,9 @@ impl Rooms {
         kind: &str,
         state_key: &str,
     ) -> Result<Option<Known>, RoomError> {
-        let keys = self
-            .ctx
-            .storage
-            .state_keys_intern(&[state_key_row(kind, state_key)])
-            .await?;
-        let Some(nid) = keys.first().and_then(|key| state.map.get(*key)) else {
+        let key = state_key_row(kind, state_key);
+        let key = self.ctx.storage.state_key_find(key).await?;
+        let Some(nid) = key.and_then(|key| state.map.get(key)) else {
             return Ok(None);
         };
         Ok(self.known.by_nid(room.rules, &[nid]).await?.remove(&nid))

@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hearth_storage::cache::undivided;
+use hearth_storage::cache::{CacheFigures, undivided};
 use hearth_storage::delta::{self, DeltaEntry};
 use hearth_storage::tables::state::{self as rows, ChunkRow, ChunkSet, SnapshotRow};
 use hearth_storage::{Commit, CommitError, Storage, StorageError};
@@ -178,6 +178,12 @@ impl Snapshots {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.cache.weight()
+    }
+
+    /// The states in memory, in figures.
+    #[must_use]
+    pub fn figures(&self) -> CacheFigures {
+        CacheFigures::of(&self.cache)
     }
 
     /// The auth chains of states.

@@ -15,12 +15,14 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Body as HttpBody;
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     auth::{self, AuthClass, Caller, Server},
-    body::{self, Body, BodyBudget, BodyTime, Terms},
+    body::{self, Body, BodyBudget, BodyKind, BodyTime, Terms},
     client_address::client_address,
+    compress::{self, Coding},
     cors,
     error::{Code, RouteError},
 };
@@ -94,18 +96,27 @@ impl Front {
         let request_id = self.request_ids.next();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let is_cors = cors::applies(&path);
-        let mut route = "-";
+        let coding = Coding::accepted(request.headers());
+        let (mut route, mut counts) = ("-", &self.app.counts.elsewhere);
         let mut response = if method == Method::OPTIONS && (is_cors || Resource::is_api(&path)) {
             cors::preflight()
         } else {
             let answered = match self.router.find(&method, &path) {
+                Found::Row(..) if !is_utf8(request.uri().query()) => Err(not_utf8()),
                 Found::Row(row, path_args) => {
-                    route = row.name;
-                    self.call(row, path_args, request, peer).await
+                    (route, counts) = (row.name, &row.counts);
+                    let _under_way = self.app.counts.begin(row.rate);
+                    let answered = self.call(row, path_args, request, peer).await;
+                    match answered {
+                        Ok(answer) if method != Method::HEAD => {
+                            Ok(compress::shrink(answer, row.rate, coding).await)
+                        }
+                        answered => answered,
+                    }
                 }
                 Found::Unknown => self.page_or_unknown(&request),
                 Found::WrongMethod(methods) => Ok(wrong_method(&methods, &request_id)),
-                Found::NotUtf8 => Err(not_utf8()),
+                Found::NotText => Err(not_utf8()),
             };
             answered.unwrap_or_else(|error| error.into_response(&request_id))
         };
@@ -119,6 +130,7 @@ impl Front {
         }
         let status = response.status().as_u16();
         let duration = started.elapsed();
+        counts.note(status, duration);
         tracing::debug!(request_id, %method, route, status, ?duration, "answered a request");
         if method == Method::HEAD {
             without_body(response)
@@ -160,6 +172,10 @@ impl Front {
             budget: &self.body_budget,
         };
         let (bytes, _share) = Box::pin(body::read(&parts.headers, incoming, &terms)).await?;
+        if row.body_kind == BodyKind::Json && std::str::from_utf8(&bytes).is_err() {
+            let message = "The body is not valid UTF-8";
+            return Err(RouteError::refuse(Code::NOT_JSON, message));
+        }
         let request = Request::from_parts(parts, bytes);
         if row.auth == AuthClass::ServerSignature {
             let name = self.app.authority.server(&request).await?;
@@ -210,6 +226,7 @@ impl Front {
         self.app
             .rate_limiter
             .take(class, subject, now_ms)
+            .inspect_err(|_wait_ms| self.app.counts.limit(class))
             .map_err(RouteError::limited)
     }
 
@@ -231,8 +248,14 @@ fn unknown() -> RouteError {
 fn not_utf8() -> RouteError {
     RouteError::refuse(
         Code::INVALID_PARAM,
-        "A part of the path is not UTF-8 once decoded",
+        "A part of the path or query is not UTF-8 once decoded, or holds a zero",
     )
+}
+
+/// Whether every part of a query is UTF-8 once decoded. What parts it is ASCII.
+fn is_utf8(query: Option<&str>) -> bool {
+    query
+        .is_none_or(|query| !query.contains('%') || percent_decode_str(query).decode_utf8().is_ok())
 }
 
 fn wrong_method(methods: &[&Method], request_id: &str) -> Response<Body> {

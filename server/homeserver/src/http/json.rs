@@ -8,6 +8,7 @@ use hearth_types::ruma::api::{
     error::{DeserializationError, HeaderDeserializationError},
 };
 use http::Request;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 use super::error::{Code, RouteError};
@@ -69,19 +70,26 @@ fn refusal(error: &DeserializationError, body: &[u8]) -> RouteError {
 /// The refusal for a JSON body that serde rejected.
 #[must_use]
 pub fn json_refusal(error: &serde_json::Error, body: &[u8]) -> RouteError {
-    match error.classify() {
-        Category::Data => {
+    match (error.classify(), is_json(body)) {
+        // A field that is wrong may come before the text breaks off, and a field's own text may be
+        // no JSON: what decides is the body as a whole, where it is at hand.
+        (_, Some(true)) | (Category::Data, None) => {
             let field = field_at(body, error.line(), error.column());
             let place = field
                 .map(|field| format!(" at `{field}`"))
                 .unwrap_or_default();
             RouteError::refuse(Code::BAD_JSON, format!("Wrong shape{place}: {error}"))
         }
-        Category::Syntax | Category::Eof | Category::Io => RouteError::refuse(
+        _ => RouteError::refuse(
             Code::NOT_JSON,
             format!("The body is not valid JSON: {error}"),
         ),
     }
+}
+
+/// Whether a body is JSON; `None` if it is not at hand.
+fn is_json(body: &[u8]) -> Option<bool> {
+    (!body.is_empty()).then(|| serde_json::from_slice::<IgnoredAny>(body).is_ok())
 }
 
 /// The path of the field that a parser was in at a position (`line` and `column` as serde counts
@@ -190,7 +198,14 @@ mod tests {
 
     #[test]
     fn what_is_no_json_says_so() {
-        for text in ["", "{", "{\"name\": }", "nope", "{\"name\":\"\u{0}\"}"] {
+        for text in [
+            "",
+            "{",
+            "{\"name\": }",
+            "{\"name\": 5, ",
+            "nope",
+            "{\"name\":\"\u{0}\"}",
+        ] {
             assert_eq!(answer(text)["errcode"], "M_NOT_JSON", "{text}");
         }
     }

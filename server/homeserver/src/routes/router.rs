@@ -22,8 +22,9 @@ pub enum Found<'r> {
     Row(&'r Row, Vec<String>),
     /// The path exists under these methods only.
     WrongMethod(Vec<&'r Method>),
-    /// A variable of the path is not UTF-8 once decoded.
-    NotUtf8,
+    /// A variable of the path is not UTF-8 once decoded, or holds a zero, which no id or name of
+    /// ours does and which databases do not take.
+    NotText,
     /// No such path.
     Unknown,
 }
@@ -98,12 +99,22 @@ impl Router {
         let Some(row) = rows.clone().find(|row| row.method == wanted) else {
             return Found::WrongMethod(rows.map(|row| &row.method).collect());
         };
-        let decode = |(_, value)| percent_decode_str(value).decode_utf8().map(Cow::into_owned);
-        match matched.params.iter().map(decode).collect() {
-            Ok(path_args) => Found::Row(row, path_args),
-            Err(_) => Found::NotUtf8,
+        match matched
+            .params
+            .iter()
+            .map(|(_, value)| text(value))
+            .collect()
+        {
+            Some(path_args) => Found::Row(row, path_args),
+            None => Found::NotText,
         }
     }
+}
+
+/// A variable of the path, decoded.
+fn text(value: &str) -> Option<String> {
+    let text = percent_decode_str(value).decode_utf8().ok()?;
+    (!text.contains('\0')).then(|| text.into_owned())
 }
 
 /// The pattern with its variables numbered: rows that share a path may name them differently.
@@ -173,8 +184,10 @@ mod tests {
             panic!("not found")
         };
         assert_eq!(args, ["!a/b:one.test", "m.x", " é"]);
-        let wrong = "/_matrix/client/v3/rooms/%FF/state";
-        assert!(matches!(router.find(&Method::GET, wrong), Found::NotUtf8));
+        for wrong in ["%FF", "a%00"] {
+            let path = format!("/_matrix/client/v3/rooms/{wrong}/state");
+            assert!(matches!(router.find(&Method::GET, &path), Found::NotText));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use http::{Method, Request, Response};
 pub use crate::rate_limit::RateClass;
 use crate::{
     app::App,
+    counts::RouteCounts,
     http::{
         auth::{AuthClass, Caller, Scheme},
         body::{Body, BodyKind},
@@ -35,6 +36,8 @@ pub enum Resource {
     Admin,
     /// The web client.
     Web,
+    /// What the process counts, for Prometheus.
+    Metrics,
     /// Whether the process is well: on every listener.
     Health,
 }
@@ -48,6 +51,7 @@ impl Resource {
         Self::Keys,
         Self::Admin,
         Self::Web,
+        Self::Metrics,
         Self::Health,
     ];
 
@@ -63,6 +67,7 @@ impl Resource {
         ("/_matrix/media/", Self::Media),
         ("/_synapse/admin/", Self::Client),
         ("/_hearth/admin/", Self::Admin),
+        ("/metrics", Self::Metrics),
         ("/health/", Self::Health),
     ];
 
@@ -85,12 +90,30 @@ impl Resource {
             "/_hearth",
             "/.well-known",
             "/health",
+            "/metrics",
         ]
         .iter()
         .any(|prefix| {
             path.strip_prefix(prefix)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
+    }
+}
+
+impl Resource {
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Federation => "federation",
+            Self::Media => "media",
+            Self::Keys => "keys",
+            Self::Admin => "admin",
+            Self::Web => "web",
+            Self::Metrics => "metrics",
+            Self::Health => "health",
+        }
     }
 }
 
@@ -103,6 +126,7 @@ impl From<hearth_config::Resource> for Resource {
             hearth_config::Resource::Keys => Self::Keys,
             hearth_config::Resource::Admin => Self::Admin,
             hearth_config::Resource::Web => Self::Web,
+            hearth_config::Resource::Metrics => Self::Metrics,
         }
     }
 }
@@ -152,6 +176,8 @@ pub struct Row {
     pub body_limit_bytes: usize,
     /// What to do.
     pub handler: Handler,
+    /// What was answered.
+    pub counts: RouteCounts,
 }
 
 impl std::fmt::Debug for Row {
@@ -175,6 +201,13 @@ impl Row {
     #[must_use]
     pub fn also(mut self, path: &'static str) -> Self {
         self.paths.push(path.into());
+        self
+    }
+
+    /// The same row under another name, where two of one API would share it.
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
         self
     }
 
@@ -265,6 +298,7 @@ where
         body_kind: BodyKind::Json,
         body_limit_bytes: BODY_LIMIT_BYTES,
         handler: erase::<S, _, _>(handler),
+        counts: RouteCounts::default(),
     }
 }
 
@@ -292,6 +326,7 @@ where
         body_kind: BodyKind::Json,
         body_limit_bytes: BODY_LIMIT_BYTES,
         handler,
+        counts: RouteCounts::default(),
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use hearth_engine::rooms::error::RoomError;
-use hearth_federation::inbound::InboundTransaction;
+use hearth_federation::inbound::{InboundTransaction, TransactionError};
 use hearth_protocol::{room_version::ROOM_VERSIONS, verify::UnverifiedPdu};
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 use http::{Response, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
 use super::edus;
@@ -19,6 +19,7 @@ use crate::{
         auth::Server,
         body::Body,
         error::{Code, RouteError, json_response},
+        json::json_refusal,
     },
     routes::Call,
 };
@@ -33,8 +34,8 @@ type Results = Vec<(OwnedEventId, Result<(), String>)>;
 /// when the database fails, or more of that server waits than may, is the whole refused, so that the
 /// other side sends it again.
 pub(super) async fn send(server: Server, call: Call) -> Result<Response<Body>, RouteError> {
-    let transaction = InboundTransaction::parse(call.request.body())
-        .map_err(|error| RouteError::refuse(Code::BAD_JSON, error.to_string()))?;
+    let body = call.request.body();
+    let transaction = InboundTransaction::parse(body).map_err(|error| not_read(body, &error))?;
     let (app, origin) = (&*call.app, &*server.name);
     let (first, last): (Vec<_>, Vec<_>) = transaction
         .edus
@@ -58,6 +59,14 @@ pub(super) async fn send(server: Server, call: Call) -> Result<Response<Body>, R
     edus::receive_all(app, origin, &last).await?;
     let body: Map<String, Value> = Map::from_iter([("pdus".to_owned(), results.into())]);
     Ok(json_response(StatusCode::OK, &body))
+}
+
+/// The refusal of a body that is no transaction.
+fn not_read(body: &[u8], error: &TransactionError) -> RouteError {
+    match serde_json::from_slice::<IgnoredAny>(body) {
+        Ok(_) => RouteError::refuse(Code::BAD_JSON, error.to_string()),
+        Err(error) => json_refusal(&error, body),
+    }
 }
 
 /// The events by the room that they say they belong to, each room's in their order. One that names no

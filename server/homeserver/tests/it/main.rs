@@ -7,6 +7,8 @@ mod connections;
 #[cfg(test)]
 mod dehydrated_devices;
 #[cfg(test)]
+mod effects;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod key_backups;
@@ -24,3 +26,7 @@ mod requests;
 mod rooms;
 #[cfg(test)]
 mod syncing;
+#[cfg(test)]
+mod telemetry;
+#[cfg(test)]
+mod whole_table;

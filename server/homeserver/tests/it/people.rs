@@ -10,7 +10,10 @@ use hearth_config::Config;
 use serde_json::{Value, json};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::harness::{Reply, exchange, request};
+use crate::{
+    harness::{Reply, exchange, request},
+    whole_table::Talk,
+};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -20,6 +23,7 @@ pub(crate) struct Town {
     admin_socket: PathBuf,
     _homeserver: Homeserver,
     _folder: tempfile::TempDir,
+    _talk: Talk,
 }
 
 /// Somebody with an account and a token.
@@ -57,12 +61,19 @@ impl Town {
             admin_socket,
             _homeserver: homeserver,
             _folder: folder,
+            _talk: Talk::begin(),
         }
     }
 
     /// Sends a request to `/_matrix/client/v3` without a token.
     pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
         self.send(method, path, None, &text_of(body)).await
+    }
+
+    /// Sends a request over the admin socket.
+    pub(crate) async fn on_socket(&self, path: &str) -> Reply {
+        let stream = UnixStream::connect(&self.admin_socket).await.unwrap();
+        exchange(stream, &request("GET", path, &[], "")).await
     }
 
     /// Sends a request to the admin API.

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::whole_table::note;
+
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -105,6 +107,7 @@ fn get(mut stream: impl Read + Write, path: &str) -> String {
     .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
+    note("GET", path, answer[9..12].parse().unwrap());
     answer
 }
 

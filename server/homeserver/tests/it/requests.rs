@@ -371,6 +371,38 @@ async fn a_proxy_is_believed_only_if_it_is_trusted() {
 }
 
 #[tokio::test]
+async fn large_answers_come_compressed_to_those_who_take_them_so() {
+    let server = usual().await;
+    let path = "/_matrix/media/v3/bytes";
+    let large = "hello ".repeat(10_000);
+    for (accept, coding) in [
+        ("gzip, deflate, br", Some("br")),
+        ("gzip;q=0.9, deflate;q=0.1", Some("gzip")),
+        ("deflate", Some("deflate")),
+        ("identity", None),
+        ("zstd", None),
+    ] {
+        let header = format!("accept-encoding: {accept}");
+        let reply = server.send("POST", path, &[&header], &large).await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(
+            reply.header("content-encoding").as_deref(),
+            coding,
+            "{accept}"
+        );
+        assert_eq!(reply.header("vary").as_deref(), Some("Accept-Encoding"));
+        let length: usize = reply.header("content-length").unwrap().parse().unwrap();
+        match coding {
+            Some(_) => assert!(length < large.len() / 20, "{accept}: {length} bytes"),
+            None => assert_eq!(reply.json()["body"], large),
+        }
+        let small = server.send("POST", path, &[&header], "hello").await;
+        assert_eq!(small.header("content-encoding"), None);
+        assert_eq!(small.json()["body"], "hello");
+    }
+}
+
+#[tokio::test]
 async fn head_is_get_without_the_body() {
     let server = usual().await;
     let full = server.get("/_matrix/client/versions").await;

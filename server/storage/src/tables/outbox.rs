@@ -45,6 +45,15 @@ pub struct DestinationRow {
     pub retry_at_ms: i64,
 }
 
+/// How much is queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct OutboxLength {
+    /// Events and EDUs.
+    pub waiting: i64,
+    /// Servers that they wait for.
+    pub destinations: i64,
+}
+
 /// Rows that were delivered: everything of a destination up to a position.
 #[derive(Debug, Clone, Copy)]
 pub struct OutboxDelivered {
@@ -149,6 +158,18 @@ pub async fn outbox_destinations_between(
         "SELECT DISTINCT server_nid FROM outbox WHERE position > $1 AND position <= $2",
         after,
         up_to
+    )
+}
+
+/// How much waits for other servers, and for how many of them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn outbox_length(conn: Conn<'_>) -> Result<OutboxLength, StorageError> {
+    sql!(
+        conn,
+        one::<OutboxLength>,
+        "SELECT COUNT(*) AS waiting, COUNT(DISTINCT server_nid) AS destinations FROM outbox"
     )
 }
 
