@@ -287,6 +287,8 @@ impl Here {
             initial_state: vec![initial],
             invite: Vec::new(),
             is_direct: false,
+            is_published: false,
+            alias_name: None,
         };
         Ok(Done::Created(self.parts.rooms.create(create).await?))
     }

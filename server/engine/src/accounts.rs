@@ -13,7 +13,9 @@ mod password;
 mod profile;
 pub(crate) mod push_rules;
 mod register;
+mod search;
 mod sessions;
+mod tags;
 
 #[cfg(test)]
 mod tests;
@@ -31,9 +33,9 @@ pub use devices::Device;
 pub use error::AccountError;
 pub use interactive::Challenge;
 pub use login::{LoggedIn, Login, NewDevice};
-pub use profile::ProfileField;
 pub use push_rules::RuleChange;
 pub use register::{Registered, Registration};
+pub use search::Person;
 pub use sessions::Session;
 
 use crate::context::Context;

@@ -9,8 +9,10 @@ use futures_util::future::BoxFuture;
 use hearth_protocol::event::Event;
 use hearth_protocol::room_version::RoomVersionRules;
 use hearth_protocol::verify::VerifiedPdu;
-use hearth_types::ruma::{EventId, OwnedEventId, RoomId, ServerName, UserId};
+use hearth_types::ruma::{EventId, OwnedEventId, RoomAliasId, RoomId, ServerName, UserId};
 use serde_json::Value;
+
+use crate::rooms::aliases::RoomWay;
 
 /// Why another server did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -251,6 +253,15 @@ pub trait Peers: Send + Sync {
         server: &'a ServerName,
         _user_id: &'a UserId,
     ) -> Answer<'a, Value> {
+        unreachable(server)
+    }
+
+    /// Asks where an alias leads (`GET query/directory`).
+    fn directory<'a>(
+        &'a self,
+        server: &'a ServerName,
+        _alias: &'a RoomAliasId,
+    ) -> Answer<'a, RoomWay> {
         unreachable(server)
     }
 

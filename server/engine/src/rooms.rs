@@ -1,15 +1,22 @@
 //! Rooms: writing through mailbox → plan → commit, reading from what is committed.
 
 mod adopt;
+pub mod aliases;
 pub mod authorize;
 mod before;
+pub mod bundles;
 pub mod client_event;
+pub mod context;
 mod count;
 pub mod create;
 pub mod error;
 pub mod figures;
+mod forget;
 pub mod form;
+pub mod hierarchy;
 pub mod history;
+pub mod ignored;
+mod invite_filter;
 mod knock;
 pub mod known;
 mod mailbox;
@@ -20,15 +27,21 @@ pub(crate) mod place;
 pub mod plan;
 mod positions;
 mod publish;
+pub mod published;
 pub mod read;
 mod redact;
+pub mod relations;
 mod remote;
+pub mod report;
 mod resident;
 pub mod send;
 pub mod serve;
 pub(crate) mod stripped;
+pub mod summary;
 mod threads;
+mod timestamps;
 mod unseen;
+pub mod upgrade;
 pub mod view;
 pub mod viewpoint;
 mod vouch;
@@ -43,13 +56,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::cache::{Bounded, bounded};
-use hearth_storage::tables::{events, rooms as room_rows, state as state_rows};
+use hearth_storage::tables::{
+    directory, events, relations as relations_rows, rooms as room_rows, state as state_rows,
+};
 use hearth_storage::{Commit, StorageError};
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId};
 
 use crate::context::Context;
 use crate::rooms::adopt::Adoption;
 use crate::rooms::error::RoomError;
+use crate::rooms::ignored::IgnoredUsers;
 use crate::rooms::known::KnownEvents;
 use crate::rooms::mailbox::{Done, Mailbox, Work};
 pub use crate::rooms::people::{RoomMembership, UserRooms};
@@ -71,6 +87,8 @@ pub struct Inner {
     pub(crate) snapshots: Snapshots,
     /// Which rooms each of our people is in.
     pub people: UserRooms,
+    /// Whom each of our people ignores.
+    pub ignored: IgnoredUsers,
     /// When each room last changed.
     pub positions: RoomPositions,
     active: Bounded<i64, Resident>,
@@ -100,6 +118,7 @@ impl Rooms {
             known: KnownEvents::new(storage.clone(), memory.events_bytes()),
             snapshots: Snapshots::new(storage.clone(), memory),
             people: UserRooms::new(storage.clone(), memory.people_bytes()),
+            ignored: IgnoredUsers::new(storage.clone(), memory.small_bytes()),
             positions: RoomPositions::new(storage.clone(), memory.small_bytes()),
             active: bounded(memory.rooms_bytes()),
             nids: bounded(memory.small_bytes()),
@@ -228,6 +247,8 @@ impl Rooms {
         let newest = events::live_events(reader.conn(), nid, 0, head, recent).await?;
         let members = state_rows::memberships_in(reader.conn(), nid).await?;
         let changed_at = state_rows::state_changed_at(reader.conn(), nid).await?;
+        let ids: Vec<String> = newest.iter().map(|it| it.event_id.clone()).collect();
+        let related = relations_rows::related(reader.conn(), &ids).await?;
         drop(reader);
         let mut live = Live::at(&view);
         live.local_members = Arc::new(self.ours(&members).await?);
@@ -242,6 +263,11 @@ impl Rooms {
                     json,
                     arrival: None,
                 });
+            }
+        }
+        for target in related {
+            if let Ok(target) = OwnedEventId::try_from(target) {
+                live.relate(&target);
             }
         }
         Ok(Arc::new(Room::new(nid, id, rules, live)))
@@ -259,6 +285,7 @@ impl Rooms {
         let rules = rules_for(&stored.version)
             .ok_or_else(|| RoomError::UnsupportedVersion(stored.version.clone()))?;
         let ends = events::extremities(reader.conn(), nid).await?;
+        let published = directory::published_room(reader.conn(), nid).await?;
         drop(reader);
         let id = OwnedRoomId::try_from(stored.room_id).map_err(|error| StorageError::Corrupt {
             what: "room",
@@ -271,6 +298,7 @@ impl Rooms {
                 current: self.snapshots.get(snapshot_nid).await?,
                 audience: None,
                 caught_up: None,
+                published: published.map(Arc::new),
             },
             None => View::of_nothing(stored.revision),
         };

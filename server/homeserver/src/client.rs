@@ -5,6 +5,7 @@ mod account_data;
 mod capabilities;
 mod dehydrated_device;
 mod devices;
+mod directory;
 mod discovery;
 mod filters;
 mod key_backup;
@@ -13,15 +14,19 @@ mod login;
 mod profile;
 mod push_rules;
 mod register;
+mod reports;
 mod request;
 mod room_history;
 mod room_members;
+mod room_relations;
 mod room_state;
 mod rooms;
 mod sync;
+mod tags;
 mod to_device;
 
 use hearth_types::client::{
+    alias::{create_alias, delete_alias, get_alias},
     backup::{
         add_backup_keys, add_backup_keys_for_room, add_backup_keys_for_session,
         create_backup_version, delete_backup_keys, delete_backup_keys_for_room,
@@ -33,29 +38,45 @@ use hearth_types::client::{
         get_global_account_data, get_room_account_data, set_global_account_data,
         set_room_account_data,
     },
+    context::get_context,
     dehydrated_device::{
         delete_dehydrated_device, get_dehydrated_device, get_events, put_dehydrated_device,
+    },
+    directory::{
+        get_public_rooms, get_public_rooms_filtered, get_room_visibility, set_room_visibility,
     },
     filter::{create_filter, get_filter},
     keys::{claim_keys, get_keys, upload_keys, upload_signatures, upload_signing_keys},
     knock::knock_room,
     membership::{
-        ban_user, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias,
-        joined_members, joined_rooms, kick_user, leave_room, unban_user,
+        ban_user, forget_room, get_member_events, invite_user, join_room_by_id,
+        join_room_by_id_or_alias, joined_members, joined_rooms, kick_user, leave_room, unban_user,
     },
     message::{get_message_events, send_message_event},
-    profile::{get_profile, get_profile_field, set_profile_field},
+    profile::{delete_profile_field, get_profile, get_profile_field, set_profile_field},
     push::{
         delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled,
         get_pushrules_all, get_pushrules_global_scope, set_pushrule, set_pushrule_actions,
         set_pushrule_enabled,
     },
     redact::redact_event,
-    room::{create_room, get_room_event},
+    relations::{
+        get_relating_events, get_relating_events_with_rel_type,
+        get_relating_events_with_rel_type_and_event_type,
+    },
+    reporting::report_user,
+    room::{
+        aliases, create_room, get_event_by_timestamp, get_room_event, get_summary, report_content,
+        report_room, upgrade_room,
+    },
     session::login as login_endpoint,
+    space::get_hierarchy,
     state::{get_state_event_for_key, get_state_events, send_state_event},
     sync::sync_events,
+    tag::{create_tag, delete_tag, get_tags},
+    threads::get_threads,
     to_device::send_event_to_device,
+    user_directory::search_users,
 };
 
 use hearth_types::ruma::api::auth_scheme::AccessToken;
@@ -76,6 +97,8 @@ pub fn rows() -> Vec<Row> {
         backup_rows(),
         dehydrated_rows(),
         way_rows(),
+        directory_rows(),
+        relation_rows(),
         room_rows(),
     ];
     groups.into_iter().flatten().collect()
@@ -187,6 +210,11 @@ fn stored_rows() -> Vec<Row> {
         raw_of::<get_profile::v3::Request, _, _>(read, profile::get_profile),
         raw_of::<get_profile_field::v3::Request, _, _>(read, profile::get_profile_field),
         raw_of::<set_profile_field::v3::Request, _, _>(write, profile::set_profile_field),
+        raw_of::<delete_profile_field::v3::Request, _, _>(write, profile::delete_profile_field),
+        raw_of::<search_users::v3::Request, _, _>(RateClass::Heavy, profile::search_users),
+        raw_of::<get_tags::v3::Request, _, _>(read, tags::get_tags),
+        raw_of::<create_tag::v3::Request, _, _>(write, tags::create_tag),
+        raw_of::<delete_tag::v3::Request, _, _>(write, tags::delete_tag),
     ]
 }
 
@@ -220,10 +248,58 @@ fn way_rows() -> Vec<Row> {
         raw_of::<knock_room::v3::Request, _, _>(heavy, rooms::knock),
         raw_of::<invite_user::v3::Request, _, _>(heavy, rooms::invite),
         raw_of::<leave_room::v3::Request, _, _>(write, rooms::leave),
+        raw_of::<forget_room::v3::Request, _, _>(write, rooms::forget),
+        raw_of::<upgrade_room::v3::Request, _, _>(heavy, rooms::upgrade),
         raw_of::<kick_user::v3::Request, _, _>(write, rooms::kick),
         raw_of::<ban_user::v3::Request, _, _>(write, rooms::ban),
         raw_of::<unban_user::v3::Request, _, _>(write, rooms::unban),
         raw_of::<joined_rooms::v3::Request, _, _>(RateClass::Read, rooms::joined_rooms),
+    ]
+}
+
+/// What belongs to single events, and reports of them.
+fn relation_rows() -> Vec<Row> {
+    use room_relations as relations;
+    let (read, write) = (RateClass::Read, RateClass::Write);
+    vec![
+        raw_of::<get_context::v3::Request, _, _>(read, relations::get_context),
+        raw_of::<get_event_by_timestamp::v1::Request, _, _>(
+            read,
+            relations::get_event_by_timestamp,
+        ),
+        raw_of::<get_relating_events::v1::Request, _, _>(read, relations::get_relations),
+        raw_of::<get_relating_events_with_rel_type::v1::Request, _, _>(
+            read,
+            relations::get_relations,
+        ),
+        raw_of::<get_relating_events_with_rel_type_and_event_type::v1::Request, _, _>(
+            read,
+            relations::get_relations,
+        ),
+        raw_of::<get_threads::v1::Request, _, _>(read, relations::get_threads),
+        raw_of::<report_content::v3::Request, _, _>(write, reports::report_event),
+        raw_of::<report_room::v3::Request, _, _>(write, reports::report_room),
+        raw_of::<report_user::v3::Request, _, _>(write, reports::report_user),
+    ]
+}
+
+/// What rooms are called, and which are public.
+fn directory_rows() -> Vec<Row> {
+    let (read, write) = (RateClass::Read, RateClass::Write);
+    vec![
+        raw_of::<create_alias::v3::Request, _, _>(write, directory::create_alias),
+        raw_of::<get_alias::v3::Request, _, _>(read, directory::get_alias),
+        raw_of::<delete_alias::v3::Request, _, _>(write, directory::delete_alias),
+        raw_of::<aliases::v3::Request, _, _>(read, directory::get_aliases),
+        raw_of::<get_room_visibility::v3::Request, _, _>(read, directory::get_visibility),
+        raw_of::<set_room_visibility::v3::Request, _, _>(write, directory::set_visibility),
+        raw_of::<get_summary::v1::Request, _, _>(read, directory::get_summary),
+        raw_of::<get_hierarchy::v1::Request, _, _>(read, directory::get_hierarchy),
+        raw_of::<get_public_rooms::v3::Request, _, _>(read, directory::get_public_rooms),
+        raw_of::<get_public_rooms_filtered::v3::Request, _, _>(
+            read,
+            directory::search_public_rooms,
+        ),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod devices;
+mod directory;
 mod discovery;
 mod edus;
 mod history;
@@ -47,6 +48,7 @@ fn people_rows() -> Vec<Row> {
     let peers = RateClass::Federation;
     vec![
         prebuilt(peers, profile::query_profile),
+        prebuilt(peers, directory::query_directory),
         prebuilt(peers, devices::get_devices),
         raw_of::<get_keys::v1::Request, _, _>(peers, devices::get_keys),
         raw_of::<claim_keys::v1::Request, _, _>(peers, devices::claim_keys),

@@ -11,8 +11,8 @@ use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::tables::{
     account_data, accounts, bounds, counts, cross_signing, dehydrated_devices, device_keys,
-    device_lists, devices, events, filters, intern, key_backups, log, one_time_keys, outbox,
-    profiles, rooms, server_keys, staging, state, to_device, tokens,
+    device_lists, devices, directory, events, filters, intern, key_backups, log, one_time_keys,
+    outbox, profiles, relations, reports, rooms, server_keys, staging, state, to_device, tokens,
 };
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
@@ -189,6 +189,20 @@ guards! {
     Prune(bounds::Prune),
     /// Stores a state snapshot in another way.
     SnapshotReshape(state::SnapshotReshape),
+    /// Takes a free name for a room.
+    AliasTake(directory::AliasTake),
+    /// Gives a name of a room up.
+    AliasGiveUp(directory::AliasGiveUp),
+    /// Hands the names of a room over to another.
+    AliasesMove(directory::AliasesMove),
+    /// Forgets a room that a person left.
+    RoomForget(state::RoomForget),
+    /// Keeps a report.
+    ReportFile(reports::ReportFile),
+    /// Looks that account data is what a change was planned on.
+    AccountDataIs(account_data::AccountDataIs),
+    /// Looks that a profile has space for a field.
+    ProfileFits(profiles::ProfileFits),
 }
 
 /// What a guard found.
@@ -272,10 +286,16 @@ rows_of_a_commit! {
     redactions: events::RedactionRow => events::redaction_insert,
     /// Events whose content is redacted.
     redacted: events::EventRedacted => events::event_redacted,
+    /// Events that relate to others.
+    relations: relations::RelationRow => relations::relation_insert,
+    /// Events that relate to nothing any more.
+    relations_gone: relations::RelationGone => relations::relation_delete,
     /// Changes of current state.
     state_changes: state::StateChangeRow => state::state_change_insert,
     /// Memberships in current state.
     memberships: state::MembershipRow => state::membership_upsert,
+    /// What the directory shows of rooms.
+    published: directory::PublishedChange => directory::published_change,
     /// What invited people are shown.
     stripped_states: state::StrippedStateRow => state::stripped_state_upsert,
     /// Remote events that wait.

@@ -153,7 +153,10 @@ impl Accounts {
         stored.await?.into_iter().map(AccountData::read).collect()
     }
 
-    async fn account_data_room(&self, room_id: Option<&RoomId>) -> Result<i64, AccountError> {
+    pub(super) async fn account_data_room(
+        &self,
+        room_id: Option<&RoomId>,
+    ) -> Result<i64, AccountError> {
         let Some(room_id) = room_id else {
             return Ok(GLOBAL);
         };

@@ -41,6 +41,9 @@ pub enum AccountError {
         /// The rule.
         rule: &'static str,
     },
+    /// A field of the request is no string.
+    #[error("`{0}` must be a string")]
+    NotText(&'static str),
     /// What was sent is no JSON, or of the wrong shape.
     #[error("wrong shape: {0}")]
     Json(#[from] serde_json::Error),
@@ -50,6 +53,12 @@ pub enum AccountError {
     /// This type of account data has an endpoint of its own.
     #[error("account data of this type is managed by the server")]
     ManagedAccountData,
+    /// The name of a profile field is too long.
+    #[error("the name of the field is longer than 255 bytes")]
+    FieldNameTooLong,
+    /// A profile would be too large.
+    #[error("the profile would be larger than 64 KiB")]
+    ProfileTooLarge,
     /// A limit of the account is reached.
     #[error("there are too many {0}")]
     TooMany(&'static str),

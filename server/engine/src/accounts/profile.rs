@@ -3,8 +3,8 @@
 //!
 //! spec: client-server v1.19 §Profiles
 
-use hearth_storage::tables::profiles::{self, ProfileRow};
-use hearth_storage::{Commit, StorageError};
+use hearth_storage::tables::profiles::{self, ProfileFits, ProfileRow};
+use hearth_storage::{Commit, Guard, Refusal, StorageError};
 use hearth_types::ruma::UserId;
 use serde_json::{Map, Value};
 
@@ -23,39 +23,12 @@ const DISPLAY_NAME_BYTES_MAX: usize = 512;
 /// The longest address of a picture.
 const AVATAR_URL_BYTES_MAX: usize = 1_024;
 
+/// The field that holds the person's time zone.
+const TIME_ZONE: &str = "m.tz";
+
 /// The largest profile, and the longest name of a field.
 const PROFILE_BYTES_MAX: usize = 64 * 1024;
 const FIELD_NAME_BYTES_MAX: usize = 255;
-
-/// A field that people may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProfileField {
-    /// `displayname`
-    DisplayName,
-    /// `avatar_url`
-    AvatarUrl,
-}
-
-impl ProfileField {
-    /// The field of a name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            DISPLAY_NAME => Some(Self::DisplayName),
-            AVATAR_URL => Some(Self::AvatarUrl),
-            _ => None,
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::DisplayName => DISPLAY_NAME,
-            Self::AvatarUrl => AVATAR_URL,
-        }
-    }
-}
 
 impl Accounts {
     /// Somebody's profile: one of ours, or a remote person's as their server tells it.
@@ -80,26 +53,48 @@ impl Accounts {
         self.stored_profile(account.user_nid).await
     }
 
-    /// Sets a field of the person's own profile, or takes it away (`None`, or empty).
+    /// Sets a field of the person's own profile, or takes it away (`None`; a name or a picture also by
+    /// an empty text).
+    ///
+    /// spec: client-server v1.19 `PUT /_matrix/client/v3/profile/{userId}/{keyName}`.
     ///
     /// # Errors
-    /// [`AccountError::Invalid`] for the value.
+    /// [`AccountError::Invalid`] for name or value, [`AccountError::FieldNameTooLong`],
+    /// [`AccountError::ProfileTooLarge`].
     pub async fn set_profile(
         &self,
         session: &Session,
-        field: ProfileField,
-        value: Option<&str>,
+        field: &str,
+        value: Option<&Value>,
     ) -> Result<(), AccountError> {
-        let value = value.filter(|value| !value.is_empty());
+        check_field_name(field)?;
+        let value = match (field, value) {
+            (DISPLAY_NAME | AVATAR_URL, Some(Value::Null)) => None,
+            (DISPLAY_NAME | AVATAR_URL, Some(Value::String(text))) if text.is_empty() => None,
+            (_, value) => value,
+        };
         match (field, value) {
-            (ProfileField::DisplayName, Some(name)) => check_display_name(name)?,
-            (ProfileField::AvatarUrl, Some(url)) => check_avatar_url(url)?,
             (_, None) => {}
+            (DISPLAY_NAME, Some(value)) => check_display_name(text_of(DISPLAY_NAME, value)?)?,
+            (AVATAR_URL, Some(value)) => check_avatar_url(text_of(AVATAR_URL, value)?)?,
+            (TIME_ZONE, Some(value)) => drop(text_of(TIME_ZONE, value)?),
+            (_, Some(value)) => check_custom(value)?,
         }
+        let value = value.unwrap_or(&Value::Null);
         let mut commit = Commit::default();
-        push_change(&mut commit, session.user_nid, field.name(), &value.into());
-        self.commit(session.user_nid, commit, AccountError::unexpected)
-            .await
+        let size = field.len() + value.to_string().len();
+        commit.guards.push(Guard::ProfileFits(ProfileFits {
+            user_nid: session.user_nid,
+            field: field.to_owned(),
+            size_bytes: i64::try_from(size).unwrap_or(i64::MAX),
+            limit_bytes: i64::try_from(PROFILE_BYTES_MAX).unwrap_or(i64::MAX),
+        }));
+        push_change(&mut commit, session.user_nid, field, value);
+        let refused = |refusal: &Refusal| match refusal {
+            Refusal::Full => AccountError::ProfileTooLarge,
+            refusal => AccountError::unexpected(refusal),
+        };
+        self.commit(session.user_nid, commit, refused).await
     }
 
     async fn stored_profile(&self, user_nid: i64) -> Result<Map<String, Value>, AccountError> {
@@ -155,6 +150,43 @@ fn within_bounds(fields: Map<String, Value>) -> Map<String, Value> {
         .into_iter()
         .filter(|(name, value)| means_something(name, value) && fits(name, value))
         .collect()
+}
+
+/// The names that a field can have.
+///
+/// spec: appendices v1.19 §Common Namespaced Identifier Grammar.
+fn check_field_name(name: &str) -> Result<(), AccountError> {
+    if name.len() > FIELD_NAME_BYTES_MAX {
+        return Err(AccountError::FieldNameTooLong);
+    }
+    let is_letter =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    let begins = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase());
+    if begins && name.bytes().all(is_letter) {
+        return Ok(());
+    }
+    Err(AccountError::Invalid {
+        field: "keyName",
+        rule: "must begin with a letter from a to z and hold these, digits, `-`, `_` and `.` alone",
+    })
+}
+
+fn text_of<'v>(field: &'static str, value: &'v Value) -> Result<&'v str, AccountError> {
+    value.as_str().ok_or(AccountError::NotText(field))
+}
+
+/// `null` stands for what was taken away.
+fn check_custom(value: &Value) -> Result<(), AccountError> {
+    if value.is_null() {
+        return Err(AccountError::Invalid {
+            field: "value",
+            rule: "must not be null: delete the field instead",
+        });
+    }
+    Ok(())
 }
 
 /// Adds the change of a field to a commit.

@@ -268,6 +268,7 @@ impl Federation {
         }
         let user_nid = self.ctx.storage.user_find(invited.as_str()).await?;
         let user_nid = user_nid.ok_or(RoomError::NotFound("the invited person"))?;
+        self.rooms.must_take_invites(&invited).await?;
         let signed = event
             .with_signature(rules, &self.ctx.server_name, &self.ctx.signing_key)
             .map_err(|error| RoomError::Invalid {

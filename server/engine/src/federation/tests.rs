@@ -5,6 +5,7 @@ mod bad_input;
 mod graph;
 mod hostile;
 mod lane;
+mod names;
 mod pair;
 mod synced;
 mod unseen;

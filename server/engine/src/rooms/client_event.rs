@@ -58,6 +58,9 @@ pub struct Unsigned {
     /// The redaction that took the event's content, in client form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redacted_because: Option<Box<RawValue>>,
+    /// What others say of the event.
+    #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
+    pub relations: Option<Box<RawValue>>,
 }
 
 /// The open piece of an event: its client form without `unsigned` and the closing brace.
@@ -124,6 +127,29 @@ pub fn stripped(event: &Event) -> Box<RawValue> {
         sender: event.sender().as_str(),
         state_key: event.state_key().unwrap_or_default(),
         kind: event.kind(),
+    };
+    raw(serde_json::to_vec(&form).unwrap_or_default())
+}
+
+/// The stripped form of a state event together with its time, as the children of a space are shown.
+///
+/// spec: client-server v1.19 `GET /_matrix/client/v1/rooms/{roomId}/hierarchy`.
+#[must_use]
+pub fn stripped_with_time(event: &Event) -> Box<RawValue> {
+    #[derive(Serialize)]
+    struct Form<'a> {
+        #[serde(flatten)]
+        stripped: StrippedForm<'a>,
+        origin_server_ts: i64,
+    }
+    let form = Form {
+        stripped: StrippedForm {
+            content: content(event),
+            sender: event.sender().as_str(),
+            state_key: event.state_key().unwrap_or_default(),
+            kind: event.kind(),
+        },
+        origin_server_ts: event.origin_server_ts(),
     };
     raw(serde_json::to_vec(&form).unwrap_or_default())
 }

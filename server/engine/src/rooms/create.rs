@@ -13,11 +13,12 @@ use hearth_protocol::room_version::{
 };
 use hearth_storage::tables::events::Fate;
 use hearth_storage::tables::rooms::RoomRow;
-use hearth_types::ruma::{OwnedRoomId, OwnedUserId, UserId};
+use hearth_types::ruma::{OwnedRoomId, OwnedUserId, RoomAliasId, UserId};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use crate::rooms::Rooms;
+use crate::rooms::aliases::CANONICAL_ALIAS;
 use crate::rooms::authorize;
 use crate::rooms::error::RoomError;
 use crate::rooms::membership::SetMembership;
@@ -86,6 +87,10 @@ pub struct CreateRoom {
     pub invite: Vec<OwnedUserId>,
     /// Whether the invites open a direct conversation.
     pub is_direct: bool,
+    /// Whether the directory shows it.
+    pub is_published: bool,
+    /// The name of its main alias: what stands between `#` and `:`.
+    pub alias_name: Option<String>,
 }
 
 impl Rooms {
@@ -101,6 +106,12 @@ impl Rooms {
             .unwrap_or_else(|| self.ctx.settings.default_room_version.clone());
         let rules =
             rules_for(&version).ok_or_else(|| RoomError::UnsupportedVersion(version.clone()))?;
+        let alias = create.alias_name.as_deref();
+        let alias = alias.map(|name| self.alias_named(name)).transpose()?;
+        must_be_creators(rules, &create.creation_content)?;
+        for user in &create.invite {
+            self.must_take_invites(user).await?;
+        }
         let event = self.create_event(rules, &create)?;
         let room_nid = self.ctx.storage.room_nids().next().await?;
         let view = View::of_nothing(0);
@@ -118,9 +129,18 @@ impl Rooms {
             .cloned()
             .partition(|user| self.ctx.is_ours(user.server_name().as_str()));
         plan.begin(event).await?;
-        for draft in self.first_events(rules, &create, &local).await? {
-            plan.append(&draft, None, false).await?;
+        if let Some(alias) = &alias {
+            let take = self.alias_guard(alias, room_nid, &create.creator).await?;
+            plan.commit.guards.push(take);
         }
+        let drafts = self
+            .first_events(rules, &create, alias.as_deref(), &local)
+            .await?;
+        for draft in drafts {
+            let appended = plan.append(&draft, None, false).await;
+            appended.map_err(|error| not_a_beginning(&draft, error))?;
+        }
+        plan.publish(create.is_published).await?;
         plan.finish();
         let Plan {
             commit, effects, ..
@@ -130,7 +150,7 @@ impl Rooms {
             Ok(receipt) => receipt,
             Err(error) => {
                 self.forget(&effects);
-                return Err(error.into());
+                return Err(RoomError::of_alias(error));
             }
         };
         self.publish(&room, &effects, receipt);
@@ -213,6 +233,7 @@ impl Rooms {
         &self,
         rules: &RoomVersionRules,
         create: &CreateRoom,
+        alias: Option<&RoomAliasId>,
         invited: &[OwnedUserId],
     ) -> Result<Vec<Draft>, RoomError> {
         let creator = &create.creator;
@@ -224,6 +245,10 @@ impl Rooms {
             "",
             &power_levels(rules, create),
         )?);
+        if let Some(alias) = alias {
+            let content = json!({ "alias": alias });
+            drafts.push(state(creator, CANONICAL_ALIAS, "", &content)?);
+        }
         let defaults = [
             (
                 "m.room.join_rules",
@@ -259,7 +284,7 @@ impl Rooms {
             drafts.push(state(creator, "m.room.name", "", &json!({ "name": name }))?);
         }
         if let Some(topic) = &create.topic {
-            let rich = json!({ "m.text": [{ "body": topic }] });
+            let rich = json!({ "m.text": [{ "mimetype": "text/plain", "body": topic }] });
             let content = json!({ "topic": topic, "m.topic": rich });
             drafts.push(state(creator, "m.room.topic", "", &content)?);
         }
@@ -289,6 +314,34 @@ impl Plan<'_> {
         })
         .await?;
         Ok(())
+    }
+}
+
+/// Checks who else shall be a creator, where the room version has such.
+fn must_be_creators(
+    rules: &RoomVersionRules,
+    content: &Map<String, Value>,
+) -> Result<(), RoomError> {
+    let named = content.get("additional_creators");
+    let Some(named) = named.filter(|_| rules.authorization.creators == CreatorPower::Infinite)
+    else {
+        return Ok(());
+    };
+    let is_user = |user: &Value| user.as_str().is_some_and(|id| UserId::parse(id).is_ok());
+    match named.as_array() {
+        Some(users) if users.iter().all(is_user) => Ok(()),
+        _ => Err(RoomError::Invalid {
+            field: "additional_creators",
+            rule: "must be a list of user ids".to_owned(),
+        }),
+    }
+}
+
+/// An event that the rules of the new room refuse was asked for: the request is at fault.
+fn not_a_beginning(draft: &Draft, error: RoomError) -> RoomError {
+    match error {
+        RoomError::Forbidden(rule) => RoomError::InvalidState(format!("{}: {rule}", draft.kind)),
+        error => error,
     }
 }
 

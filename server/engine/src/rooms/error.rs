@@ -1,6 +1,6 @@
 //! What a room refuses, and why.
 
-use hearth_storage::{CommitError, StorageError, Trouble};
+use hearth_storage::{CommitError, Refusal, StorageError, Trouble};
 
 use crate::peers::PeerError;
 
@@ -33,6 +33,21 @@ pub enum RoomError {
     /// A person may join by the room's conditions, but nobody of this server can vouch for it.
     #[error("nobody of this server can let people into the room")]
     UnableToGrantJoin,
+    /// The name is another room's.
+    #[error("the alias is taken")]
+    AliasTaken,
+    /// A name that a room is to show does not lead to it.
+    #[error("{0}")]
+    BadAlias(String),
+    /// A new room cannot begin with this state.
+    #[error("the room cannot begin like that: {0}")]
+    InvalidState(String),
+    /// Only a room that was left can be forgotten.
+    #[error("leave the room before you forget it")]
+    StillThere,
+    /// The person does not want to be invited.
+    #[error("{0} does not want to be invited")]
+    InviteBlocked(String),
     /// The room's mailbox is full.
     #[error("the room is busy")]
     Busy,
@@ -51,6 +66,20 @@ impl RoomError {
         match self {
             Self::Storage(error) => error.trouble(),
             _ => None,
+        }
+    }
+}
+
+impl RoomError {
+    /// Why a commit failed that takes a name for a room.
+    pub(super) fn of_alias(error: CommitError) -> Self {
+        match error {
+            CommitError::Refused(Refusal::Taken) => Self::AliasTaken,
+            CommitError::Refused(Refusal::Full) => Self::Invalid {
+                field: "room_alias",
+                rule: "the room has as many aliases as it can have".to_owned(),
+            },
+            error => error.into(),
         }
     }
 }

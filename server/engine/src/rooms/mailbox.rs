@@ -58,6 +58,8 @@ pub(super) enum Work {
     Adopt(Box<Adoption>),
     /// A membership that no known state of the room holds.
     Unseen(Box<Unseen>),
+    /// To be shown in the directory, or no more.
+    Publish(bool),
 }
 
 impl Work {
@@ -398,5 +400,6 @@ async fn work(plan: &mut Plan<'_>, job: &Job) -> Result<Done, RoomError> {
         }
         Work::Adopt(adoption) => plan.adopt(adoption).await.map(Done::Received),
         Work::Unseen(unseen) => plan.keep_unseen(unseen).await.map(|()| Done::TakenIn),
+        Work::Publish(published) => plan.publish(*published).await.map(|()| Done::TakenIn),
     }
 }

@@ -84,6 +84,11 @@ impl Rooms {
             // The join stands; who needs the devices asks for them.
             tracing::warn!(%room_id, %error, "a joiner's devices are not announced");
         }
+        if let Ok(room) = self.room(room_id).await
+            && let Err(error) = self.carry_tags(&room, &user).await
+        {
+            tracing::warn!(%room_id, %error, "a joiner's tags are not carried over");
+        }
         Ok(())
     }
 
@@ -184,6 +189,9 @@ impl Rooms {
         if change.membership == "invite" && remote {
             return self.invite_remote(&room, change).await;
         }
+        if change.membership == "invite" {
+            self.must_take_invites(&change.target).await?;
+        }
         self.set_membership(&room, change).await?;
         Ok(())
     }
@@ -199,6 +207,18 @@ impl Rooms {
         };
         let draft = change.draft(profile)?;
         self.append(room, draft, None).await
+    }
+
+    /// Begins to show a person's changed profile in the rooms that they are joined to, in the
+    /// background: there may be thousands.
+    pub fn profile_changed(&self, user: &UserId) {
+        let (rooms, user) = (self.clone(), user.to_owned());
+        let show = async move {
+            if let Err(error) = rooms.show_profile(&user).await {
+                tracing::warn!(%user, %error, "rooms go on showing an old profile");
+            }
+        };
+        self.ctx.tasks.spawn("profile", Box::pin(show));
     }
 
     /// Shows a person's changed profile in the rooms that they are joined to. A room that does not

@@ -18,6 +18,8 @@ pub struct RoomMembership {
     pub event_nid: i64,
     /// When it became so.
     pub position: i64,
+    /// Whether they want to hear nothing of the room any more.
+    pub forgotten: bool,
 }
 
 /// A person's memberships by room.
@@ -70,6 +72,7 @@ impl UserRooms {
                     membership: row.membership,
                     event_nid: row.event_nid,
                     position: row.position,
+                    forgotten: row.forgotten,
                 };
                 (row.room_nid, membership)
             })
@@ -94,14 +97,32 @@ impl UserRooms {
             .get(&room_nid)
             .is_none_or(|known| known.position < position)
         {
+            let out = matches!(change.membership.as_str(), "leave" | "ban");
             let known = RoomMembership {
                 membership: change.membership.clone(),
                 event_nid: change.event_nid,
                 position,
+                // A room stays forgotten until they come back.
+                forgotten: out && memberships.get(&room_nid).is_some_and(|it| it.forgotten),
             };
             // Who reads the old ones keeps them.
             Arc::make_mut(&mut memberships).insert(room_nid, known);
             self.cache.insert(change.user_nid, memberships);
+        }
+    }
+
+    /// Takes over that a person forgot a room that they left at a position.
+    pub(super) fn forgotten(&self, room_nid: i64, user_nid: i64, position: i64) {
+        let mut changes = self.changes();
+        *changes += 1;
+        let Some(mut memberships) = self.cache.get(&user_nid) else {
+            return;
+        };
+        if let Some(known) = Arc::make_mut(&mut memberships).get_mut(&room_nid)
+            && known.position == position
+        {
+            known.forgotten = true;
+            self.cache.insert(user_nid, memberships);
         }
     }
 

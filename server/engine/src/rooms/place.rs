@@ -89,6 +89,9 @@ impl Plan<'_> {
         self.fresh
             .insert(known.event.event_id().to_owned(), known.clone());
         self.effects.added.push(known.clone());
+        if accepted {
+            self.relate(&known, placement.is_new).await?;
+        }
         if let Some(slot) = live {
             self.extend_graph(&known, &placement, after, slot).await?;
             let current = self.view.current.map.clone();
@@ -263,6 +266,7 @@ impl Plan<'_> {
         self.view.current = current;
         let keys: Vec<i64> = changes.iter().map(|(key, ..)| *key).collect();
         let names = self.rooms.ctx.storage.state_keys(&keys).await?;
+        self.republish(&changes, &names).await?;
         for ((key, before, now), name) in changes.into_iter().zip(names) {
             let slot = if now == Some(event_nid) {
                 slot

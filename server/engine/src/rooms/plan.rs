@@ -118,6 +118,8 @@ pub struct Effects {
     pub snapshots: Vec<Snapshot>,
     /// What changes of what people have not read.
     pub counting: Counting,
+    /// Events that others relate to.
+    pub related: Vec<OwnedEventId>,
     /// Memberships that changed.
     pub memberships: Vec<MembershipChange>,
     /// The room as the commit leaves it.
@@ -167,7 +169,9 @@ impl<'a> Plan<'a> {
     /// Whether anything is planned.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.commit.slots == 0 && self.effects.added.is_empty()
+        self.commit.slots == 0
+            && self.effects.added.is_empty()
+            && self.commit.rows.published.is_empty()
     }
 
     /// Ends the plan: the commit names the state it leaves, the view the revision after it.

@@ -86,6 +86,9 @@ impl Rooms {
                     })),
                 });
             }
+            for target in &effects.related {
+                live.relate(target);
+            }
             for known in &effects.redacted {
                 // The commit that showed it may have been on its way when this one was planned.
                 let since = || live.position_of(known.nid).or(known.live_position);

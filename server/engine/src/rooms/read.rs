@@ -84,20 +84,41 @@ impl Rooms {
         room: &Room,
         state: &Snapshot,
     ) -> Result<Vec<Known>, RoomError> {
-        let entries = state.map.entries();
-        let keys: Vec<i64> = entries.iter().map(|(key, _)| *key).collect();
-        let names = self.ctx.storage.state_keys(&keys).await?;
-        let members: Vec<i64> = entries
-            .into_iter()
-            .zip(names)
-            .filter(|(_, name)| name.kind == b"m.room.member")
-            .map(|((_, nid), _)| nid)
-            .collect();
+        let members = self.member_nids(state).await?;
         Ok(self
             .known
             .by_nid(room.rules, &members)
             .await?
             .into_values()
+            .collect())
+    }
+
+    /// The local ids of the member events of a state.
+    pub(super) async fn member_nids(&self, state: &Snapshot) -> Result<Vec<i64>, RoomError> {
+        self.nids_of_kind(state, "m.room.member").await
+    }
+
+    /// The events of one type of a state.
+    pub(super) async fn events_of_kind(
+        &self,
+        room: &Room,
+        state: &Snapshot,
+        kind: &str,
+    ) -> Result<Vec<Known>, RoomError> {
+        let nids = self.nids_of_kind(state, kind).await?;
+        let events = self.known.by_nid(room.rules, &nids).await?;
+        Ok(events.into_values().collect())
+    }
+
+    async fn nids_of_kind(&self, state: &Snapshot, kind: &str) -> Result<Vec<i64>, RoomError> {
+        let entries = state.map.entries();
+        let keys: Vec<i64> = entries.iter().map(|(key, _)| *key).collect();
+        let names = self.ctx.storage.state_keys(&keys).await?;
+        Ok(entries
+            .into_iter()
+            .zip(names)
+            .filter(|(_, name)| name.kind == kind.as_bytes())
+            .map(|((_, nid), _)| nid)
             .collect())
     }
 

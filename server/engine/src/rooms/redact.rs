@@ -83,6 +83,7 @@ impl Plan<'_> {
             json: event.json().clone(),
         });
         self.uncount(target.nid);
+        self.unrelate(target);
         let redacted = Known {
             event,
             redacted_by: Some(by.into()),

@@ -1,10 +1,11 @@
 //! Sending into a room: messages, state, redactions.
 
-use hearth_types::ruma::{EventId, OwnedEventId, OwnedUserId, RoomId};
+use hearth_types::ruma::{EventId, OwnedEventId, OwnedUserId, RoomId, UserId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::rooms::Rooms;
+use crate::rooms::aliases::CANONICAL_ALIAS;
 use crate::rooms::error::RoomError;
 use crate::rooms::mailbox::{Done, Work};
 use crate::rooms::plan::{ClientTxn, Draft};
@@ -33,6 +34,13 @@ impl Rooms {
     pub async fn send(&self, room_id: &RoomId, send: Send) -> Result<OwnedEventId, RoomError> {
         let room = self.room_for(room_id).await?;
         let redacts = redacts(&send)?;
+        if send.kind == CANONICAL_ALIAS && send.state_key.as_deref() == Some("") {
+            self.check_canonical_alias(&room, &send.sender, &send.content)
+                .await?;
+        }
+        if let Some(invited) = invited(&send) {
+            self.must_take_invites(&invited).await?;
+        }
         let draft = Draft {
             sender: send.sender,
             kind: send.kind,
@@ -93,6 +101,20 @@ impl Rooms {
             Done::Received(_) | Done::TakenIn => Err(RoomError::Busy),
         }
     }
+}
+
+/// The person whom a member event that is sent as any other state invites.
+fn invited(send: &Send) -> Option<OwnedUserId> {
+    #[derive(serde::Deserialize)]
+    struct Content {
+        membership: String,
+    }
+    let target = send
+        .state_key
+        .as_deref()
+        .filter(|_| send.kind == "m.room.member")?;
+    let content: Content = serde_json::from_str(send.content.get()).ok()?;
+    (content.membership == "invite").then(|| UserId::parse(target).ok())?
 }
 
 /// The target that a redaction sent as an ordinary event names in its content.

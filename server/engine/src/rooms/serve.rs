@@ -43,9 +43,11 @@ impl Rooms {
         events: &[Known],
     ) -> Result<Vec<Box<RawValue>>, RoomError> {
         let txn_ids = self.txn_ids(reader, events.iter()).await?;
+        let mut bundles = self.bundles(reader, viewpoint, events.iter()).await?;
         let mut served = Vec::with_capacity(events.len());
         for known in events {
             let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, known).await?;
+            unsigned.relations = bundles.remove(&known.nid);
             unsigned.transaction_id = txn_ids.get(known.event.event_id().as_str()).cloned();
             served.push(client_event::whole(&known.event, &unsigned));
         }

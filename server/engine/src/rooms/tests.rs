@@ -33,6 +33,8 @@ pub(crate) fn new_room(creator: &str, preset: Preset, version: &str) -> CreateRo
         initial_state: Vec::new(),
         invite: Vec::new(),
         is_direct: false,
+        is_published: false,
+        alias_name: None,
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 use hearth_protocol::room_version::RoomVersionRules;
 use hearth_storage::cache::Size;
-use hearth_types::ruma::OwnedRoomId;
+use hearth_storage::tables::directory::PublishedRow;
+use hearth_types::ruma::{OwnedEventId, OwnedRoomId};
 
 use crate::push::audience::Audience;
 use crate::rooms::concerns;
@@ -34,6 +35,8 @@ pub struct View {
     pub(crate) audience: Option<Arc<Audience>>,
     /// Who of ours spoke last, in which thread, and nobody else since.
     pub(crate) caught_up: Option<(i64, Arc<str>)>,
+    /// What the directory shows of the room, if it is public.
+    pub published: Option<Arc<PublishedRow>>,
 }
 
 impl View {
@@ -46,6 +49,7 @@ impl View {
             current: Snapshot::empty(),
             audience: None,
             caught_up: None,
+            published: None,
         }
     }
 
@@ -97,6 +101,8 @@ pub struct Live {
     pub timeline: VecDeque<Shown>,
     /// Whether there are live events older than those of the timeline.
     pub older: bool,
+    /// Events of the timeline that others relate to.
+    pub related: BTreeSet<OwnedEventId>,
     /// What the timeline takes in memory, about.
     timeline_bytes: usize,
     /// The commit that current state and extremities are of.
@@ -184,6 +190,7 @@ impl Live {
         Self {
             timeline: VecDeque::new(),
             older: false,
+            related: BTreeSet::new(),
             timeline_bytes: 0,
             revision: view.revision,
             current: view.current.clone(),
@@ -227,8 +234,10 @@ impl Live {
         while self.timeline.len() > TIMELINE_KEPT
             || (self.timeline_bytes > TIMELINE_BYTES && self.timeline.len() > 1)
         {
-            let oldest = self.timeline.pop_front();
-            self.timeline_bytes -= oldest.map_or(0, |shown| shown.size_bytes());
+            if let Some(oldest) = self.timeline.pop_front() {
+                self.timeline_bytes -= oldest.size_bytes();
+                self.related.remove(oldest.known.event.event_id());
+            }
             self.older = true;
         }
     }

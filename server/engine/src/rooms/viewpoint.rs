@@ -1,5 +1,7 @@
 //! From where a person sees a room, and how far.
 
+use std::sync::Arc;
+
 use hearth_protocol::event::Membership;
 use hearth_protocol::visibility::{Around, HistoryVisibility, may_see};
 use hearth_storage::tables::events as rows;
@@ -8,6 +10,7 @@ use hearth_types::ruma::{EventId, RoomId, UserId};
 use crate::rooms::RoomMembership;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
+use crate::rooms::ignored::Ignored;
 use crate::rooms::known::Known;
 use crate::rooms::place::state_key_row;
 use crate::rooms::read::is_joined;
@@ -28,12 +31,20 @@ pub struct Viewpoint {
     pub until: Option<i64>,
     /// Their last stay in the room.
     pub stay: Stay,
+    /// Whom they do not want to hear.
+    pub ignored: Arc<Ignored>,
     /// The place of their member event in a state.
     pub user_key: i64,
     visibility_key: i64,
 }
 
 impl Viewpoint {
+    /// The same with another state.
+    #[must_use]
+    pub(super) fn with_state(self, state: Snapshot) -> Self {
+        Self { state, ..self }
+    }
+
     /// Refuses those who look back at a room that they left.
     ///
     /// # Errors
@@ -53,6 +64,8 @@ pub enum Stay {
     Now,
     /// They left at this position.
     Until(i64),
+    /// They look in from outside: they see what everybody may see.
+    Outside,
 }
 
 impl Stay {
@@ -61,6 +74,7 @@ impl Stay {
         match self {
             Self::Now => true,
             Self::Until(end) => known.live_position.is_none_or(|position| position <= end),
+            Self::Outside => false,
         }
     }
 }
@@ -73,10 +87,11 @@ fn outside() -> RoomError {
 }
 
 impl Rooms {
-    /// From where a person sees a room.
+    /// From where a person sees a room: as one who is or was in it, else from outside, where the room
+    /// lets everybody look in.
     ///
     /// # Errors
-    /// `Forbidden` for those who are not and were not in it.
+    /// `Forbidden` for those who may not look in.
     pub async fn viewpoint(
         &self,
         room_id: &RoomId,
@@ -85,8 +100,61 @@ impl Rooms {
     ) -> Result<Viewpoint, RoomError> {
         let room = self.room_for(room_id).await?;
         let rooms = self.people.of(user_nid).await?;
-        let known = rooms.get(&room.nid).ok_or_else(outside)?;
-        self.viewpoint_in(room, known, user).await
+        let known = rooms.get(&room.nid);
+        if let Some(known) = known.filter(|known| !known.forgotten) {
+            match self.viewpoint_in(Arc::clone(&room), known, user).await {
+                Err(RoomError::Forbidden(_)) => {}
+                inside => return inside,
+            }
+        }
+        let membership = known.map(|known| Membership::from_name(&known.membership));
+        self.viewpoint_outside(room, membership.unwrap_or(Membership::Leave), user)
+            .await
+    }
+
+    /// From where somebody sees a room that is world-readable now, without being in it.
+    async fn viewpoint_outside(
+        &self,
+        room: SharedRoom,
+        membership: Membership,
+        user: &UserId,
+    ) -> Result<Viewpoint, RoomError> {
+        let [user_key, visibility_key] = self.viewpoint_keys(user).await?;
+        let state = room.live().current.clone();
+        let viewpoint = Viewpoint {
+            state,
+            membership,
+            until: None,
+            stay: Stay::Outside,
+            ignored: self.ignored_by(user).await?,
+            user_key,
+            visibility_key,
+            room,
+        };
+        let event = self
+            .at(&viewpoint, &viewpoint.state, visibility_key)
+            .await?;
+        match event.as_ref().map(visibility) {
+            Some(HistoryVisibility::WorldReadable) => Ok(viewpoint),
+            _ => Err(outside()),
+        }
+    }
+
+    /// The places in a state of what decides on what a person sees.
+    async fn viewpoint_keys(&self, user: &UserId) -> Result<[i64; 2], RoomError> {
+        let keys = [
+            state_key_row("m.room.member", user.as_str()),
+            state_key_row("m.room.history_visibility", ""),
+        ];
+        let keys = self.ctx.storage.state_keys_intern(&keys).await?;
+        keys.try_into().map_err(|_| outside())
+    }
+
+    async fn ignored_by(&self, user: &UserId) -> Result<Arc<Ignored>, RoomError> {
+        match self.ctx.storage.user_find(user.as_str()).await? {
+            Some(user_nid) => Ok(self.ignored.of(user_nid).await?),
+            None => Ok(Arc::default()),
+        }
     }
 
     /// From where a person with this membership sees a room.
@@ -100,23 +168,16 @@ impl Rooms {
         user: &UserId,
     ) -> Result<Viewpoint, RoomError> {
         let membership = Membership::from_name(&known.membership);
-        let keys = [
-            state_key_row("m.room.member", user.as_str()),
-            state_key_row("m.room.history_visibility", ""),
-        ];
-        let keys = self.ctx.storage.state_keys_intern(&keys).await?;
-        let [user_key, visibility_key] = keys.as_slice() else {
-            return Err(outside());
-        };
+        let [user_key, visibility_key] = self.viewpoint_keys(user).await?;
         let (state, until, stay) = match membership {
             Membership::Join => (room.live().current.clone(), None, Stay::Now),
             Membership::Leave | Membership::Ban => {
                 let events = self.known.by_nid(room.rules, &[known.event_nid]).await?;
                 let event = events.get(&known.event_nid).ok_or_else(outside)?;
+                let ended = self.stay_before(&room, event, known.position).await?;
+                let (end, event) = ended.ok_or_else(outside)?;
                 let left = event.snapshot_nid.ok_or_else(outside)?;
-                let stay = self.stay_before(&room, event, known.position).await?;
-                let stay = stay.ok_or_else(outside)?;
-                (self.snapshots.get(left).await?, Some(known.position), stay)
+                (self.snapshots.get(left).await?, Some(end), Stay::Until(end))
             }
             _ => return Err(outside()),
         };
@@ -125,20 +186,22 @@ impl Rooms {
             membership,
             until,
             stay,
-            user_key: *user_key,
-            visibility_key: *visibility_key,
+            ignored: self.ignored_by(user).await?,
+            user_key,
+            visibility_key,
             room,
         })
     }
 
-    /// When the last stay ended of somebody whose newest member event is `event`; none for those who
-    /// never joined. Each member event names the one before it among its auth events.
+    /// When and by which event the last stay ended of somebody whose newest member event is `event`;
+    /// none for those who never joined. Each member event names the one before it among its auth
+    /// events.
     async fn stay_before(
         &self,
         room: &Room,
         event: &Known,
         position: i64,
-    ) -> Result<Option<Stay>, RoomError> {
+    ) -> Result<Option<(i64, Known)>, RoomError> {
         let (mut event, mut ended) = (event.clone(), position);
         for _ in 0..MEMBERSHIPS_MAX {
             let before = self
@@ -153,7 +216,7 @@ impl Rooms {
                 return Ok(None);
             };
             if is_joined(&before) {
-                return Ok(Some(Stay::Until(ended)));
+                return Ok(Some((ended, event)));
             }
             ended = before.live_position.unwrap_or_default();
             event = before;
@@ -188,6 +251,10 @@ impl Rooms {
         let Some(after) = known.snapshot_nid else {
             return Ok(false);
         };
+        // Changes of state are told whoever made them.
+        if !known.event.is_state() && viewpoint.ignored.contains(known.event.sender().as_str()) {
+            return Ok(false);
+        }
         if let (Some(until), Some(position)) = (viewpoint.until, known.live_position)
             && position > until
         {
@@ -206,6 +273,9 @@ impl Rooms {
         if visibility.after == HistoryVisibility::WorldReadable {
             return Ok(true);
         }
+        if viewpoint.stay == Stay::Outside {
+            return Ok(visibility.before == HistoryVisibility::WorldReadable);
+        }
         let membership = self.membership_of(viewpoint, &after, known).await?;
         let joined_later = viewpoint.stay.ends_after(known);
         Ok(may_see(visibility, membership, joined_later))
@@ -217,16 +287,7 @@ impl Rooms {
         after: &Snapshot,
         known: &Known,
     ) -> Result<Around<HistoryVisibility>, RoomError> {
-        let read = |event: &Known| {
-            #[derive(serde::Deserialize)]
-            struct Content<'a> {
-                history_visibility: &'a str,
-            }
-            serde_json::from_str::<Content<'_>>(event.event.content())
-                .map_or(HistoryVisibility::default(), |content| {
-                    HistoryVisibility::from_name(content.history_visibility)
-                })
-        };
+        let read = visibility;
         let now = self.at(viewpoint, after, viewpoint.visibility_key).await?;
         let now = now.as_ref().map(read).unwrap_or_default();
         if !known.event.is_state_of("m.room.history_visibility", "") {
@@ -291,4 +352,17 @@ impl Rooms {
         let found = self.known.by_nid(viewpoint.room.rules, &[nid]).await?;
         Ok(found.into_values().next())
     }
+}
+
+/// What an event says of who may see history.
+fn visibility(event: &Known) -> HistoryVisibility {
+    #[derive(serde::Deserialize)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        history_visibility: std::borrow::Cow<'a, str>,
+    }
+    serde_json::from_str::<Content<'_>>(event.event.content())
+        .map_or(HistoryVisibility::default(), |content| {
+            HistoryVisibility::from_name(&content.history_visibility)
+        })
 }

@@ -29,6 +29,16 @@ struct Condition {
     room_id: Option<OwnedRoomId>,
 }
 
+impl Conditions {
+    fn rooms(self) -> impl Iterator<Item = OwnedRoomId> {
+        self.allow
+            .into_iter()
+            .filter(|condition| condition.kind == "m.room_membership")
+            .filter_map(|condition| condition.room_id)
+            .take(ALLOWED_MAX)
+    }
+}
+
 impl Rooms {
     /// Who of ours vouches for a person's join; nobody where the join needs no voucher.
     ///
@@ -82,18 +92,23 @@ impl Rooms {
         Ok(conditional.then_some(conditions))
     }
 
+    /// The rooms whose members may join.
+    pub(super) async fn allowed_rooms(
+        &self,
+        room: &Room,
+        state: &Snapshot,
+    ) -> Result<Vec<OwnedRoomId>, RoomError> {
+        let conditions = self.conditions(room, state).await?.unwrap_or_default();
+        Ok(conditions.rooms().collect())
+    }
+
     async fn must_be_in_one_of(
         &self,
         conditions: Conditions,
         user: &UserId,
     ) -> Result<(), RoomError> {
         let mut all_known = true;
-        let rooms = conditions
-            .allow
-            .into_iter()
-            .filter(|condition| condition.kind == "m.room_membership")
-            .filter_map(|condition| condition.room_id);
-        for room_id in rooms.take(ALLOWED_MAX) {
+        for room_id in conditions.rooms() {
             let Some(room) = self.resident(&room_id).await? else {
                 all_known = false;
                 continue;

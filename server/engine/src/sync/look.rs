@@ -162,11 +162,16 @@ impl<'a> Look<'a> {
             match member.membership.as_str() {
                 "join" if has_news(nid) => rooms.join.extend(self.joined(*nid, member).await?),
                 "invite" if is_asked => {
-                    rooms.invite.extend(self.shown(*nid, "invite_state").await?);
+                    rooms
+                        .invite
+                        .extend(self.shown(*nid, member, "invite_state").await?);
                 }
                 "knock" if is_asked => {
-                    rooms.knock.extend(self.shown(*nid, "knock_state").await?);
+                    rooms
+                        .knock
+                        .extend(self.shown(*nid, member, "knock_state").await?);
                 }
+                "leave" | "ban" if member.forgotten => {}
                 "leave" | "ban" if is_new && (self.from().is_some() || wants_left) => {
                     rooms.leave.extend(self.left(*nid, member).await?);
                 }

@@ -178,7 +178,12 @@ impl Look<'_> {
     }
 
     /// A room that the reader is invited to, or knocked on (`key` says which state that is).
-    pub(super) async fn shown(&self, nid: i64, key: &str) -> Result<RoomAnswer, RoomError> {
+    pub(super) async fn shown(
+        &self,
+        nid: i64,
+        member: &RoomMembership,
+        key: &str,
+    ) -> Result<RoomAnswer, RoomError> {
         let rooms = &self.sync.rooms;
         let mut reader = rooms.ctx.storage.read().await?;
         let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
@@ -188,6 +193,9 @@ impl Look<'_> {
             return Ok(None);
         };
         if !self.request.filter.room.wants(&room_id) {
+            return Ok(None);
+        }
+        if key == "invite_state" && self.is_unwanted(nid, member).await? {
             return Ok(None);
         }
         let shown = rooms
@@ -201,6 +209,27 @@ impl Look<'_> {
         json.close();
         json.close();
         Ok(Some(RoomPart::bare(room_id, json)))
+    }
+
+    /// Whether an invite is not to be shown: its sender is ignored, or the person takes none.
+    async fn is_unwanted(&self, nid: i64, member: &RoomMembership) -> Result<bool, RoomError> {
+        let (rooms, user_nid) = (&self.sync.rooms, self.request.session.user_nid);
+        if rooms.blocks_invites(user_nid).await? {
+            return Ok(true);
+        }
+        let ignored = rooms.ignored.of(user_nid).await?;
+        if ignored.is_empty() {
+            return Ok(false);
+        }
+        let mut reader = rooms.ctx.storage.read().await?;
+        let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
+        drop(reader);
+        let Some(rules) = stored.and_then(|stored| rules_for(&stored.version)) else {
+            return Ok(false);
+        };
+        let events = rooms.known.by_nid(rules, &[member.event_nid]).await?;
+        let sender = events.values().next().map(|known| known.event.sender());
+        Ok(sender.is_some_and(|sender| ignored.contains(sender.as_str())))
     }
 
     /// Writes a room; none where there is nothing new.
@@ -323,11 +352,14 @@ impl Look<'_> {
         let stored = rooms
             .txn_ids(&reader, stored.map(|shown| &shown.known))
             .await?;
+        let shown = timeline.events.iter().map(|shown| &shown.known);
+        let mut bundles = rooms.bundles(&reader, viewpoint, shown).await?;
         let mut pieces = Vec::with_capacity(timeline.events.len());
         for shown in &timeline.events {
             let mut unsigned = rooms
                 .unsigned_of_timeline(&reader, viewpoint, &shown.known)
                 .await?;
+            unsigned.relations = bundles.remove(&shown.known.nid);
             unsigned.transaction_id = match &shown.arrival {
                 Some(arrival) => {
                     let txn = arrival.txn.as_ref();

@@ -7,3 +7,4 @@ mod histories;
 mod lazy;
 mod people;
 mod unread;
+mod visibility;

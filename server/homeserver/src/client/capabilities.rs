@@ -31,7 +31,7 @@ pub(super) async fn get_capabilities(
     let body = json!({ "capabilities": {
         "m.room_versions": { "default": app.config.rooms.default_version, "available": available },
         "m.change_password": { "enabled": true },
-        "m.profile_fields": { "enabled": true, "allowed": ["displayname", "avatar_url"] },
+        "m.profile_fields": { "enabled": true },
         "m.3pid_changes": { "enabled": false },
         "m.get_login_token": { "enabled": false },
     }});

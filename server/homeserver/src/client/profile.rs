@@ -1,19 +1,22 @@
 //! Who people say they are.
 
-use hearth_engine::accounts::ProfileField;
 use hearth_types::ruma::{OwnedUserId, UserId};
 use http::{Response, StatusCode};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::request::body;
 use crate::{
     http::{
         auth::{Anyone, User},
         body::Body,
         error::{Code, RouteError, json_response},
-        json::json_refusal,
     },
     routes::Call,
 };
+
+/// The fields that member events repeat.
+const SHOWN_IN_ROOMS: [&str; 2] = ["displayname", "avatar_url"];
 
 /// `GET /_matrix/client/v3/profile/{userId}`
 pub(super) async fn get_profile(_caller: Anyone, call: Call) -> Result<Response<Body>, RouteError> {
@@ -40,39 +43,58 @@ pub(super) async fn set_profile_field(
     call: Call,
 ) -> Result<Response<Body>, RouteError> {
     user.must_be(call.arg(0))?;
-    let field = ProfileField::named(call.arg(1)).ok_or_else(|| {
-        let message = "This server keeps `displayname` and `avatar_url` of a profile";
-        RouteError::refuse(Code::FORBIDDEN, message)
+    let field = call.arg(1);
+    let mut body: Map<String, Value> = body(&call)?;
+    let value = body.remove(field).ok_or_else(|| {
+        let message = format!("`{field}` is missing");
+        RouteError::refuse(Code::MISSING_PARAM, message)
     })?;
-    let value = value_of(field, call.request.body())?;
-    call.app
-        .accounts
-        .set_profile(&user.session, field, value.as_deref())
-        .await?;
-    call.app.rooms.show_profile(&user.session.user_id).await?;
+    set(&user, &call, Some(&value)).await
+}
+
+/// `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
+pub(super) async fn delete_profile_field(
+    user: User,
+    call: Call,
+) -> Result<Response<Body>, RouteError> {
+    user.must_be(call.arg(0))?;
+    set(&user, &call, None).await
+}
+
+async fn set(
+    user: &User,
+    call: &Call,
+    value: Option<&Value>,
+) -> Result<Response<Body>, RouteError> {
+    let (session, field) = (&user.session, call.arg(1));
+    call.app.accounts.set_profile(session, field, value).await?;
+    if SHOWN_IN_ROOMS.contains(&field) {
+        call.app.rooms.profile_changed(&session.user_id);
+    }
     Ok(json_response(StatusCode::OK, &json!({})))
+}
+
+/// People of an answer, where the client says nothing, and at most.
+const FOUND_DEFAULT: usize = 10;
+const FOUND_MAX: usize = 50;
+
+#[derive(Deserialize)]
+struct Search {
+    search_term: String,
+    limit: Option<usize>,
+}
+
+/// `POST /_matrix/client/v3/user_directory/search`
+pub(super) async fn search_users(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let asked: Search = body(&call)?;
+    let limit = asked.limit.unwrap_or(FOUND_DEFAULT).clamp(1, FOUND_MAX);
+    let (accounts, user_nid) = (&call.app.accounts, user.session.user_nid);
+    let (people, is_limited) = accounts.search(user_nid, &asked.search_term, limit).await?;
+    let answer = json!({ "results": people, "limited": is_limited });
+    Ok(json_response(StatusCode::OK, &answer))
 }
 
 fn whose(call: &Call) -> Result<OwnedUserId, RouteError> {
     UserId::parse(call.arg(0))
         .map_err(|error| RouteError::refuse(Code::INVALID_PARAM, format!("`userId`: {error}")))
-}
-
-/// The new value: text, or `null` to take the field away.
-fn value_of(field: ProfileField, body: &[u8]) -> Result<Option<String>, RouteError> {
-    let mut body: Map<String, Value> =
-        serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))?;
-    let name = field.name();
-    match body.remove(name) {
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Null) => Ok(None),
-        Some(_) => {
-            let message = format!("`{name}` must be a string");
-            Err(RouteError::refuse(Code::BAD_JSON, message))
-        }
-        None => {
-            let message = format!("`{name}` is missing");
-            Err(RouteError::refuse(Code::MISSING_PARAM, message))
-        }
-    }
 }

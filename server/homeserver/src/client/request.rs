@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use hearth_engine::rooms::{plan::ClientTxn, serve::Reader, viewpoint::Viewpoint};
+use hearth_engine::{
+    rooms::{history::HistoryPlace, plan::ClientTxn, serve::Reader, viewpoint::Viewpoint},
+    sync::{filter::EventFilter, token::decode_place},
+};
 use hearth_types::ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -102,6 +105,25 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
     Some(Cow::Owned(decoded.into_owned()))
+}
+
+/// A place in a room's history that the query names by a token.
+pub(super) fn history_place(call: &Call, name: &str) -> Result<Option<HistoryPlace>, RouteError> {
+    let token = query(call, name)?.filter(|token| !token.is_empty());
+    let mark = call.app.sync.generation();
+    let place = token.map(|token| {
+        decode_place(mark, &token).ok_or_else(|| invalid(name, "is no token of this server"))
+    });
+    place.transpose()
+}
+
+/// The `filter` of the query, which chooses events of a room.
+pub(super) fn room_filter(call: &Call) -> Result<EventFilter, RouteError> {
+    match query(call, "filter")? {
+        None => Ok(EventFilter::default()),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| invalid("filter", format!("is no filter: {error}"))),
+    }
 }
 
 /// A device's transaction id.

@@ -7,17 +7,14 @@ use hearth_engine::{
         history::{HistoryPage, HistoryPlace},
         known::Known,
     },
-    sync::{
-        filter::EventFilter,
-        token::{decode_place, encode_place},
-    },
+    sync::token::encode_place,
 };
 use hearth_types::ruma::UserId;
 use http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::request::{invalid, query, query_number, reader, viewpoint};
+use super::request::{history_place, invalid, query, query_number, reader, room_filter, viewpoint};
 use crate::{
     http::{
         auth::User,
@@ -50,20 +47,13 @@ pub(super) async fn get_messages(user: User, call: Call) -> Result<Response<Body
         Some("f") => false,
         _ => return Err(invalid("dir", "must be `b` or `f`")),
     };
-    let place = |name: &str| -> Result<Option<HistoryPlace>, RouteError> {
-        let token = query(&call, name)?.filter(|token| !token.is_empty());
-        let place = token.map(|token| {
-            decode_place(mark, &token).ok_or_else(|| invalid(name, "is no token of this server"))
-        });
-        place.transpose()
-    };
-    let from = match place("from")? {
+    let from = match history_place(&call, "from")? {
         Some(place) => place,
         None if is_backwards => rooms.history_now(),
         None => HistoryPlace::first(rooms.history_now()),
     };
-    let to = place("to")?;
-    let filter = filter(&call)?;
+    let to = history_place(&call, "to")?;
+    let filter = room_filter(&call)?;
     let limit = query_number(&call, "limit")?
         .unwrap_or(LIMIT_DEFAULT)
         .clamp(1, LIMIT_MAX);
@@ -108,12 +98,4 @@ pub(super) async fn get_messages(user: User, call: Call) -> Result<Response<Body
         state,
     };
     Ok(json_response(StatusCode::OK, &page))
-}
-
-fn filter(call: &Call) -> Result<EventFilter, RouteError> {
-    match query(call, "filter")? {
-        None => Ok(EventFilter::default()),
-        Some(text) => serde_json::from_str(&text)
-            .map_err(|error| invalid("filter", format!("is no filter: {error}"))),
-    }
 }

@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::request::{query, reader, viewpoint};
+use super::request::{history_place, query, reader, viewpoint};
 use crate::{
     http::{
         auth::User,
@@ -29,10 +29,12 @@ fn shown(known: &Known) -> Shown {
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/members`
 ///
-/// With both filters, it is enough that one of them holds. `at` is not looked at: the members are
-/// those of now.
+/// With both filters, it is enough that one of them holds.
 pub(super) async fn get_members(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    let viewpoint = viewpoint(&user, &call).await?;
+    let mut viewpoint = viewpoint(&user, &call).await?;
+    if let Some(place) = history_place(&call, "at")? {
+        viewpoint = call.app.rooms.looking_back(viewpoint, place).await?;
+    }
     let wanted = query(&call, "membership")?;
     let unwanted = query(&call, "not_membership")?;
     let mut members = call.app.rooms.members(&viewpoint).await?;

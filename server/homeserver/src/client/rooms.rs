@@ -3,8 +3,9 @@
 use hearth_engine::rooms::{
     create::{CreateRoom, InitialState, Preset},
     membership::SetMembership,
+    upgrade::Upgrade,
 };
-use hearth_types::ruma::{OwnedServerName, OwnedUserId, RoomId, ServerName};
+use hearth_types::ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, ServerName};
 use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -78,12 +79,6 @@ struct NewRoom {
 /// `POST /_matrix/client/v3/createRoom`
 pub(super) async fn create_room(user: User, call: Call) -> Result<Response<Body>, RouteError> {
     let asked: NewRoom = body(&call)?;
-    if asked.room_alias_name.is_some() {
-        return Err(invalid(
-            "room_alias_name",
-            "is not served: rooms have no aliases here",
-        ));
-    }
     if !asked.invite_3pid.is_empty() {
         return Err(invalid(
             "invite_3pid",
@@ -128,6 +123,8 @@ impl NewRoom {
             initial_state: initial_state.collect(),
             invite: self.invite,
             is_direct: self.is_direct,
+            is_published: matches!(self.visibility, Some(Visibility::Public)),
+            alias_name: self.room_alias_name,
         }
     }
 }
@@ -146,8 +143,6 @@ struct Join {
 /// `POST /_matrix/client/v3/join/{roomIdOrAlias}` and
 /// `POST /_matrix/client/v3/rooms/{roomId}/join`
 pub(super) async fn join(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    must_be_id(&call)?;
-    let room_id = room_id(&call)?;
     let Join {
         reason,
         third_party_signed,
@@ -155,7 +150,7 @@ pub(super) async fn join(user: User, call: Call) -> Result<Response<Body>, Route
     if third_party_signed.is_some() {
         return Err(invalid("third_party_signed", "is not served"));
     }
-    let via = via(&call, &room_id)?;
+    let (room_id, via) = way(&call).await?;
     let user_id = user.session.user_id.clone();
     call.app.rooms.join(&room_id, user_id, reason, via).await?;
     Ok(json_response(
@@ -166,10 +161,8 @@ pub(super) async fn join(user: User, call: Call) -> Result<Response<Body>, Route
 
 /// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
 pub(super) async fn knock(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    must_be_id(&call)?;
-    let room_id = room_id(&call)?;
     let Reason { reason } = body(&call)?;
-    let via = via(&call, &room_id)?;
+    let (room_id, via) = way(&call).await?;
     let user_id = user.session.user_id.clone();
     call.app.rooms.knock(&room_id, user_id, reason, via).await?;
     Ok(json_response(
@@ -178,16 +171,9 @@ pub(super) async fn knock(user: User, call: Call) -> Result<Response<Body>, Rout
     ))
 }
 
-fn must_be_id(call: &Call) -> Result<(), RouteError> {
-    if call.arg(0).starts_with('#') {
-        let message = "This server does not look up room aliases; name the room by its id";
-        return Err(RouteError::refuse(Code::NOT_FOUND, message));
-    }
-    Ok(())
-}
-
-/// The servers to join over: those that the client names, and the one that the room id names.
-fn via(call: &Call, room_id: &RoomId) -> Result<Vec<OwnedServerName>, RouteError> {
+/// The room that a path names by id or alias, and the servers to go over: those that the client
+/// names, those that the alias leads to, and the one that the room id names.
+async fn way(call: &Call) -> Result<(OwnedRoomId, Vec<OwnedServerName>), RouteError> {
     let mut named = query_all(call, "via")?;
     named.extend(query_all(call, "server_name")?);
     if named.len() > VIA_MAX {
@@ -198,8 +184,16 @@ fn via(call: &Call, room_id: &RoomId) -> Result<Vec<OwnedServerName>, RouteError
         let parsed = ServerName::parse(name.as_str());
         via.push(parsed.map_err(|error| invalid("via", format!("is no server name: {error}")))?);
     }
+    let room_id = match RoomAliasId::parse(call.arg(0)) {
+        Ok(alias) => {
+            let found = call.app.rooms.alias(&alias).await?;
+            via.extend(found.servers);
+            found.room_id
+        }
+        Err(_) => room_id(call)?,
+    };
     via.extend(room_id.server_name().map(ToOwned::to_owned));
-    Ok(via)
+    Ok((room_id, via))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/leave`
@@ -211,6 +205,36 @@ pub(super) async fn leave(user: User, call: Call) -> Result<Response<Body>, Rout
         .leave(&room_id(&call)?, user_id, reason)
         .await?;
     Ok(json_response(StatusCode::OK, &json!({})))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/forget`
+pub(super) async fn forget(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let (rooms, user_nid) = (&call.app.rooms, user.session.user_nid);
+    rooms.forget_room(&room_id(&call)?, user_nid).await?;
+    Ok(json_response(StatusCode::OK, &json!({})))
+}
+
+#[derive(Deserialize)]
+struct NewVersion {
+    new_version: String,
+    #[serde(default)]
+    additional_creators: Vec<OwnedUserId>,
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
+pub(super) async fn upgrade(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let asked: NewVersion = body(&call)?;
+    let upgrade = Upgrade {
+        user: user.session.user_id.clone(),
+        version: asked.new_version,
+        additional_creators: asked.additional_creators,
+    };
+    let rooms = &call.app.rooms;
+    let new_id = rooms.upgrade(&room_id(&call)?, upgrade).await?;
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({ "replacement_room": new_id }),
+    ))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`

@@ -11,6 +11,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use hearth_engine::peers::{
     Answer, JoinedState, MissingEvents, PeerError, Peers, StateIds, Template,
 };
+use hearth_engine::rooms::aliases::RoomWay;
 use hearth_federation::{
     backoff::Backoff,
     client::{self, PeerClient, events, membership::Invite, transaction::OutgoingTransaction},
@@ -22,7 +23,7 @@ use hearth_protocol::{
     room_version::{ROOM_VERSIONS, RoomVersionRules},
     verify::VerifiedPdu,
 };
-use hearth_types::ruma::{EventId, RoomId, ServerName, UserId};
+use hearth_types::ruma::{EventId, RoomAliasId, RoomId, ServerName, UserId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -350,6 +351,22 @@ impl Peers for Network {
                 ("master_key", json!(list.master_key)),
                 ("self_signing_key", json!(list.self_signing_key)),
             ]))
+        }
+        .boxed()
+    }
+
+    fn directory<'a>(
+        &'a self,
+        server: &'a ServerName,
+        alias: &'a RoomAliasId,
+    ) -> Answer<'a, RoomWay> {
+        async move {
+            let asked = self.client.query_directory(server, alias).await;
+            let target = asked.map_err(|error| failure(server, error))?;
+            Ok(RoomWay {
+                room_id: target.room_id,
+                servers: target.servers,
+            })
         }
         .boxed()
     }

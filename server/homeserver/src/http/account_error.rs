@@ -33,6 +33,9 @@ impl From<AccountError> for RouteError {
                 return Self::refuse(Code::BAD_JSON, sentence(&error))
                     .status(StatusCode::METHOD_NOT_ALLOWED);
             }
+            E::NotText(_) => Code::BAD_JSON,
+            E::FieldNameTooLong => Code::KEY_TOO_LARGE,
+            E::ProfileTooLarge => Code::PROFILE_TOO_LARGE,
             E::TooMany(_) => Code::RESOURCE_LIMIT_EXCEEDED,
         };
         Self::refuse(code, sentence(&error))

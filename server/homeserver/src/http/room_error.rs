@@ -22,6 +22,14 @@ impl From<RoomError> for RouteError {
             } => Code::BAD_JSON,
             E::Invalid { .. } => Code::INVALID_PARAM,
             E::TooLarge(_) => Code::TOO_LARGE,
+            E::AliasTaken => Code::ROOM_IN_USE,
+            E::BadAlias(_) => Code::BAD_ALIAS,
+            E::InvalidState(_) => Code::INVALID_ROOM_STATE,
+            E::InviteBlocked(_) => Code::INVITE_BLOCKED,
+            E::StillThere => {
+                let message = sentence(&error.to_string());
+                return Self::refuse(Code::UNKNOWN, message).status(StatusCode::BAD_REQUEST);
+            }
             E::UnableToAuthorizeJoin => Code::UNABLE_TO_AUTHORISE_JOIN,
             E::UnableToGrantJoin => Code::UNABLE_TO_GRANT_JOIN,
             E::UnsupportedVersion(_) => Code::UNSUPPORTED_ROOM_VERSION,

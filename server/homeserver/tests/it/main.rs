@@ -7,8 +7,9 @@ mod connections;
 #[cfg(test)]
 mod dehydrated_devices;
 #[cfg(test)]
-mod effects;
+mod directory;
 #[cfg(test)]
+mod effects;
 mod harness;
 #[cfg(test)]
 mod key_backups;
@@ -23,6 +24,8 @@ mod push_rules;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod room_reading;
+#[cfg(test)]
 mod rooms;
 #[cfg(test)]
 mod syncing;
@@ -30,3 +33,5 @@ mod syncing;
 mod telemetry;
 #[cfg(test)]
 mod whole_table;
+#[cfg(test)]
+mod wishes;

@@ -90,7 +90,10 @@ impl Town {
 
     async fn send_at(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Reply {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let path = format!("/_matrix/client{path}");
+        let path = match path.strip_prefix("/v3/_matrix") {
+            Some(whole) => format!("/_matrix{whole}"),
+            None => format!("/_matrix/client{path}"),
+        };
         let bearer = token.map(|token| format!("authorization: Bearer {token}"));
         let headers: Vec<&str> = bearer.iter().map(String::as_str).collect();
         exchange(stream, &request(method, &path, &headers, body)).await
@@ -131,7 +134,7 @@ impl Town {
 }
 
 impl Person<'_> {
-    /// Sends a request to `/_matrix/client/v3` with the person's token.
+    /// Sends a request to `/_matrix/client/v3` (or to a whole path) with the person's token.
     pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
         self.send(method, path, &text_of(body)).await
     }

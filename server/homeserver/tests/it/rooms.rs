@@ -311,7 +311,7 @@ async fn what_is_not_served_or_not_understood_is_refused_in_words() {
     let town = Town::start().await;
     let alice = town.register("alice").await;
     for (body, status, errcode) in [
-        (json!({ "room_alias_name": "x" }), 400, "M_INVALID_PARAM"),
+        (json!({ "room_alias_name": "a:b" }), 400, "M_INVALID_PARAM"),
         (json!({ "invite_3pid": [{}] }), 400, "M_INVALID_PARAM"),
         (
             json!({ "room_version": "99" }),

@@ -26,6 +26,29 @@ pub struct AccountDataRow {
     pub slot: Slot,
 }
 
+/// Refuses ([`Refusal::Changed`]) where account data is not what a change was planned on.
+#[derive(Debug, Clone)]
+pub struct AccountDataIs {
+    /// Whose it is.
+    pub user_nid: i64,
+    /// The room, or [`GLOBAL`].
+    pub room_nid: i64,
+    /// The event type.
+    pub kind: String,
+    /// The content; none where there is none.
+    pub content: Option<Vec<u8>>,
+}
+
+impl AccountDataIs {
+    pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let now = account_data(conn, self.user_nid, self.room_nid, &self.kind).await?;
+        match now == self.content {
+            true => Ok(Outcome::Done),
+            false => Err(Refusal::Changed.into()),
+        }
+    }
+}
+
 pub(crate) async fn account_data_upsert(
     conn: Conn<'_>,
     changed: &[Stamped<'_, AccountDataRow>],

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use crate::commit::{Slot, Stamped, last_of_each};
+use crate::commit::{CommitError, Outcome, Refusal, Slot, Stamped, last_of_each};
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -18,6 +18,51 @@ pub struct ProfileRow {
     pub value: String,
     /// When it changed.
     pub slot: Slot,
+}
+
+/// Fields that were taken away of which one person's profile remembers that.
+const GONE_MAX: i64 = 100;
+
+/// Refuses ([`Refusal::Full`]) where a profile would be larger than it can be with a field of a new
+/// size. What was taken away long ago is not remembered any more.
+#[derive(Debug, Clone)]
+pub struct ProfileFits {
+    /// Whose profile it is.
+    pub user_nid: i64,
+    /// The field.
+    pub field: String,
+    /// Bytes of its name and value.
+    pub size_bytes: i64,
+    /// Bytes of all names and values at most.
+    pub limit_bytes: i64,
+}
+
+impl ProfileFits {
+    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        sql!(
+            conn.again(),
+            execute,
+            "DELETE FROM profiles WHERE user_nid = $1 AND value = 'null' AND position <= (
+                 SELECT position FROM profiles WHERE user_nid = $1 AND value = 'null'
+                 ORDER BY position DESC LIMIT 1 OFFSET $2
+             )",
+            self.user_nid,
+            GONE_MAX
+        )?;
+        let others = sql!(
+            conn,
+            all::<(i64,)>,
+            "SELECT CAST(OCTET_LENGTH(field) + OCTET_LENGTH(value) AS BIGINT) FROM profiles
+             WHERE user_nid = $1 AND field <> $2 AND value <> 'null'",
+            self.user_nid,
+            &self.field
+        )?;
+        let total: i64 = others.into_iter().map(|(size,)| size).sum();
+        match total + self.size_bytes <= self.limit_bytes {
+            true => Ok(Outcome::Done),
+            false => Err(Refusal::Full.into()),
+        }
+    }
 }
 
 pub(crate) async fn profile_upsert(

@@ -12,7 +12,7 @@ pub use snapshots::{
 pub(crate) use snapshots::{Foundations, chunk_insert, snapshot_insert};
 pub use sweep::{Scanned, Unreferenced, chunks_page, snapshots_page};
 
-use crate::commit::{Slot, Stamped, last_of_each};
+use crate::commit::{CommitError, Outcome, Refusal, Slot, Stamped, last_of_each};
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -69,6 +69,38 @@ pub struct StoredMembership {
     pub event_nid: i64,
     /// When it became so.
     pub position: i64,
+    /// Whether the person wants to hear nothing of the room any more.
+    pub forgotten: bool,
+}
+
+/// Forgets a room that a person left. Refused ([`Refusal::Changed`]) where their membership is not the
+/// one that was looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct RoomForget {
+    /// The room.
+    pub room_nid: i64,
+    /// The person.
+    pub user_nid: i64,
+    /// When they left it.
+    pub position: i64,
+}
+
+impl RoomForget {
+    pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let forgotten = sql!(
+            conn,
+            execute,
+            "UPDATE memberships SET forgotten = TRUE
+             WHERE room_nid = $1 AND user_nid = $2 AND position = $3",
+            self.room_nid,
+            self.user_nid,
+            self.position
+        )?;
+        match forgotten {
+            0 => Err(Refusal::Changed.into()),
+            _ => Ok(Outcome::Done),
+        }
+    }
 }
 
 pub(crate) async fn state_change_insert(
@@ -100,7 +132,8 @@ pub(crate) async fn membership_upsert(
         execute,
         "INSERT INTO memberships (room_nid, user_nid, membership, event_nid, position) {rows}
          ON CONFLICT (room_nid, user_nid) DO UPDATE SET membership = excluded.membership,
-         event_nid = excluded.event_nid, position = excluded.position",
+         event_nid = excluded.event_nid, position = excluded.position,
+         forgotten = memberships.forgotten AND excluded.membership IN ('leave', 'ban')",
         memberships,
         |m| (
             m.room_nid => BIGINT,
@@ -231,7 +264,7 @@ pub async fn memberships_of(
     sql!(
         conn,
         all::<StoredMembership>,
-        "SELECT room_nid, user_nid, membership, event_nid, position FROM memberships
+        "SELECT room_nid, user_nid, membership, event_nid, position, forgotten FROM memberships
          WHERE user_nid = $1 ORDER BY room_nid",
         user_nid
     )
@@ -248,10 +281,24 @@ pub async fn memberships_in(
     sql!(
         conn,
         all::<StoredMembership>,
-        "SELECT room_nid, user_nid, membership, event_nid, position FROM memberships
+        "SELECT room_nid, user_nid, membership, event_nid, position, forgotten FROM memberships
          WHERE room_nid = $1 ORDER BY user_nid",
         room_nid
     )
+}
+
+/// How many people are joined to a room.
+///
+/// # Errors
+/// When the database fails.
+pub async fn joined_count(conn: Conn<'_>, room_nid: i64) -> Result<i64, StorageError> {
+    let count = sql!(
+        conn,
+        scalar::<i64>,
+        "SELECT COUNT(*) FROM memberships WHERE room_nid = $1 AND membership = 'join'",
+        room_nid
+    )?;
+    Ok(count.unwrap_or_default())
 }
 
 /// One person's membership in one room.
@@ -266,7 +313,7 @@ pub async fn membership(
     sql!(
         conn,
         optional::<StoredMembership>,
-        "SELECT room_nid, user_nid, membership, event_nid, position FROM memberships
+        "SELECT room_nid, user_nid, membership, event_nid, position, forgotten FROM memberships
          WHERE room_nid = $1 AND user_nid = $2",
         room_nid,
         user_nid

@@ -13,17 +13,17 @@ both_engines! {
         let accounts = accounts(&TestServer::new(&scratch).await);
         let (alice, _) = join(&accounts, "alice").await;
         let url = "mxc://one.test/face";
-        accounts.set_profile(&alice, ProfileField::AvatarUrl, Some(url)).await.unwrap();
-        accounts.set_profile(&alice, ProfileField::DisplayName, Some("Ä")).await.unwrap();
+        accounts.set_profile(&alice, "avatar_url", Some(&json!(url))).await.unwrap();
+        accounts.set_profile(&alice, "displayname", Some(&json!("Ä"))).await.unwrap();
         let profile = accounts.profile(&alice.user_id).await.unwrap();
         let both = json!({ "displayname": "Ä", "avatar_url": url });
         assert_eq!(serde_json::Value::from(profile), both);
-        accounts.set_profile(&alice, ProfileField::AvatarUrl, Some("")).await.unwrap();
+        accounts.set_profile(&alice, "avatar_url", Some(&json!(""))).await.unwrap();
         let profile = accounts.profile(&alice.user_id).await.unwrap();
         assert_eq!(serde_json::Value::from(profile), json!({ "displayname": "Ä" }));
         let long = "x".repeat(513);
         let refused =
-            accounts.set_profile(&alice, ProfileField::DisplayName, Some(&long)).await.unwrap_err();
+            accounts.set_profile(&alice, "displayname", Some(&json!(long))).await.unwrap_err();
         assert!(matches!(refused, AccountError::Invalid { field: "displayname", .. }));
     }
 }

@@ -29,6 +29,8 @@ impl Running {
             initial_state: Vec::new(),
             invite: Vec::new(),
             is_direct: false,
+            is_published: false,
+            alias_name: None,
         };
         self.rooms.create(create).await.unwrap()
     }

@@ -101,6 +101,8 @@ impl House {
                 initial_state: Vec::new(),
                 invite: Vec::new(),
                 is_direct: false,
+                is_published: false,
+                alias_name: None,
             })
             .await
             .unwrap()

@@ -11,13 +11,14 @@ use hearth_protocol::room_version::{ROOM_VERSIONS, RoomVersionRules};
 use hearth_protocol::signing::SigningKey;
 use hearth_protocol::verify::{KeyLookup, UnverifiedPdu, VerifiedPdu};
 use hearth_types::ruma::{
-    EventId, OwnedServerName, RoomId, ServerName, ServerSigningKeyId, UserId,
+    EventId, OwnedServerName, RoomAliasId, RoomId, ServerName, ServerSigningKeyId, UserId,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::federation::Federation;
 use crate::peers::{Answer, JoinedState, MissingEvents, PeerError, Peers, StateIds, Template};
+use crate::rooms::aliases::RoomWay;
 use crate::rooms::error::RoomError;
 
 /// What goes wrong between them.
@@ -306,6 +307,22 @@ impl Peers for Link {
                 .await
                 .map_err(|error| refused(&error))?;
             Ok(verified(rules, &json))
+        })
+    }
+
+    fn directory<'a>(
+        &'a self,
+        server: &'a ServerName,
+        alias: &'a RoomAliasId,
+    ) -> Answer<'a, RoomWay> {
+        Box::pin(async move {
+            let found = self.other(server)?.rooms.own_alias(alias).await;
+            found.map_err(|error| PeerError::Refused {
+                server: server.to_string(),
+                status: 404,
+                errcode: "M_NOT_FOUND".to_owned(),
+                message: error.to_string(),
+            })
         })
     }
 }

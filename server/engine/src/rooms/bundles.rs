@@ -1,0 +1,312 @@
+//! What others say of an event, told with it: its newest edit, its thread, what refers to it.
+//!
+//! A commit writes a row for each event that relates to another, and a room in memory knows which of
+//! its newest events have any: for all others, nothing is looked up.
+//!
+//! spec: client-server v1.19 §Aggregations of child events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_protocol::event::Event;
+use hearth_storage::tables::relations::{self as rows, RelationGone, RelationRow};
+use hearth_types::ruma::{EventId, OwnedEventId};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::rooms::Rooms;
+use crate::rooms::client_event;
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::plan::Plan;
+use crate::rooms::serve::Reader;
+use crate::rooms::view::Live;
+use crate::rooms::viewpoint::Viewpoint;
+
+/// The longest kind of a relation.
+const REL_TYPE_BYTES_MAX: usize = 255;
+
+const REPLACE: &str = "m.replace";
+pub(super) const THREAD: &str = "m.thread";
+const REFERENCE: &str = "m.reference";
+
+/// What is told with events, by their local ids: `m.relations`.
+pub type Bundles = BTreeMap<i64, Box<RawValue>>;
+
+/// What relates to events, as far as a reader may see it, by the id of the event that is named and
+/// the kind of relation, the newest first.
+pub(super) type RelatedEvents = BTreeMap<(String, String), Vec<Known>>;
+
+#[derive(Debug, Default, Serialize)]
+struct Bundle {
+    #[serde(rename = "m.replace", skip_serializing_if = "Option::is_none")]
+    replace: Option<Box<RawValue>>,
+    #[serde(rename = "m.thread", skip_serializing_if = "Option::is_none")]
+    thread: Option<Thread>,
+    #[serde(rename = "m.reference", skip_serializing_if = "Option::is_none")]
+    reference: Option<References>,
+}
+
+#[derive(Debug, Serialize)]
+struct Thread {
+    latest_event: Box<RawValue>,
+    count: i64,
+    current_user_participated: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct References {
+    chunk: Vec<Reference>,
+}
+
+#[derive(Debug, Serialize)]
+struct Reference {
+    event_id: OwnedEventId,
+}
+
+/// How an event relates to another.
+#[derive(Debug, Deserialize)]
+struct RelatesTo {
+    rel_type: String,
+    event_id: OwnedEventId,
+}
+
+/// How an event relates to another, if it does.
+fn relation(event: &Event) -> Option<RelatesTo> {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(rename = "m.relates_to")]
+        relates_to: RelatesTo,
+    }
+    // Most events relate to nothing: reading them would be in vain.
+    if !event.content().contains("\"m.relates_to\"") {
+        return None;
+    }
+    let content: Content = serde_json::from_str(event.content()).ok()?;
+    let relation = content.relates_to;
+    let storable = relation.rel_type.len() <= REL_TYPE_BYTES_MAX
+        && !relation.rel_type.contains('\0')
+        && !relation.event_id.as_str().contains('\0');
+    storable.then_some(relation)
+}
+
+impl Plan<'_> {
+    /// Records what an accepted event relates to, and whether others relate to it already.
+    pub(super) async fn relate(&mut self, known: &Known, is_new: bool) -> Result<(), RoomError> {
+        if let Some(relation) = relation(&known.event) {
+            self.commit.rows.relations.push(RelationRow {
+                event_nid: known.nid,
+                room_nid: self.room.nid,
+                target_id: relation.event_id.to_string(),
+                rel_type: relation.rel_type,
+                depth: known.depth,
+            });
+            self.effects.related.push(relation.event_id);
+        }
+        if !is_new {
+            let id = known.event.event_id();
+            let mut reader = self.rooms.ctx.storage.read().await?;
+            let related = rows::related(reader.conn(), &[id.to_string()]).await?;
+            if !related.is_empty() {
+                self.effects.related.push(id.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// A redacted event relates to nothing.
+    pub(super) fn unrelate(&mut self, target: &Known) {
+        if relation(&target.event).is_some() {
+            let event_nid = target.nid;
+            self.commit
+                .rows
+                .relations_gone
+                .push(RelationGone { event_nid });
+        }
+    }
+}
+
+impl Rooms {
+    /// What is told with events of a timeline, as far as the reader may see it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn bundles<'k>(
+        &self,
+        reader: &Reader<'_>,
+        viewpoint: &Viewpoint,
+        events: impl Iterator<Item = &'k Known>,
+    ) -> Result<Bundles, RoomError> {
+        let candidates = may_be_related(&viewpoint.room.live(), events);
+        if candidates.is_empty() {
+            return Ok(Bundles::new());
+        }
+        let ids: Vec<String> = candidates.keys().cloned().collect();
+        let mut conn = self.ctx.storage.read().await?;
+        let related = rows::related(conn.conn(), &ids).await?;
+        if related.is_empty() {
+            return Ok(Bundles::new());
+        }
+        let counts = rows::thread_counts(conn.conn(), &related, reader.user_nid).await?;
+        drop(conn);
+        let others = self.related_events(viewpoint, &related).await?;
+        let newest = others.iter().filter(|((_, kind), _)| kind == THREAD);
+        let newest = newest.filter_map(|(_, replies)| replies.first());
+        let newest: Vec<String> = newest
+            .map(|known| known.event.event_id().to_string())
+            .collect();
+        let edits = self.related_events(viewpoint, &newest).await?;
+        let mut bundles = Bundles::new();
+        for (id, known) in related
+            .iter()
+            .filter_map(|id| Some((id, *candidates.get(id)?)))
+        {
+            let mut bundle = Bundle {
+                replace: self.edit(reader, viewpoint, known, &others).await?,
+                reference: references(id, &others),
+                thread: None,
+            };
+            let replies = others.get(&(id.clone(), THREAD.to_owned()));
+            let count = counts.iter().find(|(root, ..)| root == id);
+            if let (Some(latest), Some((_, count, theirs))) =
+                (replies.and_then(|it| it.first()), count)
+            {
+                let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, latest).await?;
+                if let Some(replace) = self.edit(reader, viewpoint, latest, &edits).await? {
+                    let replace = Some(replace);
+                    unsigned.relations = raw(&Bundle {
+                        replace,
+                        ..Bundle::default()
+                    });
+                }
+                bundle.thread = Some(Thread {
+                    latest_event: client_event::whole(&latest.event, &unsigned),
+                    count: *count,
+                    current_user_participated: *theirs > 0
+                        || known.event.sender() == reader.user_id,
+                });
+            }
+            let is_empty =
+                bundle.replace.is_none() && bundle.thread.is_none() && bundle.reference.is_none();
+            if let Some(bundle) = raw(&bundle).filter(|_| !is_empty) {
+                bundles.insert(known.nid, bundle);
+            }
+        }
+        Ok(bundles)
+    }
+
+    pub(super) async fn related_events(
+        &self,
+        viewpoint: &Viewpoint,
+        ids: &[String],
+    ) -> Result<RelatedEvents, RoomError> {
+        let mut found = RelatedEvents::new();
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        let mut conn = self.ctx.storage.read().await?;
+        let related = rows::newest_related(conn.conn(), ids).await?;
+        drop(conn);
+        let nids: Vec<i64> = related.iter().map(|row| row.event_nid).collect();
+        let known = self.known.by_nid(viewpoint.room.rules, &nids).await?;
+        for row in related {
+            let known = known.get(&row.event_nid);
+            let known = known.filter(|known| known.event.room_id() == viewpoint.room.id);
+            if let Some(known) = known
+                && self.sees(viewpoint, known).await?
+            {
+                let of = found.entry((row.target_id, row.rel_type));
+                of.or_default().push(known.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The newest edit of an event, in client form.
+    async fn edit(
+        &self,
+        reader: &Reader<'_>,
+        viewpoint: &Viewpoint,
+        target: &Known,
+        others: &RelatedEvents,
+    ) -> Result<Option<Box<RawValue>>, RoomError> {
+        let id = target.event.event_id().to_string();
+        let edits = others.get(&(id, REPLACE.to_owned()));
+        let valid = edits.into_iter().flatten();
+        let valid = valid.filter(|edit| may_replace(target, edit));
+        // spec: client-server v1.19 §Server-side aggregation of m.replace relationships: "the latest
+        // replacement event, as determined by comparing `origin_server_ts`", then by event id.
+        let newest = valid.max_by_key(|edit| {
+            let event = &edit.event;
+            (event.origin_server_ts(), event.event_id().to_owned())
+        });
+        let Some(edit) = newest else {
+            return Ok(None);
+        };
+        let unsigned = self.unsigned_of_timeline(reader, viewpoint, edit).await?;
+        Ok(Some(client_event::whole(&edit.event, &unsigned)))
+    }
+}
+
+/// The events that others may relate to, by id.
+fn may_be_related<'k>(
+    live: &Live,
+    events: impl Iterator<Item = &'k Known>,
+) -> BTreeMap<String, &'k Known> {
+    events
+        .filter(|known| live.may_be_related(known))
+        .map(|known| (known.event.event_id().to_string(), known))
+        .collect()
+}
+
+/// Whether an event is a valid edit of another.
+///
+/// spec: client-server v1.19 §Validity of replacement events.
+fn may_replace(target: &Known, edit: &Known) -> bool {
+    let (of, by) = (&target.event, &edit.event);
+    let edits_an_edit = relation(of).is_some_and(|relation| relation.rel_type == REPLACE);
+    of.sender() == by.sender()
+        && of.kind() == by.kind()
+        && !of.is_state()
+        && !by.is_state()
+        && target.redacted_by.is_none()
+        && !edits_an_edit
+        && (by.kind() == "m.room.encrypted" || by.content().contains("\"m.new_content\""))
+}
+
+fn references(id: &str, others: &RelatedEvents) -> Option<References> {
+    let found = others.get(&(id.to_owned(), REFERENCE.to_owned()))?;
+    let mut seen = BTreeSet::new();
+    let chunk: Vec<Reference> = found
+        .iter()
+        .rev()
+        .map(|known| known.event.event_id().to_owned())
+        .filter(|id| seen.insert(id.clone()))
+        .map(|event_id| Reference { event_id })
+        .collect();
+    (!chunk.is_empty()).then_some(References { chunk })
+}
+
+fn raw(bundle: &Bundle) -> Option<Box<RawValue>> {
+    to_raw_value(bundle).ok()
+}
+
+impl Live {
+    /// Notes that others relate to an event, if it is here.
+    pub(super) fn relate(&mut self, target: &EventId) {
+        let is_here = |shown: &crate::rooms::view::Shown| shown.known.event.event_id() == target;
+        if self.timeline.iter().rev().any(is_here) {
+            self.related.insert(target.to_owned());
+        }
+    }
+
+    /// Whether others may relate to an event: it is unknown only of what is not here.
+    fn may_be_related(&self, known: &Known) -> bool {
+        let oldest = self.timeline.front().map(|shown| shown.position);
+        match (known.live_position, oldest) {
+            (Some(position), Some(oldest)) if position >= oldest => {
+                self.related.contains(known.event.event_id())
+            }
+            _ => true,
+        }
+    }
+}

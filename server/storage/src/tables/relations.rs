@@ -1,0 +1,316 @@
+//! Events that name another event (`m.relates_to`): only these have rows, so that others cost nothing.
+
+use std::collections::BTreeMap;
+
+use sqlx::FromRow;
+
+use crate::commit::Stamped;
+use crate::dialect::is_storable;
+use crate::driver::Conn;
+use crate::error::StorageError;
+use crate::{rows, sql};
+
+/// The relation that makes threads.
+const THREAD: &str = "m.thread";
+
+/// Related events of one kind that are read for one target.
+pub const NEWEST_MAX: i64 = 50;
+
+/// How far relations of relations are followed.
+pub const LEVELS_MAX: i64 = 3;
+
+/// An event that relates to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelationRow {
+    /// The event.
+    pub event_nid: i64,
+    /// Its room.
+    pub room_nid: i64,
+    /// The event that it names.
+    pub target_id: String,
+    /// How it relates to it.
+    pub rel_type: String,
+    /// Its depth, clamped.
+    pub depth: i64,
+}
+
+pub(crate) async fn relation_insert(
+    mut conn: Conn<'_>,
+    relations: &[Stamped<'_, RelationRow>],
+) -> Result<(), StorageError> {
+    rows!(
+        conn.again(),
+        execute,
+        "INSERT INTO event_relations (event_nid, room_nid, target_id, rel_type, depth) {rows}
+         ON CONFLICT (event_nid) DO NOTHING",
+        relations,
+        |row| (
+            row.event_nid => BIGINT,
+            row.room_nid => BIGINT,
+            row.target_id.as_str() => TEXT,
+            row.rel_type.as_str() => TEXT,
+            row.depth => BIGINT
+        )
+    )?;
+    threads_advance(conn, relations).await
+}
+
+/// Moves threads to their newest event.
+async fn threads_advance(
+    conn: Conn<'_>,
+    relations: &[Stamped<'_, RelationRow>],
+) -> Result<(), StorageError> {
+    let mut newest: BTreeMap<(i64, &str), (i64, i64)> = BTreeMap::new();
+    for row in relations.iter().filter(|row| row.rel_type == THREAD) {
+        let place = (row.depth, row.event_nid);
+        let known = newest
+            .entry((row.room_nid, row.target_id.as_str()))
+            .or_insert(place);
+        *known = place.max(*known);
+    }
+    let newest: Vec<_> = newest.into_iter().collect();
+    rows!(
+        conn,
+        execute,
+        "INSERT INTO threads (room_nid, root_id, latest_depth, latest_nid) {rows}
+         ON CONFLICT (room_nid, root_id) DO UPDATE SET latest_depth = excluded.latest_depth,
+         latest_nid = excluded.latest_nid
+         WHERE (excluded.latest_depth, excluded.latest_nid)
+             > (threads.latest_depth, threads.latest_nid)",
+        newest,
+        |row| (
+            row.0.0 => BIGINT,
+            row.0.1 => TEXT,
+            row.1.0 => BIGINT,
+            row.1.1 => BIGINT
+        )
+    )?;
+    Ok(())
+}
+
+/// An event that relates to nothing any more: it was redacted.
+#[derive(Debug, Clone, Copy)]
+pub struct RelationGone {
+    /// The event.
+    pub event_nid: i64,
+}
+
+pub(crate) async fn relation_delete(
+    conn: Conn<'_>,
+    gone: &[Stamped<'_, RelationGone>],
+) -> Result<(), StorageError> {
+    rows!(
+        conn,
+        execute,
+        "DELETE FROM event_relations WHERE event_nid IN ({rows})",
+        gone,
+        |row| (row.event_nid => BIGINT)
+    )?;
+    Ok(())
+}
+
+/// Those of these events that others relate to.
+///
+/// # Errors
+/// When the database fails.
+pub async fn related(conn: Conn<'_>, event_ids: &[String]) -> Result<Vec<String>, StorageError> {
+    let found = rows!(
+        conn,
+        all::<(String,)>,
+        "WITH k(event_id) AS ({rows})
+         SELECT k.event_id FROM k WHERE EXISTS
+         (SELECT 1 FROM event_relations r WHERE r.target_id = k.event_id)",
+        event_ids,
+        |id| (id.as_str() => TEXT)
+    )?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+/// An event that relates to another, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Related {
+    /// The event that it names.
+    pub target_id: String,
+    /// How it relates to it.
+    pub rel_type: String,
+    /// The event.
+    pub event_nid: i64,
+}
+
+/// Of each of these events and each kind of relation that is shown with an event, the newest
+/// [`NEWEST_MAX`] of those that relate to it, the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest_related(
+    conn: Conn<'_>,
+    event_ids: &[String],
+) -> Result<Vec<Related>, StorageError> {
+    rows!(
+        conn,
+        all::<Related>,
+        "WITH k(event_id, most) AS ({rows})
+         SELECT n.target_id, n.rel_type, n.event_nid FROM (
+             SELECT r.target_id, r.rel_type, r.event_nid, r.depth, k.most, ROW_NUMBER() OVER (
+                 PARTITION BY r.target_id, r.rel_type ORDER BY r.depth DESC, r.event_nid DESC
+             ) AS place
+             FROM k JOIN event_relations r ON r.target_id = k.event_id
+             WHERE r.rel_type IN ('m.replace', 'm.thread', 'm.reference')
+         ) n WHERE n.place <= n.most
+         ORDER BY n.target_id, n.rel_type, n.depth DESC, n.event_nid DESC",
+        event_ids,
+        |id| (id.as_str() => TEXT, NEWEST_MAX => BIGINT)
+    )
+}
+
+/// How many events each of these threads has, and how many of them a person sent: the root, the
+/// count, theirs.
+///
+/// # Errors
+/// When the database fails.
+pub async fn thread_counts(
+    conn: Conn<'_>,
+    roots: &[String],
+    user_nid: i64,
+) -> Result<Vec<(String, i64, i64)>, StorageError> {
+    rows!(
+        conn,
+        all::<(String, i64, i64)>,
+        "WITH k(root_id, user_nid) AS ({rows})
+         SELECT r.target_id, COUNT(*), SUM(CASE WHEN e.sender_nid = k.user_nid THEN 1 ELSE 0 END)
+         FROM k JOIN event_relations r ON r.target_id = k.root_id AND r.rel_type = 'm.thread'
+         JOIN events e ON e.event_nid = r.event_nid
+         GROUP BY r.target_id",
+        roots,
+        |root| (root.as_str() => TEXT, user_nid => BIGINT)
+    )
+}
+
+/// What is asked of the events that relate to one.
+#[derive(Debug, Clone, Copy)]
+pub struct RelationsAsk<'a> {
+    /// The room.
+    pub room_nid: i64,
+    /// The event that they name.
+    pub target_id: &'a str,
+    /// How they relate to it; any way where it is empty.
+    pub rel_type: &'a str,
+    /// How many levels of relations are followed: 1 for those that name the event itself.
+    pub levels: i64,
+    /// At most so many.
+    pub limit: i64,
+}
+
+impl RelationsAsk<'_> {
+    fn is_answerable(&self) -> bool {
+        is_storable(self.target_id) && is_storable(self.rel_type)
+    }
+}
+
+/// Events that relate to one, before a place of history order, the newest first: depth and local id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn relations_before(
+    conn: Conn<'_>,
+    ask: RelationsAsk<'_>,
+    place: (i64, i64),
+) -> Result<Vec<(i64, i64)>, StorageError> {
+    if !ask.is_answerable() {
+        return Ok(Vec::new());
+    }
+    sql!(
+        conn,
+        all::<(i64, i64)>,
+        "WITH RECURSIVE f(event_nid, depth, rel_type, level) AS (
+             SELECT r.event_nid, r.depth, r.rel_type, 1 FROM event_relations r
+             WHERE r.target_id = $1 AND r.room_nid = $2
+             UNION
+             SELECT r.event_nid, r.depth, r.rel_type, f.level + 1 FROM f
+             JOIN events e ON e.event_nid = f.event_nid
+             JOIN event_relations r ON r.target_id = e.event_id AND r.room_nid = $2
+             WHERE f.level < $3
+         )
+         SELECT DISTINCT f.depth, f.event_nid FROM f
+         WHERE ($4 = '' OR f.rel_type = $4) AND (f.depth, f.event_nid) < ($5, $6)
+         ORDER BY f.depth DESC, f.event_nid DESC LIMIT $7",
+        ask.target_id,
+        ask.room_nid,
+        ask.levels,
+        ask.rel_type,
+        place.0,
+        place.1,
+        ask.limit
+    )
+}
+
+/// Events that relate to one, from a place of history order on, the oldest first: depth and local id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn relations_from(
+    conn: Conn<'_>,
+    ask: RelationsAsk<'_>,
+    place: (i64, i64),
+) -> Result<Vec<(i64, i64)>, StorageError> {
+    if !ask.is_answerable() {
+        return Ok(Vec::new());
+    }
+    sql!(
+        conn,
+        all::<(i64, i64)>,
+        "WITH RECURSIVE f(event_nid, depth, rel_type, level) AS (
+             SELECT r.event_nid, r.depth, r.rel_type, 1 FROM event_relations r
+             WHERE r.target_id = $1 AND r.room_nid = $2
+             UNION
+             SELECT r.event_nid, r.depth, r.rel_type, f.level + 1 FROM f
+             JOIN events e ON e.event_nid = f.event_nid
+             JOIN event_relations r ON r.target_id = e.event_id AND r.room_nid = $2
+             WHERE f.level < $3
+         )
+         SELECT DISTINCT f.depth, f.event_nid FROM f
+         WHERE ($4 = '' OR f.rel_type = $4) AND (f.depth, f.event_nid) >= ($5, $6)
+         ORDER BY f.depth, f.event_nid LIMIT $7",
+        ask.target_id,
+        ask.room_nid,
+        ask.levels,
+        ask.rel_type,
+        place.0,
+        place.1,
+        ask.limit
+    )
+}
+
+/// A thread as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct StoredThread {
+    /// The event that it began with.
+    pub root_id: String,
+    /// The depth of its newest event.
+    pub latest_depth: i64,
+    /// Its newest event.
+    pub latest_nid: i64,
+}
+
+/// A room's threads whose newest event lies before a place of history order, the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn threads_before(
+    conn: Conn<'_>,
+    room_nid: i64,
+    place: (i64, i64),
+    limit: i64,
+) -> Result<Vec<StoredThread>, StorageError> {
+    sql!(
+        conn,
+        all::<StoredThread>,
+        "SELECT root_id, latest_depth, latest_nid FROM threads
+         WHERE room_nid = $1 AND (latest_depth, latest_nid) < ($2, $3)
+         ORDER BY latest_depth DESC, latest_nid DESC LIMIT $4",
+        room_nid,
+        place.0,
+        place.1,
+        limit
+    )
+}
