@@ -114,12 +114,12 @@ impl Rooms {
     /// # Errors
     /// When the database fails.
     pub async fn summary(&self, room: &Room, state: &Snapshot) -> Result<RoomSummary, RoomError> {
-        let keys = SUMMARIZED.map(|kind| state_key_row(kind, ""));
-        let keys = self.ctx.storage.state_keys_intern(&keys).await?;
-        let nids: Vec<i64> = keys
-            .into_iter()
-            .filter_map(|key| state.map.get(key))
-            .collect();
+        let mut nids = Vec::new();
+        for kind in SUMMARIZED {
+            let key = state_key_row(kind, "");
+            let key = self.ctx.storage.state_key_find(key).await?;
+            nids.extend(key.and_then(|key| state.map.get(key)));
+        }
         let events = self.known.by_nid(room.rules, &nids).await?;
         Ok(RoomSummary::of(room, &events.into_values().collect()))
     }

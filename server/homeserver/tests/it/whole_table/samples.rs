@@ -24,7 +24,7 @@ pub(super) enum Segment {
 }
 
 /// Rows that read no body though their method could carry one.
-pub(super) const WITHOUT_BODY: &[&str] = &["logout", "logout_all"];
+pub(super) const WITHOUT_BODY: &[&str] = &["logout", "logout_all", "forget_room"];
 
 /// Rows whose body is content: any JSON object is good.
 pub(super) const FREE_FORM: &[&str] = &[
@@ -39,10 +39,21 @@ pub(super) const PIECEWISE: &[(&str, &str)] =
     &[("send_transaction_message", "one bad event harms no other")];
 
 /// Rows of a room that do not ask whether the caller is in it.
-pub(super) const ANYBODYS_ROOM: &[(&str, &str)] = &[(
-    "set_room_account_data",
-    "what people keep about a room is theirs, whoever is in it",
-)];
+pub(super) const ANYBODYS_ROOM: &[(&str, &str)] = &[
+    (
+        "set_room_account_data",
+        "what people keep about a room is theirs, whoever is in it",
+    ),
+    ("get_tags", "tags are room account data"),
+    ("create_tag", "tags are room account data"),
+    ("delete_tag", "tags are room account data"),
+    (
+        "forget_room",
+        "what one never was in is as good as forgotten",
+    ),
+    ("report_room", "the answer is always the same"),
+    ("report_content", "the answer is always the same"),
+];
 
 /// The sample of a row, as somebody sends it.
 pub(super) fn sample(row: &Row, place: &Place, by: &Account) -> Sample {
@@ -79,6 +90,9 @@ fn variable(row: &Row, name: &str, place: &Place, by: &Account) -> String {
         "state_key" | "txn_id" | "transaction_id" | "key_id" | "session_id" => "k",
         "version" => "1",
         "field" | "field_name" | "key_name" => "displayname",
+        "room_alias" => "#alias:one.test",
+        "tag" => "u.work",
+        "rel_type" => "m.thread",
         "kind" => "override",
         "rule_id" => match row.name {
             "set_pushrule" | "delete_pushrule" => "mine",
@@ -103,6 +117,13 @@ fn query(row: &Row) -> Vec<(&'static str, String)> {
         "get_state" | "get_state_ids" => &[("event_id", "$x")],
         "make_join" | "make_knock" => &[("ver", "12")],
         name if name.contains("backup_keys") => &[("version", "1")],
+        "get_event_by_timestamp" => &[("ts", "1"), ("dir", "f")],
+        "get_context" => &[("limit", "1"), ("filter", "{}")],
+        "get_hierarchy" => &[("limit", "1"), ("from", "0")],
+        "get_threads" => &[("limit", "1"), ("include", "all")],
+        "get_public_rooms" => &[("limit", "1"), ("since", "x"), ("server", "one.test")],
+        "query_directory" => &[("room_alias", "#a:one.test")],
+        "get_relating_events" => &[("dir", "b"), ("limit", "1"), ("recurse", "true")],
         "get_dehydrated_events" => &[("from", "x")],
         _ => &[],
     };
@@ -122,6 +143,15 @@ fn body(row: &Row, place: &Place, by: &Account) -> Value {
             json!({ "reason": "r" })
         }
         "set_profile_field" => json!({ "displayname": "A" }),
+        "create_alias" => json!({ "room_id": place.room_id }),
+        "set_room_visibility" => json!({ "visibility": "public" }),
+        "get_public_rooms_filtered" => {
+            json!({ "limit": 1, "filter": { "generic_search_term": "x" } })
+        }
+        "upgrade_room" => json!({ "new_version": "12", "additional_creators": [] }),
+        "create_tag" => json!({ "order": 0.5 }),
+        "report_room" | "report_content" | "report_user" => json!({ "reason": "r" }),
+        "search_users" => json!({ "search_term": "x", "limit": 1 }),
         "create_room" => json!({
             "name": "n", "topic": "t", "preset": "private_chat", "visibility": "private",
             "invite": [place.mallory.user_id], "initial_state": [], "creation_content": {},
