@@ -10,8 +10,10 @@ mod filters;
 mod key_backup;
 mod keys;
 mod login;
+mod presence;
 mod profile;
 mod push_rules;
+mod receipts;
 mod register;
 mod request;
 mod room_history;
@@ -20,6 +22,7 @@ mod room_state;
 mod rooms;
 mod sync;
 mod to_device;
+mod typing;
 
 use hearth_types::client::{
     backup::{
@@ -44,18 +47,22 @@ use hearth_types::client::{
         joined_members, joined_rooms, kick_user, leave_room, unban_user,
     },
     message::{get_message_events, send_message_event},
+    presence::{get_presence, set_presence},
     profile::{get_profile, get_profile_field, set_profile_field},
     push::{
         delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled,
         get_pushrules_all, get_pushrules_global_scope, set_pushrule, set_pushrule_actions,
         set_pushrule_enabled,
     },
+    read_marker::set_read_marker,
+    receipt::create_receipt,
     redact::redact_event,
     room::{create_room, get_room_event},
     session::login as login_endpoint,
     state::{get_state_event_for_key, get_state_events, send_state_event},
     sync::sync_events,
     to_device::send_event_to_device,
+    typing::create_typing_event,
 };
 
 use hearth_types::ruma::api::auth_scheme::AccessToken;
@@ -77,6 +84,7 @@ pub fn rows() -> Vec<Row> {
         dehydrated_rows(),
         way_rows(),
         room_rows(),
+        ephemeral_rows(),
     ];
     groups.into_iter().flatten().collect()
 }
@@ -249,5 +257,17 @@ fn room_rows() -> Vec<Row> {
         raw_of::<get_message_events::v3::Request, _, _>(read, room_history::get_messages),
         raw_of::<get_member_events::v3::Request, _, _>(read, room_members::get_members),
         raw_of::<joined_members::v3::Request, _, _>(read, room_members::get_joined_members),
+    ]
+}
+
+/// What people do that is not part of any history.
+fn ephemeral_rows() -> Vec<Row> {
+    let write = RateClass::Write;
+    vec![
+        raw_of::<create_receipt::v3::Request, _, _>(write, receipts::send_receipt),
+        raw_of::<set_read_marker::v3::Request, _, _>(write, receipts::set_read_markers),
+        raw_of::<create_typing_event::v3::Request, _, _>(write, typing::set_typing),
+        raw_of::<set_presence::v3::Request, _, _>(write, presence::set_presence),
+        raw_of::<get_presence::v3::Request, _, _>(RateClass::Read, presence::get_presence),
     ]
 }

@@ -17,6 +17,7 @@ pub mod log;
 pub mod one_time_keys;
 pub mod outbox;
 pub mod profiles;
+pub mod receipts;
 pub mod rooms;
 pub mod server_keys;
 pub mod sharing;

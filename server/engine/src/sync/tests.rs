@@ -2,8 +2,10 @@
 
 mod answers;
 pub(crate) mod client;
+mod ephemeral;
 mod filters;
 mod histories;
 mod lazy;
 mod people;
+mod receipts;
 mod unread;
