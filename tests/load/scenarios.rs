@@ -1,6 +1,7 @@
 //! What can be measured.
 
 mod accounts;
+mod ephemeral;
 mod idle;
 mod mixed;
 mod reading;
@@ -40,6 +41,8 @@ pub(crate) enum Scenario {
     Login(accounts::Login),
     /// A bit of everything, as an organization does it.
     Mixed(mixed::Mixed),
+    /// Receipts and typing in a room of many members, nobody of whom listens.
+    Ephemeral(ephemeral::Ephemeral),
     /// Memory of long polls that wait.
     Idle(idle::Idle),
 }
@@ -63,6 +66,7 @@ impl Scenario {
             Self::Register(register) => register.run(world).await,
             Self::Login(login) => login.run(world).await,
             Self::Mixed(mixed) => mixed.run(world).await,
+            Self::Ephemeral(ephemeral) => ephemeral.run(world).await,
             Self::Idle(idle) => idle.run(world).await,
         }
     }

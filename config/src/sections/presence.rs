@@ -5,5 +5,5 @@ section! {
     pub struct Presence = "presence";
 
     /// Whether presence is shown and shared.
-    enabled: bool = default("true") reserved;
+    enabled: bool = default("true");
 }

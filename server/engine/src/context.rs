@@ -35,6 +35,8 @@ pub struct Settings {
     pub default_room_version: String,
     /// Whether this server talks to others.
     pub federation_enabled: bool,
+    /// Whether presence is shown and shared.
+    pub presence_enabled: bool,
     /// First pause after a failed delivery to another server.
     pub retry_initial_ms: i64,
     /// What all caches together may take in memory.

@@ -3,6 +3,7 @@
 //! The homeserver authenticates the request and verifies the events; whether `origin` may have what
 //! it asks for is decided here.
 
+mod edus;
 mod history;
 mod membership;
 mod receive;

@@ -5,7 +5,7 @@
 //! their way, the database's own pages.
 
 /// Rooms with their newest events, ready to be shown.
-const ROOMS: u64 = 36;
+const ROOMS: u64 = 33;
 /// Parsed events.
 const EVENTS: u64 = 20;
 /// State snapshots.
@@ -18,10 +18,12 @@ const NAMES: u64 = 8;
 const PEOPLE: u64 = 5;
 /// What people have not read, and their push rules.
 const PUSH: u64 = 4;
+/// Up to where people have read.
+const RECEIPTS: u64 = 3;
 /// Transaction ids, positions of rooms, what syncs remember.
 const SMALL: u64 = 4;
 
-const SHARES: [u64; 8] = [
+const SHARES: [u64; 9] = [
     ROOMS,
     EVENTS,
     STATES,
@@ -29,6 +31,7 @@ const SHARES: [u64; 8] = [
     NAMES,
     PEOPLE,
     PUSH,
+    RECEIPTS,
     SMALL,
 ];
 const _: () = {
@@ -86,6 +89,10 @@ impl MemoryBudget {
     /// For compiled push rules.
     pub(crate) fn push_rules_bytes(self) -> u64 {
         self.share(PUSH) / 4
+    }
+
+    pub(crate) fn receipts_bytes(self) -> u64 {
+        self.share(RECEIPTS)
     }
 
     /// For each of the small caches.

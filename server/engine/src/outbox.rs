@@ -6,7 +6,9 @@
 //! content, also after a crash in between. A destination that does not answer pauses alone.
 
 mod destinations;
+mod passing;
 mod pause;
+mod receipts;
 mod sender;
 #[cfg(test)]
 mod tests;
@@ -16,15 +18,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hearth_storage::tables::events as event_rows;
 use hearth_storage::tables::log::{self, FollowerRow};
 use hearth_storage::tables::outbox::{self as rows, OutboxRow};
 use hearth_storage::{Commit, StorageError};
-use hearth_types::ruma::ServerName;
+use hearth_types::ruma::{RoomId, ServerName, UserId};
+use serde_json::json;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::context::Context;
 use crate::outbox::destinations::Destinations;
+use crate::outbox::passing::Passing;
+pub use crate::outbox::passing::Topic;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 
@@ -47,7 +53,9 @@ pub struct Outbox(Arc<Inner>);
 
 struct Inner {
     ctx: Arc<Context>,
+    rooms: Rooms,
     destinations: Destinations,
+    passing: Passing,
     senders: Mutex<HashMap<i64, Arc<Line>>>,
     sending: Semaphore,
     retrying: Semaphore,
@@ -67,7 +75,9 @@ impl Outbox {
     #[must_use]
     pub fn new(ctx: Arc<Context>, rooms: Rooms) -> Self {
         Self(Arc::new(Inner {
-            destinations: Destinations::new(rooms),
+            destinations: Destinations::new(rooms.clone()),
+            passing: Passing::default(),
+            rooms,
             senders: Mutex::new(HashMap::new()),
             sending: Semaphore::new(SENDING_MAX),
             retrying: Semaphore::new(RETRYING_MAX),
@@ -81,9 +91,15 @@ impl Outbox {
         let mut heads = self.0.ctx.storage.writer().head().subscribe();
         let mut woken = 0;
         let mut followed = None;
+        let mut receipts = None;
         loop {
             let head = *heads.borrow_and_update();
-            match self.follow(followed, woken, head).await {
+            let step = async {
+                receipts = Some(self.follow_receipts(receipts, head).await?);
+                self.follow(followed, woken, head).await
+            };
+            let stepped = step.await;
+            match stepped {
                 Ok(position) => {
                     followed = Some(position);
                     woken = head;
@@ -98,6 +114,7 @@ impl Outbox {
                     }
                     // What it had written is not known any more: it reads where it stands.
                     followed = None;
+                    receipts = None;
                     tokio::time::sleep(STORAGE_PAUSE).await;
                 }
             }
@@ -108,6 +125,41 @@ impl Outbox {
     #[must_use]
     pub fn senders_running(&self) -> usize {
         self.senders().len()
+    }
+
+    /// Tells servers something in passing: once, and only those that answer.
+    pub fn pass(&self, servers: impl Iterator<Item = i64>, topic: &Topic, edu: &Bytes) {
+        let now_ms = self.0.ctx.clock.now_ms();
+        for server_nid in servers {
+            if self.0.passing.put(server_nid, topic, edu, now_ms) {
+                self.wake(server_nid);
+            }
+        }
+    }
+
+    /// Tells the other servers in a room that one of ours types in it, or stopped.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn pass_typing(
+        &self,
+        room_id: &RoomId,
+        (user_nid, user_id): (i64, &UserId),
+        typing: bool,
+    ) -> Result<(), RoomError> {
+        if !self.0.ctx.settings.federation_enabled {
+            return Ok(());
+        }
+        let room = self.0.rooms.room(room_id).await?;
+        let servers = self.0.destinations.of_room(&room).await?;
+        if servers.is_empty() {
+            return Ok(());
+        }
+        let content = json!({ "room_id": room_id, "user_id": user_id, "typing": typing });
+        let edu = json!({ "edu_type": "m.typing", "content": content }).to_string();
+        let topic = Topic::Typing(room.nid, user_nid);
+        self.pass(servers.iter().copied(), &topic, &edu.into());
+        Ok(())
     }
 
     /// Notes a sign of life of a server: what waits for it is sent now.

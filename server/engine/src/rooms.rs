@@ -38,8 +38,9 @@ pub mod send;
 pub mod serve;
 pub(crate) mod stripped;
 pub mod summary;
-mod threads;
+pub(crate) mod threads;
 mod timestamps;
+pub mod typing;
 mod unseen;
 pub mod upgrade;
 pub mod view;
@@ -63,6 +64,7 @@ use hearth_storage::{Commit, StorageError};
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId};
 
 use crate::context::Context;
+use crate::moments::Moments;
 use crate::rooms::adopt::Adoption;
 use crate::rooms::error::RoomError;
 use crate::rooms::ignored::IgnoredUsers;
@@ -72,6 +74,7 @@ pub use crate::rooms::people::{RoomMembership, UserRooms};
 use crate::rooms::plan::{ClientTxn, Received};
 pub use crate::rooms::positions::RoomPositions;
 use crate::rooms::resident::Resident;
+use crate::rooms::typing::Typing;
 pub(crate) use crate::rooms::unseen::Unseen;
 use crate::rooms::view::{Live, Room, SharedRoom, Shown, TIMELINE_KEPT, View};
 use crate::state::snapshots::Snapshots;
@@ -91,6 +94,12 @@ pub struct Inner {
     pub ignored: IgnoredUsers,
     /// When each room last changed.
     pub positions: RoomPositions,
+    /// Who is typing where.
+    pub typing: Typing,
+    /// What changes of typing and presence are numbered with.
+    pub(crate) moments: Arc<Moments>,
+    /// The position of the newest receipt that other servers are to be told of, or a later one.
+    pub(crate) receipts_told: AtomicI64,
     active: Bounded<i64, Resident>,
     /// The local ids of rooms: neither of the two ever changes.
     nids: Bounded<String, i64>,
@@ -114,12 +123,17 @@ impl Rooms {
     #[must_use]
     pub fn new(ctx: Arc<Context>) -> Self {
         let (storage, memory) = (&ctx.storage, ctx.settings.memory);
+        let moments = Arc::new(Moments::new(Arc::clone(&ctx.clock)));
         Self(Arc::new(Inner {
             known: KnownEvents::new(storage.clone(), memory.events_bytes()),
             snapshots: Snapshots::new(storage.clone(), memory),
             people: UserRooms::new(storage.clone(), memory.people_bytes()),
             ignored: IgnoredUsers::new(storage.clone(), memory.small_bytes()),
-            positions: RoomPositions::new(storage.clone(), memory.small_bytes()),
+            positions: RoomPositions::of_events(storage.clone(), memory.small_bytes()),
+            typing: Typing::new(Arc::clone(&moments)),
+            moments,
+            // What was committed before this process began lies at or before its first head.
+            receipts_told: AtomicI64::new(storage.writer().head().position()),
             active: bounded(memory.rooms_bytes()),
             nids: bounded(memory.small_bytes()),
             sent: Mutex::default(),
@@ -235,6 +249,12 @@ impl Rooms {
                 }
             }
         }
+    }
+
+    /// A room by its local id, where it is in memory: for those whom it does not concern otherwise.
+    pub(crate) fn in_memory(&self, nid: i64) -> Option<SharedRoom> {
+        let writing = self.mailboxes().get(&nid).map(Mailbox::room);
+        writing.or_else(|| self.active.get(&nid).map(|resident| resident.room))
     }
 
     /// Reads a room as it is stored.

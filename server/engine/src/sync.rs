@@ -6,6 +6,7 @@
 //!
 //! spec: client-server v1.19 §Syncing.
 
+mod ephemeral;
 pub mod filter;
 mod json;
 mod look;
@@ -31,6 +32,8 @@ use crate::context::Context;
 use crate::device_lists::DeviceLists;
 use crate::keys::Keys;
 use crate::notifier::Watch;
+use crate::presence::{Presence, Status};
+use crate::receipts::Receipts;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::to_device::ToDevice;
@@ -106,6 +109,8 @@ pub struct ClientSync {
     keys: Arc<Keys>,
     lists: Arc<DeviceLists>,
     to_device: Arc<ToDevice>,
+    receipts: Arc<Receipts>,
+    presence: Presence,
     summaries: Summaries,
     quiet: QuietDevices,
     filters: Filters,
@@ -126,6 +131,10 @@ pub struct Sources {
     pub lists: Arc<DeviceLists>,
     /// Messages between devices.
     pub to_device: Arc<ToDevice>,
+    /// Up to where people have read.
+    pub receipts: Arc<Receipts>,
+    /// Who is online.
+    pub presence: Presence,
 }
 
 impl ClientSync {
@@ -138,17 +147,21 @@ impl ClientSync {
             keys,
             lists,
             to_device,
+            receipts,
+            presence,
         } = sources;
         let small = ctx.settings.memory.small_bytes();
         Self {
             generation: generation_mark(&ctx.storage.identity().generation),
-            epoch: ctx.clock.now_ms(),
+            epoch: rooms.moments.now(),
             ctx,
             rooms,
             accounts,
             keys,
             lists,
             to_device,
+            receipts,
+            presence,
             summaries: Summaries::new(small),
             quiet: QuietDevices::new(small),
             filters: Filters::new(small),
@@ -199,6 +212,13 @@ impl ClientSync {
         stopping: impl Future<Output = ()>,
     ) -> Result<Bytes, SyncError> {
         let since = self.since(request)?;
+        let timeout = request.timeout.min(TIMEOUT_MAX);
+        let status = match request.set_presence {
+            SetPresence::Online => Status::Online,
+            SetPresence::Unavailable => Status::Unavailable,
+            SetPresence::Offline => Status::Offline,
+        };
+        self.presence.polls(&request.session, status, timeout);
         // Before the first look, so that nothing falls between a look and the wait.
         let watch = self.ctx.notifier.watch(request.session.user_nid);
         let woken = watch.woken();
@@ -222,7 +242,7 @@ impl ClientSync {
             biased;
             looked = wait => looked?,
             () = stopping => {}
-            () = tokio::time::sleep(request.timeout.min(TIMEOUT_MAX)) => {}
+            () = tokio::time::sleep(timeout) => {}
         }
         Ok(self.answered(request, seen))
     }

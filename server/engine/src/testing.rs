@@ -78,6 +78,7 @@ pub fn settings() -> Settings {
         argon2_parallel: 2,
         default_room_version: "12".to_owned(),
         federation_enabled: true,
+        presence_enabled: true,
         retry_initial_ms: 100,
         memory: MemoryBudget::of_mib(64),
     }

@@ -10,6 +10,8 @@ use hearth_engine::{
     federation::Federation,
     keys::Keys,
     outbox::Outbox,
+    presence::Presence,
+    receipts::Receipts,
     rooms::Rooms,
     sync::{ClientSync, Sources},
     to_device::ToDevice,
@@ -69,6 +71,10 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// Messages from device to device.
     pub to_device: Arc<ToDevice>,
+    /// Up to where people have read.
+    pub receipts: Arc<Receipts>,
+    /// Who is online.
+    pub presence: Presence,
     /// Rooms as other servers see them.
     pub federation: Federation,
     /// What waits for other servers.
@@ -84,22 +90,29 @@ impl Parts {
         let device_lists = Arc::new(DeviceLists::new(Arc::clone(&context)));
         let keys = Arc::new(Keys::new(Arc::clone(&context), Arc::clone(&device_lists)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&context)));
+        let receipts = Arc::new(Receipts::new(Arc::clone(&context), rooms.clone()));
+        let outbox = Outbox::new(Arc::clone(&context), rooms.clone());
+        let presence = Presence::new(Arc::clone(&context), rooms.clone(), outbox.clone());
         let sources = Sources {
             rooms: rooms.clone(),
             accounts: Arc::clone(&accounts),
             keys: Arc::clone(&keys),
             lists: Arc::clone(&device_lists),
             to_device: Arc::clone(&to_device),
+            receipts: Arc::clone(&receipts),
+            presence: presence.clone(),
         };
         Self {
             sync: ClientSync::new(Arc::clone(&context), sources),
             federation: Federation::new(Arc::clone(&context), rooms.clone()),
-            outbox: Outbox::new(Arc::clone(&context), rooms.clone()),
+            outbox,
             accounts,
             rooms,
             device_lists,
             keys,
             to_device,
+            receipts,
+            presence,
             context,
         }
     }

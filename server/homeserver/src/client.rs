@@ -11,8 +11,10 @@ mod filters;
 mod key_backup;
 mod keys;
 mod login;
+mod presence;
 mod profile;
 mod push_rules;
+mod receipts;
 mod register;
 mod reports;
 mod request;
@@ -24,6 +26,7 @@ mod rooms;
 mod sync;
 mod tags;
 mod to_device;
+mod typing;
 
 use hearth_types::client::{
     alias::{create_alias, delete_alias, get_alias},
@@ -53,12 +56,15 @@ use hearth_types::client::{
         join_room_by_id_or_alias, joined_members, joined_rooms, kick_user, leave_room, unban_user,
     },
     message::{get_message_events, send_message_event},
+    presence::{get_presence, set_presence},
     profile::{delete_profile_field, get_profile, get_profile_field, set_profile_field},
     push::{
         delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled,
         get_pushrules_all, get_pushrules_global_scope, set_pushrule, set_pushrule_actions,
         set_pushrule_enabled,
     },
+    read_marker::set_read_marker,
+    receipt::create_receipt,
     redact::redact_event,
     relations::{
         get_relating_events, get_relating_events_with_rel_type,
@@ -76,6 +82,7 @@ use hearth_types::client::{
     tag::{create_tag, delete_tag, get_tags},
     threads::get_threads,
     to_device::send_event_to_device,
+    typing::create_typing_event,
     user_directory::search_users,
 };
 
@@ -100,6 +107,7 @@ pub fn rows() -> Vec<Row> {
         directory_rows(),
         relation_rows(),
         room_rows(),
+        ephemeral_rows(),
     ];
     groups.into_iter().flatten().collect()
 }
@@ -325,5 +333,17 @@ fn room_rows() -> Vec<Row> {
         raw_of::<get_message_events::v3::Request, _, _>(read, room_history::get_messages),
         raw_of::<get_member_events::v3::Request, _, _>(read, room_members::get_members),
         raw_of::<joined_members::v3::Request, _, _>(read, room_members::get_joined_members),
+    ]
+}
+
+/// What people do that is not part of any history.
+fn ephemeral_rows() -> Vec<Row> {
+    let write = RateClass::Write;
+    vec![
+        raw_of::<create_receipt::v3::Request, _, _>(write, receipts::send_receipt),
+        raw_of::<set_read_marker::v3::Request, _, _>(write, receipts::set_read_markers),
+        raw_of::<create_typing_event::v3::Request, _, _>(write, typing::set_typing),
+        raw_of::<set_presence::v3::Request, _, _>(write, presence::set_presence),
+        raw_of::<get_presence::v3::Request, _, _>(RateClass::Read, presence::get_presence),
     ]
 }

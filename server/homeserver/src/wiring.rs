@@ -145,6 +145,7 @@ fn settings(config: &Config) -> Settings {
         argon2_parallel: available_parallelism().map_or(1, usize::from),
         default_room_version: config.rooms.default_version.clone(),
         federation_enabled: config.federation.enabled,
+        presence_enabled: config.presence.enabled,
         retry_initial_ms: i64::from(config.federation.retry_initial_ms),
         memory: memory(config),
     }

@@ -12,7 +12,8 @@ use crate::error::StorageError;
 use crate::tables::{
     account_data, accounts, bounds, counts, cross_signing, dehydrated_devices, device_keys,
     device_lists, devices, directory, events, filters, intern, key_backups, log, one_time_keys,
-    outbox, profiles, relations, reports, rooms, server_keys, staging, state, to_device, tokens,
+    outbox, profiles, receipts, relations, reports, rooms, server_keys, staging, state, to_device,
+    tokens,
 };
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
@@ -26,7 +27,12 @@ pub struct Stamped<'a, R> {
     base: i64,
 }
 
-impl<R> Stamped<'_, R> {
+impl<'a, R> Stamped<'a, R> {
+    /// The row itself.
+    pub(crate) fn row(&self) -> &'a R {
+        self.row
+    }
+
     /// The stream position of one of the commit's slots.
     #[must_use]
     pub fn at(&self, slot: Slot) -> i64 {
@@ -326,6 +332,10 @@ rows_of_a_commit! {
     read_marks: counts::ReadMarkRow => counts::read_mark_apply,
     /// Changes of how events count for people.
     push_classes: counts::PushClassRow => counts::push_class_insert,
+    /// Fully-read markers, which are account data.
+    read_markers: receipts::ReadMarkerRow => receipts::read_marker_upsert,
+    /// Up to where people have read.
+    receipts: receipts::ReceiptRow => receipts::receipt_upsert,
     /// Signatures on people's keys.
     key_signatures: cross_signing::KeySignature => cross_signing::key_signature_upsert,
     /// Changes of device lists, told to the servers of the memberships above.

@@ -19,6 +19,7 @@ pub mod one_time_keys;
 pub mod outbox;
 pub mod people;
 pub mod profiles;
+pub mod receipts;
 pub mod relations;
 pub mod reports;
 pub mod rooms;

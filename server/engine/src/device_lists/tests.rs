@@ -193,6 +193,7 @@ both_engines! {
                 others: world.one.position(),
                 issued_ms: 0,
                 epoch: 0,
+                typing: false,
             };
             token.encode()
         };

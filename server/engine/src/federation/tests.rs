@@ -2,6 +2,7 @@
 //! forks, and what each must refuse the other.
 
 mod bad_input;
+mod edus;
 mod graph;
 mod hostile;
 mod lane;

@@ -62,6 +62,18 @@ impl Destinations {
         Ok(servers)
     }
 
+    /// The other servers with people joined to a room now.
+    pub(super) async fn of_room(&self, room: &Room) -> Result<Arc<BTreeSet<i64>>, RoomError> {
+        let current = room.live().current.clone();
+        if let Some(joined) = self.joined.get(&current.nid) {
+            return Ok(joined);
+        }
+        let names = self.rooms.servers_in(room, &current).await?;
+        let joined = Arc::new(self.nids(names).await?);
+        self.joined.insert(current.nid, Arc::clone(&joined));
+        Ok(joined)
+    }
+
     /// Whether a person was in the room, or on the way into it, before an event.
     async fn had_place(
         &self,

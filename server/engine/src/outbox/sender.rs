@@ -49,6 +49,7 @@ async fn empty(outbox: &Outbox, server_nid: i64, line: &Line) -> Result<(), Stor
             Err(error) => sender.failed(&error).await?,
         }
     }
+    sender.pass().await;
     Ok(())
 }
 
@@ -152,12 +153,37 @@ impl<'a> Sender<'a> {
 
     /// Unique for this database: one that was restored from a backup counts positions anew.
     fn transaction_id(&self, last: i64) -> String {
+        format!("{}-{last}", self.transaction_word())
+    }
+
+    fn transaction_word(&self) -> String {
         let generation = &self.outbox.0.ctx.storage.identity().generation;
-        let word: String = generation
+        generation
             .chars()
             .filter(char::is_ascii_alphanumeric)
-            .collect();
-        format!("{word}-{last}")
+            .collect()
+    }
+
+    /// Sends what is told in passing, once.
+    async fn pass(&self) {
+        let shared = &self.outbox.0;
+        let edus = shared.passing.take(self.standing.server_nid);
+        if edus.is_empty() {
+            return;
+        }
+        let moment = shared.rooms.moments.next();
+        let transaction = Transaction {
+            id: format!("{}-passing-{moment}", self.transaction_word()),
+            rows: Vec::new(),
+            pdus: Vec::new(),
+            edus,
+        };
+        if let Err(error) = self.send(&transaction).await {
+            let server = &self.server;
+            tracing::debug!(%server, %error, "what was told in passing did not arrive");
+            let now_ms = shared.ctx.clock.now_ms();
+            shared.passing.quiet(self.standing.server_nid, now_ms);
+        }
     }
 
     async fn send(&self, transaction: &Transaction) -> Result<(), PeerError> {

@@ -1,6 +1,7 @@
 //! The outbox over a recording network, on both engines.
 
 mod follower;
+mod passing;
 mod recorder;
 
 use std::sync::Arc;

@@ -43,6 +43,7 @@ impl Rooms {
     /// the log, then those who wait are woken.
     pub(super) fn publish(&self, room: &Room, effects: &Effects, receipt: Receipt) {
         let mut concerned;
+        self.typing.ends_with(room.nid, effects);
         {
             let mut live = room.live_mut();
             concerned = Concerned::of(&live.local_members);

@@ -146,6 +146,26 @@ impl Rooms {
             .collect())
     }
 
+    /// The local id of a person who is joined to a room.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn joined_person(
+        &self,
+        room: &Room,
+        user_id: &UserId,
+    ) -> Result<Option<i64>, RoomError> {
+        // Whoever was never heard of is in no room, and is given no local id for being asked about.
+        let Some(nid) = self.ctx.storage.user_find(user_id.as_str()).await? else {
+            return Ok(None);
+        };
+        let state = room.live().current.clone();
+        let member = self
+            .state_event_in(room, &state, "m.room.member", user_id.as_str())
+            .await?;
+        Ok(member.filter(is_joined).map(|_| nid))
+    }
+
     /// The rooms that a person is joined to.
     ///
     /// # Errors

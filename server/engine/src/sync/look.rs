@@ -39,6 +39,8 @@ pub(super) struct Look<'a> {
     pub(super) now_ms: i64,
     /// The member events that the client has, where it is sent members lazily.
     pub(super) told: Told,
+    /// The moment: what is in memory alone is looked at after it.
+    moment: i64,
     others: Others,
 }
 
@@ -73,6 +75,7 @@ impl<'a> Look<'a> {
             until,
             told,
             now_ms: sync.ctx.clock.now_ms(),
+            moment: sync.rooms.moments.now(),
             others: Others::look(sync, request, since, (watch, until)).await?,
         })
     }
@@ -93,7 +96,9 @@ impl<'a> Look<'a> {
             keys,
             ..
         } = &self.others;
+        let presence = self.presence().await?;
         let is_empty = rooms.is_empty()
+            && presence.is_empty()
             && messages.is_empty()
             && *lists == Changes::default()
             && global.is_empty();
@@ -109,9 +114,9 @@ impl<'a> Look<'a> {
             "org.matrix.msc2732.device_unused_fallback_key_types",
             &keys.fallback,
         );
-        let token = self.next_batch();
+        let token = self.next_batch(rooms.anybody_types);
         json.field("next_batch", &token.encode());
-        json.events_at("presence", std::iter::empty());
+        json.events_at("presence", presence.iter().map(Vec::as_slice));
         rooms.write(&mut json);
         json.events_at("to_device", messages.iter().map(AsRef::as_ref));
         json.close();
@@ -141,26 +146,32 @@ impl<'a> Look<'a> {
         }
         let joined = memberships
             .iter()
-            .filter(|(_, member)| member.membership == "join");
-        let positions = self
-            .sync
-            .rooms
-            .positions
-            .of(joined.map(|(nid, _)| *nid))
-            .await?;
+            .filter(|(_, member)| member.membership == "join")
+            .map(|(nid, _)| *nid);
+        let positions = self.sync.rooms.positions.of(joined.clone()).await?;
+        let typing = self.typing_news(joined.clone());
+        let ephemeral = self.ephemeral_positions(joined).await?;
         let has_news = |nid: &i64| {
-            let position = positions.get(nid).copied().unwrap_or_default();
+            let is_new = |position: &i64| self.from().is_none_or(|from| *position > from);
             self.request.full_state
-                || self.from().is_none_or(|from| position > from)
+                || is_new(positions.get(nid).unwrap_or(&0))
+                || ephemeral.get(nid).is_some_and(is_new)
+                || typing.rooms.contains(nid)
                 || self.data_of(Some(*nid)).next().is_some()
         };
-        let mut rooms = Rooms::default();
+        let mut rooms = Rooms {
+            anybody_types: typing.any,
+            ..Rooms::default()
+        };
         let wants_left = self.request.filter.room.include_leave;
         for (nid, member) in memberships.iter() {
             let is_new = self.from().is_none_or(|from| member.position > from);
             let is_asked = is_new || self.request.full_state;
             match member.membership.as_str() {
-                "join" if has_news(nid) => rooms.join.extend(self.joined(*nid, member).await?),
+                "join" if has_news(nid) => {
+                    let types = typing.rooms.contains(nid);
+                    rooms.join.extend(self.joined(*nid, member, types).await?);
+                }
                 "invite" if is_asked => {
                     rooms
                         .invite
@@ -181,19 +192,30 @@ impl<'a> Look<'a> {
         Ok(Some(rooms))
     }
 
-    fn next_batch(&self) -> SyncToken {
+    fn next_batch(&self, typing: bool) -> SyncToken {
         SyncToken {
             generation: self.sync.generation,
             position: self.until,
             others: self.others.up_to,
-            issued_ms: self.now_ms,
+            issued_ms: self.moment,
             epoch: self.sync.epoch,
+            typing,
         }
     }
 
     /// Up to where the client has everything of rooms.
     pub(super) fn from(&self) -> Option<i64> {
         self.since.token.map(|token| token.position)
+    }
+
+    /// Up to which moment the client has everything that is in memory alone; none where it begins.
+    /// What an earlier run of this process told it of is all over: whatever this one knows is new.
+    pub(super) fn since_moment(&self) -> Option<i64> {
+        let token = self.since.token?;
+        match token.epoch == self.sync.epoch {
+            true => Some(token.issued_ms),
+            false => Some(0),
+        }
     }
 
     /// Who asks.
@@ -228,6 +250,8 @@ impl<'a> Look<'a> {
 /// The rooms of an answer.
 #[derive(Default)]
 struct Rooms {
+    /// Whether the client is told, or was, that somebody types.
+    anybody_types: bool,
     join: Vec<RoomPart>,
     invite: Vec<RoomPart>,
     knock: Vec<RoomPart>,

@@ -54,6 +54,7 @@ impl Look<'_> {
         &self,
         nid: i64,
         member: &RoomMembership,
+        types: bool,
     ) -> Result<RoomAnswer, SyncError> {
         let rooms = &self.sync.rooms;
         let room = rooms.room_by_nid(nid).await?;
@@ -87,7 +88,8 @@ impl Look<'_> {
             true => self.data_of(Some(nid)).collect(),
             false => kept.iter().collect(),
         };
-        Ok(self.write(&viewpoint, span, &data).await?)
+        let ephemeral = self.ephemeral(&viewpoint.room, span, types).await?;
+        Ok(self.write(&viewpoint, span, (&data, &ephemeral)).await?)
     }
 
     /// What happened in a room up to the moment at which the reader left it.
@@ -124,7 +126,7 @@ impl Look<'_> {
             until: member.position,
         };
         let data: Vec<&AccountData> = self.data_of(Some(nid)).collect();
-        self.write(&viewpoint, span, &data).await
+        self.write(&viewpoint, span, (&data, &[])).await
     }
 
     /// A room that the reader never saw from inside, or had left before: only that they are out.
@@ -237,7 +239,7 @@ impl Look<'_> {
         &self,
         viewpoint: &Viewpoint,
         span: Span,
-        data: &[&AccountData],
+        (data, ephemeral): (&[&AccountData], &[Vec<u8>]),
     ) -> Result<RoomAnswer, RoomError> {
         let rooms = &self.sync.rooms;
         let filter = &self.request.filter.room;
@@ -247,7 +249,7 @@ impl Look<'_> {
         let end = state::end(viewpoint, span);
         let changes = state::changes(rooms, viewpoint, span, &end, full).await?;
         let is_quiet = timeline.events.is_empty() && !timeline.limited && changes.is_empty();
-        if self.from().is_some() && !full && is_quiet && data.is_empty() {
+        if self.from().is_some() && !full && is_quiet && data.is_empty() && ephemeral.is_empty() {
             return Ok(None);
         }
         let is_in = viewpoint.membership == Membership::Join;
@@ -270,7 +272,7 @@ impl Look<'_> {
         json.open();
         self.write_data(&mut json, data, &viewpoint.room.id);
         if is_in {
-            json.events_at("ephemeral", std::iter::empty());
+            json.events_at("ephemeral", ephemeral.iter().map(Vec::as_slice));
         }
         self.write_state(&mut json, viewpoint, &state).await?;
         if let Some(summary) = &summary {

@@ -19,10 +19,13 @@ pub struct SyncToken {
     /// The position up to which everything else was sent (messages to the device, account data,
     /// device lists): earlier when more wait, or when nobody looked since.
     pub others: i64,
-    /// When it was issued.
+    /// The moment up to which everything was sent that is in memory alone (typing, presence): the time
+    /// of issue, about.
     pub issued_ms: i64,
-    /// The run of the process whose in-memory counters (typing, presence) it may name.
+    /// The run of the process that these moments belong to.
     pub epoch: i64,
+    /// Whether the client was told that somebody is typing, and not yet that nobody is any more.
+    pub typing: bool,
 }
 
 /// What a database's generation looks like in a token.
@@ -40,7 +43,9 @@ impl SyncToken {
     /// The token as text.
     #[must_use]
     pub fn encode(&self) -> String {
-        let numbers = [self.position, self.others, self.issued_ms, self.epoch];
+        // The last bit of the last number says whether somebody types.
+        let epoch = (self.epoch << 1) | i64::from(self.typing);
+        let numbers = [self.position, self.others, self.issued_ms, epoch];
         encode('s', self.generation, &numbers)
     }
 
@@ -53,7 +58,8 @@ impl SyncToken {
             position,
             others,
             issued_ms,
-            epoch,
+            epoch: epoch >> 1,
+            typing: epoch & 1 == 1,
         })
     }
 }
@@ -119,6 +125,7 @@ mod tests {
             others: 5,
             issued_ms: 1_800_000_000_000,
             epoch: -3,
+            typing: true,
         };
         assert_eq!(SyncToken::decode(&token.encode()), Some(token));
         let place = HistoryPlace {

@@ -25,7 +25,9 @@ pub(super) async fn send(user: User, call: Call) -> Result<Response<Body>, Route
         content: content(&call)?,
         txn: Some(txn(&user, "send", call.arg(2))?),
     };
-    sent(&call.app.rooms.send(&room_id(&call)?, send).await?)
+    let event_id = call.app.rooms.send(&room_id(&call)?, send).await?;
+    call.app.presence.acts(&user.session);
+    sent(&event_id)
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`; without a state key, the

@@ -16,11 +16,15 @@ mod key_backups;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod online;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
 mod push_rules;
+#[cfg(test)]
+mod receipts;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]

@@ -112,6 +112,9 @@ pub(super) const PEOPLE: &[RowCheck] = &[
     ),
     refers!("profiles"."user_nid" => "users"."user_nid"),
     refers!("account_data"."user_nid" => "accounts"."user_nid"),
+    refers!("receipts"."user_nid" => "users"."user_nid"),
+    refers!("receipts"."room_nid" => "rooms"."room_nid"),
+    refers!("receipts"."event_nid" => "events"."event_nid"),
     RowCheck::new(
         "account_data-room_nid",
         "account_data.room_nid is {}, which is not in rooms",
@@ -271,6 +274,7 @@ pub(super) const POSITIONS: &[RowCheck] = &[
     position!("counted_otherwise"."position"),
     position!("read_marks"."position"),
     position!("push_classes"."position"),
+    position!("receipts"."position"),
     position!("key_signatures"."position"),
     position!("device_list_changes"."position"),
     position!("remote_device_lists"."position"),

@@ -18,6 +18,7 @@ mod levels;
 mod nodes;
 mod open;
 mod parity;
+mod receipts;
 mod relations;
 mod snapshots;
 mod verify;

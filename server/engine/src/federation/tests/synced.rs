@@ -15,6 +15,9 @@ use super::pair::{Pair, Side};
 use crate::accounts::{Accounts, Session};
 use crate::device_lists::DeviceLists;
 use crate::keys::Keys;
+use crate::outbox::Outbox;
+use crate::presence::Presence;
+use crate::receipts::Receipts;
 use crate::rooms::create::Preset;
 use crate::rooms::send::Send;
 use crate::sync::tests::client::Client;
@@ -33,6 +36,12 @@ fn sync_of(side: &Side) -> ClientSync {
         keys: Arc::new(Keys::new(ctx(), Arc::clone(&lists))),
         lists,
         to_device: Arc::new(ToDevice::new(ctx())),
+        receipts: Arc::new(Receipts::new(ctx(), side.rooms.clone())),
+        presence: Presence::new(
+            ctx(),
+            side.rooms.clone(),
+            Outbox::new(ctx(), side.rooms.clone()),
+        ),
     };
     ClientSync::new(ctx(), sources)
 }

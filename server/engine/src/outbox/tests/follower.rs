@@ -17,7 +17,7 @@ fn user(id: &str) -> OwnedUserId {
 }
 
 impl Running {
-    async fn room(&self) -> OwnedRoomId {
+    pub(super) async fn room(&self) -> OwnedRoomId {
         let create = CreateRoom {
             creator: user("@alice:one.test"),
             version: Some("12".to_owned()),
@@ -35,7 +35,7 @@ impl Running {
         self.rooms.create(create).await.unwrap()
     }
 
-    async fn say(&self, room: &RoomId, body: &str) {
+    pub(super) async fn say(&self, room: &RoomId, body: &str) {
         let message = Send {
             sender: user("@alice:one.test"),
             kind: "m.room.message".to_owned(),
@@ -58,7 +58,7 @@ impl Running {
     }
 
     /// A person of another server joins over this one.
-    async fn joins(&self, room: &RoomId, who: &str) {
+    pub(super) async fn joins(&self, room: &RoomId, who: &str) {
         let who = user(who);
         let origin = who.server_name();
         let versions = ["12".to_owned()];

@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 use crate::accounts::{Accounts, Registration, Session};
 use crate::device_lists::DeviceLists;
 use crate::keys::Keys;
+use crate::outbox::Outbox;
+use crate::presence::Presence;
+use crate::receipts::Receipts;
 use crate::rooms::Rooms;
 use crate::rooms::create::{CreateRoom, Preset};
 use crate::rooms::membership::SetMembership;
@@ -29,6 +32,8 @@ pub(super) struct House {
     pub(super) accounts: Arc<Accounts>,
     pub(super) to_device: Arc<ToDevice>,
     pub(super) keys: Arc<Keys>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) presence: Presence,
     pub(super) sync: ClientSync,
 }
 
@@ -54,12 +59,20 @@ impl House {
         let lists = Arc::new(DeviceLists::new(Arc::clone(ctx)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(ctx)));
         let keys = Arc::new(Keys::new(Arc::clone(ctx), Arc::clone(&lists)));
+        let receipts = Arc::new(Receipts::new(Arc::clone(ctx), rooms.clone()));
+        let presence = Presence::new(
+            Arc::clone(ctx),
+            rooms.clone(),
+            Outbox::new(Arc::clone(ctx), rooms.clone()),
+        );
         let sources = Sources {
             rooms: rooms.clone(),
             accounts: Arc::clone(&accounts),
             keys: Arc::clone(&keys),
             lists,
             to_device: Arc::clone(&to_device),
+            receipts: Arc::clone(&receipts),
+            presence: presence.clone(),
         };
         let sync = ClientSync::new(Arc::clone(ctx), sources);
         Self {
@@ -68,6 +81,8 @@ impl House {
             accounts,
             to_device,
             keys,
+            receipts,
+            presence,
             sync,
         }
     }

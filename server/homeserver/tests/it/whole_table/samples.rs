@@ -89,6 +89,7 @@ fn variable(row: &Row, name: &str, place: &Place, by: &Account) -> String {
         },
         "state_key" | "txn_id" | "transaction_id" | "key_id" | "session_id" => "k",
         "version" => "1",
+        "receipt_type" => "m.read",
         "field" | "field_name" | "key_name" => "displayname",
         "room_alias" => "#alias:one.test",
         "tag" => "u.work",
@@ -179,6 +180,9 @@ fn body(row: &Row, place: &Place, by: &Account) -> Value {
             json!({ "messages": { (place.mallory.user_id.clone()): { "*": { "a": 1 } } } })
         }
         "redact_event" => json!({ "reason": "r" }),
+        "set_read_marker" => json!({ "m.read": place.event_id, "m.fully_read": place.event_id }),
+        "create_typing_event" => json!({ "typing": true, "timeout": 1 }),
+        "set_presence" => json!({ "presence": "online", "status_msg": "s" }),
         "set_pushrule" => json!({ "actions": [], "conditions": [] }),
         "set_pushrule_actions" => json!({ "actions": [] }),
         "set_pushrule_enabled" => json!({ "enabled": true }),
