@@ -10,6 +10,7 @@ mod filters;
 mod key_backup;
 mod keys;
 mod login;
+mod moderation;
 mod profile;
 mod push_rules;
 mod register;
@@ -18,6 +19,7 @@ mod room_history;
 mod room_members;
 mod room_state;
 mod rooms;
+mod shared_secret;
 mod sync;
 mod to_device;
 
@@ -52,13 +54,13 @@ use hearth_types::client::{
     },
     redact::redact_event,
     room::{create_room, get_room_event},
-    session::login as login_endpoint,
+    session::{login as login_endpoint, refresh_token},
     state::{get_state_event_for_key, get_state_events, send_state_event},
     sync::sync_events,
     to_device::send_event_to_device,
 };
 
-use hearth_types::ruma::api::auth_scheme::AccessToken;
+use hearth_types::ruma::api::auth_scheme::{AccessToken, NoAuthentication};
 use http::Method;
 
 use crate::routes::{RateClass, Row, prebuilt, raw, raw_of, route};
@@ -69,6 +71,8 @@ pub fn rows() -> Vec<Row> {
     let groups = [
         server_rows(),
         account_rows(),
+        session_rows(),
+        moderation_rows(),
         device_rows(),
         stored_rows(),
         push_rows(),
@@ -100,8 +104,47 @@ fn account_rows() -> Vec<Row> {
         raw_of::<login_endpoint::v3::Request, _, _>(attempt, login::login),
         route(RateClass::Write, login::logout),
         route(RateClass::Write, login::logout_all),
-        route(RateClass::Read, account::whoami),
+        prebuilt(RateClass::Read, account::whoami),
         route(attempt, account::change_password),
+    ]
+}
+
+/// Tokens of all kinds, and the end of an account.
+fn session_rows() -> Vec<Row> {
+    let (attempt, register) = (RateClass::Login, RateClass::Register);
+    let secret = "/_synapse/admin/v1/register";
+    vec![
+        raw_of::<refresh_token::v3::Request, _, _>(attempt, login::refresh),
+        prebuilt(attempt, login::get_login_token),
+        route(register, register::registration_token_validity),
+        raw::<NoAuthentication, _, _>(
+            Method::GET,
+            secret,
+            "registration_nonce",
+            register,
+            shared_secret::nonce,
+        ),
+        raw::<NoAuthentication, _, _>(
+            Method::POST,
+            secret,
+            "register_signed",
+            register,
+            shared_secret::register,
+        ),
+        route(attempt, account::deactivate),
+        prebuilt(RateClass::Write, account::request_openid_token),
+    ]
+}
+
+/// What administrators of this server do about people.
+fn moderation_rows() -> Vec<Row> {
+    let (read, write) = (RateClass::Read, RateClass::Write);
+    vec![
+        route(read, moderation::is_user_locked),
+        route(write, moderation::lock_user),
+        route(read, moderation::is_user_suspended),
+        route(write, moderation::suspend_user),
+        route(read, moderation::whois),
     ]
 }
 

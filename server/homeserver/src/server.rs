@@ -7,6 +7,7 @@ mod edus;
 mod history;
 mod keys;
 mod membership;
+mod openid;
 mod pdus;
 mod profile;
 mod transactions;
@@ -46,6 +47,8 @@ fn server_rows() -> Vec<Row> {
 fn people_rows() -> Vec<Row> {
     let peers = RateClass::Federation;
     vec![
+        // By address: whoever was shown a token asks.
+        route(RateClass::Read, openid::userinfo),
         prebuilt(peers, profile::query_profile),
         prebuilt(peers, devices::get_devices),
         raw_of::<get_keys::v1::Request, _, _>(peers, devices::get_keys),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod administration;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod dehydrated_devices;
@@ -24,6 +26,10 @@ mod push_rules;
 mod requests;
 #[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod standing;
 #[cfg(test)]
 mod syncing;
 #[cfg(test)]
