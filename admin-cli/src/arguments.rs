@@ -1,6 +1,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use hearth_config::{Config, Override};
 
 use crate::error::CliError;
@@ -20,6 +21,16 @@ pub(crate) struct Arguments {
     /// A setting that replaces the file's, such as server.name=example.org.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Override>,
+    /// A server elsewhere, such as https://chat.example.org; without this, the one that runs here with
+    /// the configuration file.
+    #[arg(long, global = true, env = "HEARTHCTL_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// A file with the access token of an administrator, for --server.
+    #[arg(long, global = true, env = "HEARTHCTL_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// An authority (PEM) that is trusted besides the system's, for --server.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) trusted_ca: Option<PathBuf>,
     /// Answer in JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -40,11 +51,26 @@ pub(crate) enum Verb {
     /// Make and change accounts of the running server.
     #[command(subcommand)]
     User(UserVerb),
+    /// Look at the rooms of the running server.
+    #[command(subcommand)]
+    Room(RoomVerb),
+    /// Make and remove tokens that admit people to register.
+    #[command(subcommand)]
+    RegistrationToken(TokenVerb),
+    /// Look at the running server itself.
+    #[command(subcommand)]
+    Server(ServerVerb),
     /// Look after the database, with or without a running server.
     #[command(subcommand)]
     Db(DbVerb),
-    /// Say what the running server says of itself.
+    /// The same as `server status`.
+    #[command(hide = true)]
     Status,
+    /// Print what makes a shell complete the arguments of this command.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
     /// Look for what is wrong with a configuration and its server.
     Doctor,
 }
@@ -83,8 +109,118 @@ pub(crate) enum UserVerb {
     Create(CreateUser),
     /// List the accounts.
     List,
+    /// Show one account.
+    Show(OneUser),
     /// Set a new password.
     Password(ChangePassword),
+    /// Close an account for good: its devices go, it leaves its rooms, and nobody takes its name over.
+    Deactivate(Deactivate),
+    /// Let somebody do nothing but log out, until they are unlocked.
+    Lock(OneUser),
+    /// Let somebody who is locked go on.
+    Unlock(OneUser),
+    /// Let somebody read and say nothing, until they are unsuspended.
+    Suspend(OneUser),
+    /// Let somebody who is suspended go on.
+    Unsuspend(OneUser),
+    /// List the devices of an account, or log some of them out.
+    Devices(Devices),
+    /// Sign somebody in on a new device, without their password, and show the access token.
+    Token(UserToken),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoomVerb {
+    /// List the rooms.
+    List,
+    /// Show one room.
+    Show {
+        /// The room's id, such as !abc:example.org.
+        room: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenVerb {
+    /// Make a token.
+    Create(CreateToken),
+    /// List the tokens.
+    List,
+    /// Show one token.
+    Show {
+        /// The token.
+        token: String,
+    },
+    /// Remove a token: it admits nobody any more.
+    Delete {
+        /// The token.
+        token: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerVerb {
+    /// Say what the running server says of itself.
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneUser {
+    /// A user id, or the part before the colon.
+    pub(crate) user: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deactivate {
+    /// A user id, or the part before the colon.
+    pub(crate) user: String,
+    /// Do not show people who come later what the person said.
+    #[arg(long)]
+    pub(crate) erase: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Devices {
+    /// A user id, or the part before the colon.
+    pub(crate) user: String,
+    /// Log this device out; may be given several times.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) log_out: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UserToken {
+    /// A user id, or the part before the colon.
+    pub(crate) user: String,
+    /// What the new device is called.
+    #[arg(long, default_value = "hearthctl")]
+    pub(crate) device_name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateToken {
+    /// The token, 1 to 64 of a-z, A-Z, 0-9 and -._~; by default one is made.
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// How many people it admits; by default any number.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) uses: Option<i64>,
+    /// How long it admits people, such as 30m, 12h or 7d; by default until it is removed.
+    #[arg(long, value_parser = duration_ms)]
+    pub(crate) valid_for: Option<i64>,
+}
+
+/// Minutes, hours or days, in milliseconds.
+fn duration_ms(text: &str) -> Result<i64, String> {
+    const UNITS: [(char, i64); 3] = [('m', 60_000), ('h', 3_600_000), ('d', 86_400_000)];
+    let rule = || "must be a number and m, h or d, such as 12h".to_owned();
+    let (_, unit_ms) = UNITS
+        .into_iter()
+        .find(|(unit, _)| text.ends_with(*unit))
+        .ok_or_else(rule)?;
+    let number: i64 = text[..text.len() - 1].parse().map_err(|_| rule())?;
+    let duration = number.checked_mul(unit_ms).filter(|ms| *ms > 0);
+    duration.ok_or_else(rule)
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,4 +264,27 @@ pub(crate) struct PasswordSource {
     /// Read the password from standard input.
     #[arg(long)]
     pub(crate) password_stdin: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        for (text, ms) in [
+            ("30m", Some(1_800_000)),
+            ("12h", Some(43_200_000)),
+            ("7d", Some(604_800_000)),
+            ("0d", None),
+            ("-1d", None),
+            ("7", None),
+            ("d", None),
+            ("", None),
+            ("9999999999999999d", None),
+            ("ä", None),
+        ] {
+            assert_eq!(duration_ms(text).ok(), ms, "{text}");
+        }
+    }
 }

@@ -8,7 +8,6 @@ mod database;
 mod delegation;
 mod listener;
 mod signing_key;
-mod tls;
 
 use std::{path::Path, process::ExitCode};
 

@@ -27,8 +27,22 @@ pub(crate) enum CliError {
     NotRunning { socket: PathBuf, source: io::Error },
     #[error("the server did not answer as expected: {0}")]
     Exchange(#[from] ExchangeError),
+    #[error("the server at {url} cannot be reached: {why}")]
+    Unreachable { url: String, why: String },
     #[error("the server refused: {0}")]
     Refused(ApiError),
+    #[error(
+        "the server does not take the access token: {0}; sign in again and put the new one into the file of `--token-file`"
+    )]
+    NotSignedIn(ApiError),
+    #[error(
+        "the server refused: {0}; the access token must be an administrator's: `hearthctl user create NAME --admin` makes one on the server"
+    )]
+    NotAdmin(ApiError),
+    #[error(
+        "the server refused: {0}; it may be of another version, or its listener does not serve the resource `admin`"
+    )]
+    NotServed(ApiError),
 }
 
 /// Why a request over an open connection brought no usable answer.

@@ -23,6 +23,8 @@ pub(crate) struct Question<'a> {
     pub(crate) host: &'a str,
     /// Path and query.
     pub(crate) path: &'a str,
+    /// The access token, where one is needed.
+    pub(crate) token: Option<&'a str>,
     /// A JSON body, or nothing.
     pub(crate) body: Vec<u8>,
 }
@@ -46,12 +48,15 @@ async fn exchange_slowly(
 ) -> Result<(StatusCode, Bytes), ExchangeError> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(question.method)
         .uri(question.path)
         .header(header::HOST, question.host)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(question.body)))?;
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(token) = question.token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Full::new(Bytes::from(question.body)))?;
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status();

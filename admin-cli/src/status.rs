@@ -1,5 +1,4 @@
 use hearth_admin_api::{SERVER_STATUS, ServerStatus};
-use hearth_config::Config;
 
 use crate::{
     admin_client::AdminClient,
@@ -7,10 +6,8 @@ use crate::{
     output::{Outcome, to_json},
 };
 
-pub(crate) async fn run(config: &Config) -> Result<ServerStatus, CliError> {
-    AdminClient::new(config)
-        .get(SERVER_STATUS, SERVER_STATUS.path)
-        .await
+pub(crate) async fn run(client: &AdminClient) -> Result<ServerStatus, CliError> {
+    client.get(SERVER_STATUS, SERVER_STATUS.path).await
 }
 
 impl Outcome for ServerStatus {

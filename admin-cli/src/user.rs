@@ -1,20 +1,21 @@
 //! `hearthctl user …`.
 
 use hearth_admin_api::{
-    CreateUserRequest, Empty, Endpoint, Password, SetPasswordRequest, USER_CREATE, USER_LIST,
-    USER_PASSWORD, User, UserList,
+    CreateUserRequest, DeactivateUserRequest, DeviceList, Empty, ModerateUserRequest,
+    OpenSessionRequest, OpenedSession, Password, SetPasswordRequest, USER_CREATE, USER_DEACTIVATE,
+    USER_DEVICE_LOGOUT, USER_DEVICES, USER_LIST, USER_MODERATE, USER_PASSWORD, USER_SHOW,
+    USER_TOKEN, User, UserList,
 };
-use hearth_config::Config;
 
 use crate::{
     admin_client::AdminClient,
-    arguments::{ChangePassword, CreateUser},
+    arguments::{ChangePassword, CreateUser, Deactivate, Devices, UserToken},
     error::CliError,
-    output::{Outcome, to_json},
+    output::{Outcome, next_page, table, time, to_json},
     password,
 };
 
-pub(crate) async fn create(config: &Config, create: &CreateUser) -> Result<Created, CliError> {
+pub(crate) async fn create(client: &AdminClient, create: &CreateUser) -> Result<Created, CliError> {
     let chosen = password::choose(&create.password)?;
     let request = CreateUserRequest {
         localpart: create.localpart.clone(),
@@ -22,17 +23,14 @@ pub(crate) async fn create(config: &Config, create: &CreateUser) -> Result<Creat
         display_name: create.display_name.clone(),
         admin: create.admin,
     };
-    let user: User = AdminClient::new(config)
-        .send(USER_CREATE, USER_CREATE.path, &request)
-        .await?;
+    let user: User = client.send(USER_CREATE, USER_CREATE.path, &request).await?;
     Ok(Created {
         user,
         password: chosen.generated.then_some(chosen.password),
     })
 }
 
-pub(crate) async fn list(config: &Config) -> Result<Users, CliError> {
-    let client = AdminClient::new(config);
+pub(crate) async fn list(client: &AdminClient) -> Result<Users, CliError> {
     let mut users = Vec::new();
     let mut path = USER_LIST.path.to_owned();
     loop {
@@ -45,41 +43,78 @@ pub(crate) async fn list(config: &Config) -> Result<Users, CliError> {
     }
 }
 
-/// The list's path with its cursor, encoded as one segment would be.
-fn next_page(endpoint: Endpoint, after: &str) -> String {
-    let query = Endpoint {
-        method: endpoint.method,
-        path: "{after}",
+pub(crate) async fn show(client: &AdminClient, user: &str) -> Result<Shown, CliError> {
+    let path = USER_SHOW.path_with(&[&client.user_id(user).await?]);
+    Ok(Shown(client.get(USER_SHOW, &path).await?))
+}
+
+pub(crate) async fn moderate(
+    client: &AdminClient,
+    user: &str,
+    request: ModerateUserRequest,
+) -> Result<Shown, CliError> {
+    let path = USER_MODERATE.path_with(&[&client.user_id(user).await?]);
+    Ok(Shown(client.send(USER_MODERATE, &path, &request).await?))
+}
+
+pub(crate) async fn deactivate(
+    client: &AdminClient,
+    deactivate: &Deactivate,
+) -> Result<Done, CliError> {
+    let user_id = client.user_id(&deactivate.user).await?;
+    let path = USER_DEACTIVATE.path_with(&[&user_id]);
+    let request = DeactivateUserRequest {
+        erase: deactivate.erase,
     };
-    format!("{}?after={}", endpoint.path, query.path_with(&[after]))
+    let _: Empty = client.send(USER_DEACTIVATE, &path, &request).await?;
+    Ok(Done {
+        did: "Closed the account of",
+        user_id,
+    })
+}
+
+/// Lists the devices that are left once those to be logged out are.
+pub(crate) async fn devices(
+    client: &AdminClient,
+    devices: &Devices,
+) -> Result<ShownDevices, CliError> {
+    let user_id = client.user_id(&devices.user).await?;
+    for device_id in &devices.log_out {
+        let path = USER_DEVICE_LOGOUT.path_with(&[&user_id, device_id]);
+        let _: Empty = client.get(USER_DEVICE_LOGOUT, &path).await?;
+    }
+    let path = USER_DEVICES.path_with(&[&user_id]);
+    Ok(ShownDevices(client.get(USER_DEVICES, &path).await?))
+}
+
+pub(crate) async fn token(
+    client: &AdminClient,
+    wanted: &UserToken,
+) -> Result<ShownToken, CliError> {
+    let path = USER_TOKEN.path_with(&[&client.user_id(&wanted.user).await?]);
+    let request = OpenSessionRequest {
+        device_id: None,
+        display_name: Some(wanted.device_name.clone()),
+    };
+    Ok(ShownToken(client.send(USER_TOKEN, &path, &request).await?))
 }
 
 pub(crate) async fn password(
-    config: &Config,
+    client: &AdminClient,
     change: &ChangePassword,
 ) -> Result<PasswordSet, CliError> {
     let chosen = password::choose(&change.password)?;
-    let user_id = user_id(&change.user, config.server.name.as_str());
+    let user_id = client.user_id(&change.user).await?;
     let request = SetPasswordRequest {
         password: chosen.password.clone(),
         log_out: !change.keep_devices,
     };
     let path = USER_PASSWORD.path_with(&[&user_id]);
-    let _: Empty = AdminClient::new(config)
-        .send(USER_PASSWORD, &path, &request)
-        .await?;
+    let _: Empty = client.send(USER_PASSWORD, &path, &request).await?;
     Ok(PasswordSet {
         user_id,
         password: chosen.generated.then_some(chosen.password),
     })
-}
-
-/// A user id as it is, or the one that a localpart has on this server.
-fn user_id(user: &str, server_name: &str) -> String {
-    match user.strip_prefix('@') {
-        Some(_) => user.to_owned(),
-        None => format!("@{user}:{server_name}"),
-    }
 }
 
 /// A new account, and its password if it was made here.
@@ -141,24 +176,11 @@ impl Outcome for Users {
         if self.0.is_empty() {
             return "No accounts yet: hearthctl user create NAME makes one.".to_owned();
         }
-        let width = self
-            .0
-            .iter()
-            .map(|user| user.user_id.chars().count())
-            .max()
-            .unwrap_or(0);
         let line = |user: &User| {
-            let role = match (user.deactivated, user.admin) {
-                (true, _) => "deactivated",
-                (false, true) => "admin",
-                (false, false) => "user",
-            };
-            let name = user.display_name.as_deref().unwrap_or_default();
-            format!("{:width$}  {role:11}  {name}", user.user_id)
-                .trim_end()
-                .to_owned()
+            let name = user.display_name.clone().unwrap_or_default();
+            vec![user.user_id.clone(), role(user).to_owned(), name]
         };
-        self.0.iter().map(line).collect::<Vec<_>>().join("\n")
+        table(self.0.iter().map(line))
     }
 
     fn json(&self) -> serde_json::Value {
@@ -166,21 +188,100 @@ impl Outcome for Users {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What an account is, in a word.
+fn role(user: &User) -> &'static str {
+    match user {
+        User {
+            deactivated: true, ..
+        } => "deactivated",
+        User { locked: true, .. } => "locked",
+        User {
+            suspended: true, ..
+        } => "suspended",
+        User { admin: true, .. } => "admin",
+        _ => "user",
+    }
+}
 
-    #[test]
-    fn a_localpart_is_completed_and_a_user_id_is_kept() {
-        assert_eq!(user_id("alice", "one.test"), "@alice:one.test");
-        assert_eq!(user_id("@alice:one.test", "one.test"), "@alice:one.test");
+/// One account.
+pub(crate) struct Shown(User);
+
+impl Outcome for Shown {
+    fn text(&self) -> String {
+        let user = &self.0;
+        let row = |name: &str, value: String| vec![name.to_owned(), value];
+        table([
+            row("user", user.user_id.clone()),
+            row("name", user.display_name.clone().unwrap_or_default()),
+            row("is", role(user).to_owned()),
+            row(
+                "administrator",
+                if user.admin { "yes" } else { "no" }.to_owned(),
+            ),
+            row("since", time(user.created_ts_ms)),
+        ])
     }
 
-    #[test]
-    fn the_cursor_of_the_next_page_is_encoded() {
-        assert_eq!(
-            next_page(USER_LIST, "@a+b&c:one.test"),
-            "/_hearth/admin/v1/users?after=%40a%2Bb%26c%3Aone.test"
-        );
+    fn json(&self) -> serde_json::Value {
+        to_json(&self.0)
+    }
+}
+
+/// Something that was done to an account.
+#[derive(serde::Serialize)]
+pub(crate) struct Done {
+    #[serde(skip)]
+    did: &'static str,
+    user_id: String,
+}
+
+impl Outcome for Done {
+    fn text(&self) -> String {
+        format!("{} {}.", self.did, self.user_id)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        to_json(self)
+    }
+}
+
+/// The devices of an account.
+pub(crate) struct ShownDevices(DeviceList);
+
+impl Outcome for ShownDevices {
+    fn text(&self) -> String {
+        if self.0.devices.is_empty() {
+            return "No devices: nobody is signed in.".to_owned();
+        }
+        table(self.0.devices.iter().map(|device| {
+            vec![
+                device.device_id.clone(),
+                device.last_seen_ts_ms.map(time).unwrap_or_default(),
+                device.last_seen_address.clone().unwrap_or_default(),
+                device.display_name.clone().unwrap_or_default(),
+            ]
+        }))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        to_json(&self.0)
+    }
+}
+
+/// A session that was opened.
+pub(crate) struct ShownToken(OpenedSession);
+
+impl Outcome for ShownToken {
+    fn text(&self) -> String {
+        format!(
+            "Signed {} in on the device {}.\nAccess token: {}\nIt is not shown again.",
+            self.0.user_id,
+            self.0.device_id,
+            self.0.access_token.expose()
+        )
+    }
+
+    fn json(&self) -> serde_json::Value {
+        to_json(&self.0)
     }
 }

@@ -78,6 +78,8 @@ config! {
     registration: Registration,
     /// `[password]`
     password: Password,
+    /// `[session]`
+    session: Session,
     /// `[federation]`
     federation: Federation,
     /// `[outbound]`

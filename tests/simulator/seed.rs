@@ -158,7 +158,7 @@ async fn register(at: usize, host: &Host, name: &str) -> Person {
     let dummy: AuthData = serde_json::from_value(json!({ "type": "m.login.dummy" })).unwrap();
     let parts = host.parts();
     let made = parts.accounts.register(registration, Some(&dummy)).await;
-    let (_, token) = made.unwrap().session.unwrap();
+    let token = made.unwrap().session.unwrap().access_token;
     Person {
         host: at,
         id: UserId::parse(format!("@{name}:{}", host.name)).unwrap(),

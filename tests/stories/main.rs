@@ -1,6 +1,8 @@
 //! Whole servers as their people see them: real processes, real sockets, TLS, both databases.
 
 #[cfg(test)]
+mod administration;
+#[cfg(test)]
 mod canaries;
 #[cfg(test)]
 mod faults;

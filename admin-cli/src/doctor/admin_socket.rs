@@ -1,7 +1,7 @@
 use hearth_config::Config;
 
 use super::Check;
-use crate::{error::CliError, status};
+use crate::{admin_client::AdminClient, error::CliError, status};
 
 const NAME: &str = "admin socket";
 
@@ -10,7 +10,7 @@ pub(super) async fn check(config: &Config) -> (bool, Check) {
     let socket = config.admin_socket();
     let shown = socket.display();
     let ours = config.server.name.as_str();
-    match status::run(config).await {
+    match status::run(&AdminClient::local(config)).await {
         Ok(status) if status.server_name == ours => (
             true,
             Check::ok(

@@ -9,7 +9,8 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{Check, tls};
+use super::Check;
+use crate::tls;
 
 /// Renewal programs renew a month before the end: less than this means that they have failed.
 const RENEWAL: Duration = Duration::from_secs(14 * 24 * 60 * 60);

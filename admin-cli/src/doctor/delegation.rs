@@ -7,8 +7,11 @@ use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{Check, tls};
-use crate::exchange::{Question, exchange};
+use super::Check;
+use crate::{
+    exchange::{Question, exchange},
+    tls,
+};
 
 const NAME: &str = ".well-known";
 const PATH: &str = "/.well-known/matrix/server";
@@ -84,6 +87,7 @@ async fn fetch_slowly(config: &Config, host: &str) -> Result<String, String> {
         method: "GET",
         host,
         path: PATH,
+        token: None,
         body: Vec::new(),
     };
     let (status, body) = exchange(stream, question).await.map_err(|e| text(&e))?;

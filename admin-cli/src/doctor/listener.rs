@@ -9,8 +9,11 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Check, certificate, tls};
-use crate::exchange::{Question, exchange};
+use super::{Check, certificate};
+use crate::{
+    exchange::{Question, exchange},
+    tls,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -67,6 +70,7 @@ async fn ask(listener: &Listener) -> Result<StatusCode, String> {
         method: "GET",
         host: &host,
         path: PATH,
+        token: None,
         body: Vec::new(),
     };
     let answer = match (&listener.tls_cert, &listener.tls_key) {

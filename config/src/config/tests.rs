@@ -37,10 +37,7 @@ fn the_launch_file_is_accepted_as_it_is() {
         Some(crate::Secret::new("secret"))
     );
     assert_eq!(config.turn.secret, None, "an empty secret is none");
-    assert_eq!(
-        config.without_effect,
-        ["registration.shared_secret", "registration.allow_guests"]
-    );
+    assert_eq!(config.without_effect, ["registration.allow_guests"]);
 }
 
 #[test]

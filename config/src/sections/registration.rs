@@ -7,13 +7,12 @@ section! {
     /// Whether people may sign up by themselves.
     enabled: bool = default("false");
 
-    /// Whether signing up needs a registration token. This release has none yet, so that this closes
-    /// sign-up.
+    /// Whether signing up needs a registration token; `hearthctl registration-token create` makes one.
     require_token: bool = default("false");
 
     /// A secret whose holder may create accounts over the API even when registration is closed.
-    shared_secret: Option<Secret> = secret("a long random text", "no accounts by shared secret") reserved;
+    shared_secret: Option<Secret> = secret("a long random text", "no accounts by shared secret");
 
-    /// Whether a person without an account may look around as a guest.
+    /// Whether a person without an account may look around as a guest. This server takes no guests.
     allow_guests: bool = default("false") reserved;
 }

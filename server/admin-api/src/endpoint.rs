@@ -43,8 +43,104 @@ pub const USER_PASSWORD: Endpoint = Endpoint {
     path: "/_hearth/admin/v1/users/{user_id}/password",
 };
 
+/// Answers [`User`](crate::User); 404 `M_NOT_FOUND` when there is no such user.
+pub const USER_SHOW: Endpoint = Endpoint {
+    method: "GET",
+    path: "/_hearth/admin/v1/users/{user_id}",
+};
+
+/// Takes [`ModerateUserRequest`](crate::ModerateUserRequest), answers [`User`](crate::User); 404
+/// `M_NOT_FOUND` when there is no such user or the account is closed.
+pub const USER_MODERATE: Endpoint = Endpoint {
+    method: "PUT",
+    path: "/_hearth/admin/v1/users/{user_id}/moderation",
+};
+
+/// Takes [`DeactivateUserRequest`](crate::DeactivateUserRequest), answers [`Empty`](crate::Empty); 404
+/// `M_NOT_FOUND` when there is no such user or the account is closed already.
+pub const USER_DEACTIVATE: Endpoint = Endpoint {
+    method: "POST",
+    path: "/_hearth/admin/v1/users/{user_id}/deactivate",
+};
+
+/// Answers [`DeviceList`](crate::DeviceList); 404 `M_NOT_FOUND` when there is no such user.
+pub const USER_DEVICES: Endpoint = Endpoint {
+    method: "GET",
+    path: "/_hearth/admin/v1/users/{user_id}/devices",
+};
+
+/// Logs a device out, answers [`Empty`](crate::Empty); 404 `M_NOT_FOUND` when it is not there.
+pub const USER_DEVICE_LOGOUT: Endpoint = Endpoint {
+    method: "DELETE",
+    path: "/_hearth/admin/v1/users/{user_id}/devices/{device_id}",
+};
+
+/// Takes [`OpenSessionRequest`](crate::OpenSessionRequest), answers 201 and
+/// [`OpenedSession`](crate::OpenedSession); 404 `M_NOT_FOUND` when there is no such user or the account
+/// is closed.
+pub const USER_TOKEN: Endpoint = Endpoint {
+    method: "POST",
+    path: "/_hearth/admin/v1/users/{user_id}/token",
+};
+
+/// Takes [`ListRoomsQuery`](crate::ListRoomsQuery) in the query, answers
+/// [`RoomList`](crate::RoomList).
+pub const ROOM_LIST: Endpoint = Endpoint {
+    method: "GET",
+    path: "/_hearth/admin/v1/rooms",
+};
+
+/// Answers [`Room`](crate::Room); 404 `M_NOT_FOUND` when there is no such room.
+pub const ROOM_SHOW: Endpoint = Endpoint {
+    method: "GET",
+    path: "/_hearth/admin/v1/rooms/{room_id}",
+};
+
+/// Takes [`CreateRegistrationTokenRequest`](crate::CreateRegistrationTokenRequest), answers 201 and
+/// [`RegistrationToken`](crate::RegistrationToken); 409 `M_INVALID_PARAM` when there is such a token.
+pub const REGISTRATION_TOKEN_CREATE: Endpoint = Endpoint {
+    method: "POST",
+    path: "/_hearth/admin/v1/registration-tokens",
+};
+
+/// Takes [`ListRegistrationTokensQuery`](crate::ListRegistrationTokensQuery) in the query, answers
+/// [`RegistrationTokenList`](crate::RegistrationTokenList).
+pub const REGISTRATION_TOKEN_LIST: Endpoint = Endpoint {
+    method: "GET",
+    path: "/_hearth/admin/v1/registration-tokens",
+};
+
+/// Answers [`RegistrationToken`](crate::RegistrationToken); 404 `M_NOT_FOUND` when there is none.
+pub const REGISTRATION_TOKEN_SHOW: Endpoint = Endpoint {
+    method: "GET",
+    path: "/_hearth/admin/v1/registration-tokens/{token}",
+};
+
+/// Answers [`Empty`](crate::Empty); 404 `M_NOT_FOUND` when there is none.
+pub const REGISTRATION_TOKEN_DELETE: Endpoint = Endpoint {
+    method: "DELETE",
+    path: "/_hearth/admin/v1/registration-tokens/{token}",
+};
+
 /// Every endpoint, so that the server and the tests can walk them.
-pub const ENDPOINTS: &[Endpoint] = &[SERVER_STATUS, USER_CREATE, USER_LIST, USER_PASSWORD];
+pub const ENDPOINTS: &[Endpoint] = &[
+    SERVER_STATUS,
+    USER_CREATE,
+    USER_LIST,
+    USER_PASSWORD,
+    USER_SHOW,
+    USER_MODERATE,
+    USER_DEACTIVATE,
+    USER_DEVICES,
+    USER_DEVICE_LOGOUT,
+    USER_TOKEN,
+    ROOM_LIST,
+    ROOM_SHOW,
+    REGISTRATION_TOKEN_CREATE,
+    REGISTRATION_TOKEN_LIST,
+    REGISTRATION_TOKEN_SHOW,
+    REGISTRATION_TOKEN_DELETE,
+];
 
 impl Endpoint {
     /// The path with its `{…}` segments replaced by `values` in order, percent-encoded.

@@ -1,21 +1,31 @@
 //! The admin API: requests and answers shared by the server and `hearthctl`.
 //!
-//! It is HTTP/1.1 with JSON bodies over a Unix socket that only the server's own user may open,
-//! so a request carries no token. Every answer other than 2xx has an [`ApiError`] as its body.
+//! It is HTTP/1.1 with JSON bodies: over a Unix socket that only the server's own user may open, so
+//! that a request carries no token, or over the network with the access token of an administrator.
+//! Every answer other than 2xx has an [`ApiError`] as its body.
 
 #![deny(missing_docs)]
 
 mod endpoint;
 mod error;
 mod password;
+mod registration_token;
+mod room;
 mod server;
+mod session;
 mod user;
 
-pub use endpoint::{ENDPOINTS, Endpoint, SERVER_STATUS, USER_CREATE, USER_LIST, USER_PASSWORD};
+pub use endpoint::*;
 pub use error::ApiError;
 pub use password::Password;
+pub use registration_token::{
+    CreateRegistrationTokenRequest, ListRegistrationTokensQuery, RegistrationToken,
+    RegistrationTokenList,
+};
+pub use room::{ListRoomsQuery, ROOMS_PER_PAGE_MAX, Room, RoomList};
 pub use server::{DatabaseEngine, ServerStatus};
+pub use session::{Device, DeviceList, OpenSessionRequest, OpenedSession};
 pub use user::{
-    CreateUserRequest, Empty, ListUsersQuery, SetPasswordRequest, USERS_PER_PAGE_MAX, User,
-    UserList,
+    CreateUserRequest, DeactivateUserRequest, Empty, ListUsersQuery, ModerateUserRequest,
+    SetPasswordRequest, USERS_PER_PAGE_MAX, User, UserList,
 };

@@ -32,6 +32,12 @@ pub struct User {
     pub admin: bool,
     /// Whether the account is closed for good.
     pub deactivated: bool,
+    /// Whether the person can do nothing at the moment but log out.
+    #[serde(default)]
+    pub locked: bool,
+    /// Whether the person can say nothing at the moment.
+    #[serde(default)]
+    pub suspended: bool,
     /// When it was made, in milliseconds since 1970.
     pub created_ts_ms: i64,
 }
@@ -66,6 +72,27 @@ pub struct SetPasswordRequest {
     pub password: Password,
     /// Whether every device of the user is logged out.
     pub log_out: bool,
+}
+
+/// Locks or suspends an account, or lets it go on; what is absent stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModerateUserRequest {
+    /// Whether the person can do nothing but log out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<bool>,
+    /// Whether the person can say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<bool>,
+}
+
+/// Closes an account for good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeactivateUserRequest {
+    /// Whether people who come later are not to see what the person said.
+    #[serde(default)]
+    pub erase: bool,
 }
 
 /// The answer of a request that has nothing to say but that it was done.

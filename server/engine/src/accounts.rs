@@ -3,18 +3,25 @@
 
 mod account_data;
 mod admin;
+mod deactivate;
 mod devices;
 mod error;
 mod filters;
 mod interactive;
 mod login;
+mod moderate;
 mod names;
 mod password;
 mod profile;
+mod purpose_tokens;
 pub(crate) mod push_rules;
+mod refresh;
 mod register;
+mod registration_tokens;
 mod search;
+mod seen;
 mod sessions;
+mod shared_secret;
 mod tags;
 
 #[cfg(test)]
@@ -26,6 +33,7 @@ use hearth_storage::cache::CacheFigures;
 use hearth_storage::tables::accounts::{self, StoredAccount};
 use hearth_storage::{Commit, CommitError, Outcome, Receipt, Refusal, StorageError};
 use hearth_types::ruma::UserId;
+use tokio::sync::Notify;
 
 pub use account_data::AccountData;
 pub use admin::{AccountList, NewAccount};
@@ -33,16 +41,25 @@ pub use devices::Device;
 pub use error::AccountError;
 pub use interactive::Challenge;
 pub use login::{LoggedIn, Login, NewDevice};
+pub use moderate::Moderation;
+pub use profile::ProfileField;
+pub use purpose_tokens::ShortToken;
 pub use push_rules::RuleChange;
+pub use refresh::Renewed;
 pub use register::{Registered, Registration};
+pub use registration_tokens::{NewRegistrationToken, RegistrationToken, RegistrationTokenList};
 pub use search::Person;
-pub use sessions::Session;
+pub use seen::LastSeen;
+pub use sessions::{Session, Standing};
+pub use shared_secret::SignedRegistration;
 
 use crate::context::Context;
 use crate::device_lists;
 use interactive::Interactive;
 use password::Passwords;
+use seen::Seen;
 use sessions::Sessions;
+use shared_secret::Nonces;
 
 /// What the server does for and about its own people.
 pub struct Accounts {
@@ -50,6 +67,10 @@ pub struct Accounts {
     passwords: Passwords,
     sessions: Sessions,
     interactive: Interactive,
+    nonces: Nonces,
+    seen: Seen,
+    /// Told when an account was closed that has rooms to leave.
+    departing: Notify,
 }
 
 impl Accounts {
@@ -60,6 +81,9 @@ impl Accounts {
             passwords: Passwords::new(&context.settings),
             sessions: Sessions::new(context.settings.memory.small_bytes()),
             interactive: Interactive::default(),
+            nonces: Nonces::default(),
+            seen: Seen::default(),
+            departing: Notify::new(),
             context,
         }
     }
@@ -76,12 +100,22 @@ impl Accounts {
         self.passwords.admitted()
     }
 
+    /// One account.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub async fn find(&self, user_id: &UserId) -> Result<StoredAccount, AccountError> {
+        self.account(user_id)
+            .await?
+            .ok_or(AccountError::NotFound("the user"))
+    }
+
     async fn account(&self, user_id: &UserId) -> Result<Option<StoredAccount>, StorageError> {
         let mut reader = self.context.storage.read().await?;
         accounts::account_by_id(reader.conn(), user_id.as_str()).await
     }
 
-    /// Commits, forgets the tokens that the commit revoked, and wakes the long-polls of the person
+    /// Commits, forgets the tokens that the commit changed, and wakes the long-polls of the person
     /// and, where devices changed, of those who have to know.
     /// What a refusal means is the caller's to say.
     async fn commit(

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use hearth_config::Secret;
 use hearth_protocol::ambient::{Clock, Entropy};
 use hearth_protocol::signing::SigningKey;
 use hearth_storage::Storage;
@@ -20,11 +21,26 @@ pub trait Spawn: Send + Sync {
     fn spawn(&self, name: &'static str, work: BoxFuture<'static, ()>);
 }
 
+/// How long sessions last that can be refreshed; none for as long as nobody ends them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SessionLifetimes {
+    /// Until an access token has to be refreshed.
+    pub access_token_ms: Option<i64>,
+    /// Until a refresh token that was not used is no longer good.
+    pub refresh_token_ms: Option<i64>,
+}
+
 /// The settings that the engine reads, resolved from the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Whether people may register themselves.
     pub registration_enabled: bool,
+    /// Whether they need a registration token for that.
+    pub registration_needs_token: bool,
+    /// With what who knows it may make accounts all the same.
+    pub registration_shared_secret: Option<Secret>,
+    /// How long sessions last that can be refreshed.
+    pub sessions: SessionLifetimes,
     /// Memory of one password hash (argon2id), in KiB.
     pub argon2_memory_kib: u32,
     /// Passes of one password hash.

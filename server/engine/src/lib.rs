@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod context;
+pub mod departures;
 pub mod device_lists;
 pub mod federation;
 pub mod keys;

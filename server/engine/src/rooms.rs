@@ -22,6 +22,7 @@ pub mod known;
 mod mailbox;
 pub mod membership;
 mod outliers;
+pub mod overview;
 mod people;
 pub(crate) mod place;
 pub mod plan;

@@ -13,7 +13,7 @@ use hearth_protocol::signing::SigningKey;
 use hearth_storage::testing::{Scratch, identity};
 use hearth_types::ruma::ServerName;
 
-use crate::context::{Context, Settings, Spawn};
+use crate::context::{Context, SessionLifetimes, Settings, Spawn};
 use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::peers::{Isolated, Peers};
@@ -73,6 +73,12 @@ impl TestServer {
 pub fn settings() -> Settings {
     Settings {
         registration_enabled: true,
+        registration_needs_token: false,
+        registration_shared_secret: None,
+        sessions: SessionLifetimes {
+            access_token_ms: Some(60 * 60 * 1_000),
+            refresh_token_ms: Some(30 * 24 * 60 * 60 * 1_000),
+        },
         argon2_memory_kib: 64,
         argon2_passes: 1,
         argon2_parallel: 2,

@@ -18,7 +18,10 @@ use hearth_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{counts::RequestCounts, http::auth::Authority, rate_limit::RateLimiter, routes::Row};
+use crate::{
+    concurrency::Concurrency, counts::RequestCounts, http::auth::Authority,
+    rate_limit::RateLimiter, routes::Row,
+};
 
 /// The process, as handlers see it.
 pub struct App {
@@ -30,6 +33,8 @@ pub struct App {
     pub started_at_ms: i64,
     /// How often who may ask for what.
     pub rate_limiter: RateLimiter,
+    /// How many requests of one person are answered at a time.
+    pub concurrency: Concurrency,
     /// Who may call.
     pub authority: Arc<dyn Authority>,
     /// The table of routes.

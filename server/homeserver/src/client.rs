@@ -11,6 +11,7 @@ mod filters;
 mod key_backup;
 mod keys;
 mod login;
+mod moderation;
 mod presence;
 mod profile;
 mod push_rules;
@@ -23,6 +24,7 @@ mod room_members;
 mod room_relations;
 mod room_state;
 mod rooms;
+mod shared_secret;
 mod sync;
 mod tags;
 mod to_device;
@@ -75,7 +77,7 @@ use hearth_types::client::{
         aliases, create_room, get_event_by_timestamp, get_room_event, get_summary, report_content,
         report_room, upgrade_room,
     },
-    session::login as login_endpoint,
+    session::{login as login_endpoint, refresh_token},
     space::get_hierarchy,
     state::{get_state_event_for_key, get_state_events, send_state_event},
     sync::sync_events,
@@ -86,7 +88,7 @@ use hearth_types::client::{
     user_directory::search_users,
 };
 
-use hearth_types::ruma::api::auth_scheme::AccessToken;
+use hearth_types::ruma::api::auth_scheme::{AccessToken, NoAuthentication};
 use http::Method;
 
 use crate::routes::{RateClass, Row, prebuilt, raw, raw_of, route};
@@ -97,6 +99,8 @@ pub fn rows() -> Vec<Row> {
     let groups = [
         server_rows(),
         account_rows(),
+        session_rows(),
+        moderation_rows(),
         device_rows(),
         stored_rows(),
         push_rows(),
@@ -131,8 +135,47 @@ fn account_rows() -> Vec<Row> {
         raw_of::<login_endpoint::v3::Request, _, _>(attempt, login::login),
         route(RateClass::Write, login::logout),
         route(RateClass::Write, login::logout_all),
-        route(RateClass::Read, account::whoami),
+        prebuilt(RateClass::Read, account::whoami),
         route(attempt, account::change_password),
+    ]
+}
+
+/// Tokens of all kinds, and the end of an account.
+fn session_rows() -> Vec<Row> {
+    let (attempt, register) = (RateClass::Login, RateClass::Register);
+    let secret = "/_synapse/admin/v1/register";
+    vec![
+        raw_of::<refresh_token::v3::Request, _, _>(attempt, login::refresh),
+        prebuilt(attempt, login::get_login_token),
+        route(register, register::registration_token_validity),
+        raw::<NoAuthentication, _, _>(
+            Method::GET,
+            secret,
+            "registration_nonce",
+            register,
+            shared_secret::nonce,
+        ),
+        raw::<NoAuthentication, _, _>(
+            Method::POST,
+            secret,
+            "register_signed",
+            register,
+            shared_secret::register,
+        ),
+        route(attempt, account::deactivate),
+        prebuilt(RateClass::Write, account::request_openid_token),
+    ]
+}
+
+/// What administrators of this server do about people.
+fn moderation_rows() -> Vec<Row> {
+    let (read, write) = (RateClass::Read, RateClass::Write);
+    vec![
+        route(read, moderation::is_user_locked),
+        route(write, moderation::lock_user),
+        route(read, moderation::is_user_suspended),
+        route(write, moderation::suspend_user),
+        route(read, moderation::whois),
     ]
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     app::App,
+    concurrency::Concurrency,
     counts::RequestCounts,
     data_dir::{DataDir, DataDirError},
     http::{
@@ -96,15 +97,16 @@ impl Homeserver {
         let wired = wiring::wire(&config, &data_dir, &surroundings, &tasks).await?;
         let generation = &wired.parts.context.storage.identity().generation;
         used_database::remember(&data_dir, generation)?;
-        let rate_limiter = match config.rate_limit.enabled {
-            true => RateLimiter::new(RATE_BUCKETS_MAX),
-            false => RateLimiter::off(),
+        let (rate_limiter, concurrency) = match config.rate_limit.enabled {
+            true => (RateLimiter::new(RATE_BUCKETS_MAX), Concurrency::limited()),
+            false => (RateLimiter::off(), Concurrency::off()),
         };
         let app = App {
             config: Arc::clone(&config),
             parts: wired.parts,
             started_at_ms: surroundings.clock.now_ms(),
             rate_limiter,
+            concurrency,
             authority: wired.authority,
             rows: routes::table().into(),
             counts: RequestCounts::default(),

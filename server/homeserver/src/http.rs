@@ -15,4 +15,5 @@ pub mod error;
 pub mod json;
 mod key_error;
 mod room_error;
+pub mod standing;
 pub mod tls;

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod ambient;
 pub mod app;
 pub mod client;
+pub mod concurrency;
 pub mod counts;
 pub mod data_dir;
 mod federation;

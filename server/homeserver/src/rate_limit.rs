@@ -36,6 +36,8 @@ pub enum RateClass {
     Media,
     /// Other servers.
     Federation,
+    /// Requests whose token is not known.
+    Refused,
 }
 
 impl RateClass {
@@ -84,6 +86,8 @@ impl RateClass {
             Self::Keys => (100, 50),
             Self::Media => (200, 20),
             Self::Federation => (1_000, 5),
+            // By address: everybody behind it may have been logged out at once.
+            Self::Refused => (300, 100),
         })
     }
 }

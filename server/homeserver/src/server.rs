@@ -8,6 +8,7 @@ mod edus;
 mod history;
 mod keys;
 mod membership;
+mod openid;
 mod pdus;
 mod profile;
 mod transactions;
@@ -47,6 +48,8 @@ fn server_rows() -> Vec<Row> {
 fn people_rows() -> Vec<Row> {
     let peers = RateClass::Federation;
     vec![
+        // By address: whoever was shown a token asks.
+        route(RateClass::Read, openid::userinfo),
         prebuilt(peers, profile::query_profile),
         prebuilt(peers, directory::query_directory),
         prebuilt(peers, devices::get_devices),

@@ -8,7 +8,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use hearth_config::{Config, DatabaseUrl};
 use hearth_engine::{
     accounts::Accounts,
-    context::{Context, Settings},
+    context::{Context, SessionLifetimes, Settings},
+    departures::Departures,
     memory::MemoryBudget,
     notifier::Notifier,
     outbox::Outbox,
@@ -117,6 +118,14 @@ pub(crate) async fn wire(
         ages(config),
     );
     tasks.spawn_background("upkeep", upkeep.run());
+    let accounts = Arc::clone(&parts.accounts);
+    tasks.spawn_background("devices seen", async move { accounts.keep_seen().await });
+    let departures = Departures::new(
+        Arc::clone(&parts.context),
+        Arc::clone(&parts.accounts),
+        parts.rooms.clone(),
+    );
+    tasks.spawn_background("departures", departures.run());
     tasks.spawn_background("states", parts.rooms.clone().keep_states());
     if network.is_some() {
         tasks.spawn_background("waiting events", parts.federation.clone().tend());
@@ -138,8 +147,10 @@ pub(crate) async fn wire(
 fn settings(config: &Config) -> Settings {
     let registration = &config.registration;
     Settings {
-        // Nobody has a registration token yet, so asking for one closes the door.
-        registration_enabled: registration.enabled && !registration.require_token,
+        registration_enabled: registration.enabled,
+        registration_needs_token: registration.require_token,
+        registration_shared_secret: registration.shared_secret.clone(),
+        sessions: lifetimes(config),
         argon2_memory_kib: config.password.argon2_memory_kib,
         argon2_passes: config.password.argon2_passes,
         argon2_parallel: available_parallelism().map_or(1, usize::from),
@@ -148,6 +159,16 @@ fn settings(config: &Config) -> Settings {
         presence_enabled: config.presence.enabled,
         retry_initial_ms: i64::from(config.federation.retry_initial_ms),
         memory: memory(config),
+    }
+}
+
+/// How long sessions last that can be refreshed.
+fn lifetimes(config: &Config) -> SessionLifetimes {
+    const MINUTE_MS: i64 = 60 * 1_000;
+    let ms = |count: u32, unit_ms| (count > 0).then(|| i64::from(count) * unit_ms);
+    SessionLifetimes {
+        access_token_ms: ms(config.session.access_token_minutes, MINUTE_MS),
+        refresh_token_ms: ms(config.session.refresh_token_days, 24 * 60 * MINUTE_MS),
     }
 }
 
@@ -283,7 +304,7 @@ impl Authority for Gate {
         address: IpAddr,
     ) -> BoxFuture<'a, Result<User, RouteError>> {
         async move {
-            let session = self.accounts.authenticate(token).await?;
+            let session = self.accounts.authenticate_from(token, address).await?;
             Ok(User { session, address })
         }
         .boxed()

@@ -12,8 +12,8 @@ use crate::error::StorageError;
 use crate::tables::{
     account_data, accounts, bounds, counts, cross_signing, dehydrated_devices, device_keys,
     device_lists, devices, directory, events, filters, intern, key_backups, log, one_time_keys,
-    outbox, profiles, receipts, relations, reports, rooms, server_keys, staging, state, to_device,
-    tokens,
+    outbox, profiles, purpose_tokens, receipts, refresh_tokens, registration_tokens, relations,
+    reports, rooms, server_keys, staging, state, to_device, tokens,
 };
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
@@ -151,8 +151,28 @@ guards! {
     AccountCreate(accounts::AccountCreate),
     /// Replaces a password.
     PasswordSet(accounts::PasswordSet),
+    /// Locks or suspends an account, or lets it go on.
+    AccountModerate(accounts::AccountModerate),
+    /// Closes an account for good.
+    AccountClose(accounts::AccountClose),
+    /// Takes note that a closed account is in no room any more.
+    AccountLeft(accounts::AccountLeft),
     /// Opens a session on a device.
     SessionOpen(tokens::SessionOpen),
+    /// Gives a session new tokens for a refresh token.
+    SessionRefresh(refresh_tokens::SessionRefresh),
+    /// Takes note of the first use of what a refresh gave.
+    RefreshConfirm(refresh_tokens::RefreshConfirm),
+    /// Makes a registration token.
+    RegistrationTokenCreate(registration_tokens::RegistrationTokenCreate),
+    /// Takes one use of a registration token.
+    RegistrationTokenUse(registration_tokens::RegistrationTokenUse),
+    /// Removes a registration token.
+    RegistrationTokenDelete(registration_tokens::RegistrationTokenDelete),
+    /// Keeps a token that is good for one purpose.
+    PurposeTokenStore(purpose_tokens::PurposeTokenStore),
+    /// Takes a token for its one use.
+    PurposeTokenTake(purpose_tokens::PurposeTokenTake),
     /// Renames a device.
     DeviceRename(devices::DeviceRename),
     /// Removes devices with all that belongs to them.
@@ -218,8 +238,10 @@ pub enum Outcome {
     Done,
     /// The local ids of names, in the order asked.
     Nids(Vec<i64>),
-    /// The hashes of access tokens that are no longer valid.
+    /// The hashes of access tokens of which nothing remembered is true any more.
     Tokens(Vec<Vec<u8>>),
+    /// What became of a refresh.
+    Refreshed(refresh_tokens::Refreshed),
     /// The keys that were issued, in the order asked; none where a device has none.
     Keys(Vec<Option<one_time_keys::IssuedKey>>),
     /// What became of a link of a remote person's device list.
@@ -316,6 +338,8 @@ rows_of_a_commit! {
     destinations: outbox::DestinationRow => outbox::destination_upsert,
     /// Keys of other servers.
     server_keys: server_keys::ServerKeysRow => server_keys::server_keys_replace,
+    /// When and from where devices were last seen.
+    devices_seen: devices::DeviceSeen => devices::device_seen,
     /// Changed profile fields.
     profiles: profiles::ProfileRow => profiles::profile_upsert,
     /// Changed account data.

@@ -110,6 +110,7 @@ impl Upkeep {
                 before_ms: before(self.ages.staged_ms),
             },
             Prune::DeletedBackups,
+            Prune::PurposeTokens { before_ms: now_ms },
             Prune::ToDevice { up_to: to_device },
             Prune::StateChanges { up_to: state },
             Prune::LogTimes {

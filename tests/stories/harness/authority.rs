@@ -29,7 +29,7 @@ impl Authority {
     }
 
     /// The file that servers are told to trust.
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 

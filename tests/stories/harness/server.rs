@@ -290,6 +290,29 @@ impl Server {
         Person::new(self.client.clone(), &self.name, &body)
     }
 
+    /// A request without a token: status and body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.client.post(self.url(path)).body(body.to_string());
+        Self::answered(request).await
+    }
+
+    /// A request with a token, or none where it is empty: status and body.
+    pub(crate) async fn get(&self, path: &str, token: &str) -> (u16, Value) {
+        let mut request = self.client.get(self.url(path));
+        if !token.is_empty() {
+            request = request.bearer_auth(token);
+        }
+        Self::answered(request).await
+    }
+
+    async fn answered(request: reqwest::RequestBuilder) -> (u16, Value) {
+        let answer = request.timeout(PATIENCE).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        let body = serde_json::from_str(&text);
+        (status, body.unwrap_or_else(|_| panic!("no JSON: {text}")))
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.name)
     }

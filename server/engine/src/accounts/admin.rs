@@ -4,8 +4,9 @@ use std::fmt;
 
 use hearth_storage::tables::accounts::{self, ListedAccount, PasswordSet};
 use hearth_storage::{Commit, Guard};
-use hearth_types::ruma::UserId;
+use hearth_types::ruma::{DeviceId, UserId};
 
+use super::login::{LoggedIn, NewDevice, Opening};
 use super::register::Creation;
 use super::{AccountError, Accounts, names, profile};
 
@@ -65,6 +66,7 @@ impl Accounts {
                 admin: new.admin,
                 created_at_ms,
                 device: None,
+                registration_token: None,
             })
             .await?;
         Ok(ListedAccount {
@@ -72,8 +74,60 @@ impl Accounts {
             display_name: Some(display_name),
             admin: new.admin,
             deactivated: false,
+            locked: false,
+            suspended: false,
             created_at_ms,
         })
+    }
+
+    /// One account as a list shows it.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub async fn show_account(&self, user_id: &UserId) -> Result<ListedAccount, AccountError> {
+        let mut reader = self.context.storage.read().await?;
+        let found = accounts::account_listed(reader.conn(), user_id.as_str()).await?;
+        let found = found.ok_or(AccountError::NotFound("the user"))?;
+        Ok(with_name(found))
+    }
+
+    /// Opens a session of somebody on a new device, without their password.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], also for an account that is closed; [`AccountError::Invalid`] for
+    /// the device.
+    pub async fn open_session(
+        &self,
+        user_id: &UserId,
+        device: NewDevice,
+    ) -> Result<LoggedIn, AccountError> {
+        device.check()?;
+        let account = self.find(user_id).await?;
+        let opening = Opening::new(&self.context, account.user_nid, device);
+        let commit = Commit {
+            guards: vec![Guard::SessionOpen(opening.guard.clone())],
+            ..Commit::default()
+        };
+        self.commit(account.user_nid, commit, |_| {
+            AccountError::NotFound("the user")
+        })
+        .await?;
+        Ok(opening.opened(user_id.to_owned()))
+    }
+
+    /// Logs one device of somebody out.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`] for the user or the device.
+    pub async fn log_device_out(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+    ) -> Result<(), AccountError> {
+        let user_nid = self.find(user_id).await?.user_nid;
+        self.device(user_nid, device_id).await?;
+        self.remove_devices(user_nid, user_id, |it| it == device_id.as_str())
+            .await
     }
 
     /// At most `limit` accounts, after an id (empty for the first page).
@@ -90,19 +144,12 @@ impl Accounts {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let has_more = found.len() > limit;
         found.truncate(limit);
-        for account in &mut found {
-            account.display_name = account
-                .display_name
-                .take()
-                .as_deref()
-                .and_then(profile::text);
-        }
         let next = found
             .last()
             .filter(|_| has_more)
             .map(|last| last.user_id.clone());
         Ok(AccountList {
-            accounts: found,
+            accounts: found.into_iter().map(with_name).collect(),
             next,
         })
     }
@@ -146,4 +193,11 @@ impl Accounts {
         // A session that the old password opened while the new one was being written.
         self.remove_devices(user_nid, user_id, gone).await
     }
+}
+
+/// With the text of the display name, which is stored as JSON.
+fn with_name(mut account: ListedAccount) -> ListedAccount {
+    let name = account.display_name.take();
+    account.display_name = name.as_deref().and_then(profile::text);
+    account
 }

@@ -5,7 +5,7 @@ use hearth_storage::{Commit, Guard};
 use hearth_types::client::uiaa::AuthData;
 use hearth_types::ruma::{DeviceId, OwnedDeviceId, UserId};
 
-use super::{AccountError, Accounts, Session, names};
+use super::{AccountError, Accounts, LastSeen, Session, names};
 use crate::device_lists;
 
 /// Devices that one request may remove.
@@ -18,15 +18,8 @@ pub struct Device {
     pub device_id: OwnedDeviceId,
     /// Its name.
     pub display_name: Option<String>,
-}
-
-impl From<StoredDevice> for Device {
-    fn from(stored: StoredDevice) -> Self {
-        Self {
-            device_id: stored.device_id.into(),
-            display_name: stored.display_name,
-        }
-    }
+    /// When and from where it was last used.
+    pub last_seen: Option<LastSeen>,
 }
 
 impl Accounts {
@@ -37,7 +30,8 @@ impl Accounts {
     pub async fn devices(&self, user_nid: i64) -> Result<Vec<Device>, AccountError> {
         let mut reader = self.context.storage.read().await?;
         let found = devices::device_list(reader.conn(), user_nid).await?;
-        Ok(found.into_iter().map(Device::from).collect())
+        let shown = |device| self.shown_device(user_nid, device);
+        Ok(found.into_iter().map(shown).collect())
     }
 
     /// One device.
@@ -52,8 +46,19 @@ impl Accounts {
         let mut reader = self.context.storage.read().await?;
         let found = devices::device(reader.conn(), user_nid, device_id.as_str()).await?;
         found
-            .map(Device::from)
+            .map(|device| self.shown_device(user_nid, device))
             .ok_or(AccountError::NotFound("the device"))
+    }
+
+    /// A device with what is not written yet of when it was last seen.
+    fn shown_device(&self, user_nid: i64, stored: StoredDevice) -> Device {
+        let written = stored.last_seen_ms.zip(stored.last_seen_address);
+        let written = written.map(|(at_ms, address)| LastSeen { at_ms, address });
+        Device {
+            last_seen: self.seen.of(user_nid, &stored.device_id).or(written),
+            device_id: stored.device_id.into(),
+            display_name: stored.display_name,
+        }
     }
 
     /// Renames a device.

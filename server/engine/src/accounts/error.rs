@@ -27,6 +27,37 @@ pub enum AccountError {
     /// The access token is not known, or no longer.
     #[error("the access token is not known")]
     UnknownToken,
+    /// The access token, or what it could be refreshed with, is too old: its owner signs in again and
+    /// keeps their keys.
+    #[error("the session is over: sign in again")]
+    Expired,
+    /// The account is locked.
+    #[error("this account has been locked")]
+    Locked,
+    /// The token for logging in is not known, or no longer.
+    #[error("the login token is not known: it is good once and for two minutes")]
+    WrongLoginToken,
+    /// The last use of a registration token was taken.
+    #[error("the registration token is used up")]
+    TokenUsedUp,
+    /// There is such a registration token already.
+    #[error("the registration token exists already")]
+    TokenInUse,
+    /// There is no shared secret.
+    #[error("registration by shared secret is off: `registration.shared_secret` is not set")]
+    NoSharedSecret,
+    /// The nonce was not given out, or not lately.
+    #[error("the nonce is not known: it is good once and for a minute")]
+    UnknownNonce,
+    /// A request is not signed with the shared secret.
+    #[error("the HMAC is wrong")]
+    WrongMac,
+    /// Only administrators of this server may do it.
+    #[error("only an administrator of this server may do this")]
+    NotAdmin,
+    /// Administrators are not moderated by each other.
+    #[error("an administrator's account is not locked or suspended")]
+    AmongAdmins,
     /// It must be confirmed by user-interactive authentication.
     #[error("user-interactive authentication is needed")]
     Interactive(Box<Challenge>),

@@ -1,13 +1,18 @@
 //! New accounts.
+//!
+//! spec: client-server v1.19 §Account registration
 
 use std::fmt;
 
 use hearth_storage::tables::accounts::AccountCreate;
+use hearth_storage::tables::registration_tokens::RegistrationTokenUse;
 use hearth_storage::{Commit, Guard, Refusal};
-use hearth_types::client::uiaa::AuthData;
-use hearth_types::ruma::{OwnedDeviceId, OwnedUserId};
+use hearth_types::client::uiaa::{AuthData, AuthType};
+use hearth_types::ruma::OwnedUserId;
 
-use super::login::{NewDevice, Opening};
+use super::interactive::{Operation, Passed, Proof};
+use super::login::{LoggedIn, NewDevice, Opening};
+use super::sessions::TokenHash;
 use super::{AccountError, Accounts, names, profile};
 
 /// Random bytes in a user name that the server chooses.
@@ -31,8 +36,8 @@ pub struct Registration {
 pub struct Registered {
     /// The person.
     pub user_id: OwnedUserId,
-    /// The device and its access token, unless no session was wanted.
-    pub session: Option<(OwnedDeviceId, String)>,
+    /// The first session, unless none was wanted.
+    pub session: Option<LoggedIn>,
 }
 
 impl fmt::Debug for Registration {
@@ -60,6 +65,8 @@ pub(super) struct Creation {
     pub(super) created_at_ms: i64,
     /// The device to sign in with, if any.
     pub(super) device: Option<NewDevice>,
+    /// The registration token of which this takes a use, if any.
+    pub(super) registration_token: Option<TokenHash>,
 }
 
 impl Accounts {
@@ -91,20 +98,75 @@ impl Accounts {
         registration.device.check()?;
         let username = registration.username.unwrap_or_else(|| self.new_username());
         let user_id = self.available(&username).await?;
-        self.acknowledge("register", auth)?;
-        let password = registration
-            .password
-            .ok_or(AccountError::Missing("password"))?;
+        let passed = self.pass_stages(auth).await?;
         let device = (!registration.inhibit_login).then_some(registration.device);
-        self.create(Creation {
-            user_id,
-            password,
-            display_name: username.to_ascii_lowercase(),
-            admin: false,
-            created_at_ms: self.context.clock.now_ms(),
-            device,
-        })
-        .await
+        let made = match registration.password {
+            Some(password) => {
+                self.create(Creation {
+                    user_id,
+                    password,
+                    display_name: username.to_ascii_lowercase(),
+                    admin: false,
+                    created_at_ms: self.context.clock.now_ms(),
+                    device,
+                    registration_token: passed.registration_token(),
+                })
+                .await
+            }
+            None => Err(AccountError::Missing("password")),
+        };
+        match made {
+            // Its last use was taken by somebody who showed it twice.
+            Err(AccountError::TokenUsedUp) => Err(self.ask_again(auth)),
+            Err(error) => {
+                self.interactive.reopen(&self.context, passed);
+                Err(error)
+            }
+            made => made,
+        }
+    }
+
+    /// What somebody has to show who registers: a registration token where the settings ask for one,
+    /// and that they can repeat a request.
+    async fn pass_stages(&self, auth: Option<&AuthData>) -> Result<Passed, AccountError> {
+        let operation = Self::registering();
+        let (stage, registration_token) = match auth {
+            Some(AuthData::Dummy(_)) => (Some(AuthType::Dummy), None),
+            Some(AuthData::RegistrationToken(shown)) if self.in_time(auth, &operation) => {
+                let shown = self.shown_token(&shown.token).await?;
+                (shown.map(|_| AuthType::RegistrationToken), shown)
+            }
+            _ => (None, None),
+        };
+        let proof = stage.map(|stage| Proof {
+            stage,
+            registration_token,
+        });
+        self.settle(&operation, self.registration_flow(), auth, proof)
+    }
+
+    fn registration_flow(&self) -> &'static [AuthType] {
+        match self.context.settings.registration_needs_token {
+            true => &[AuthType::RegistrationToken, AuthType::Dummy],
+            false => &[AuthType::Dummy],
+        }
+    }
+
+    fn registering() -> Operation {
+        Operation {
+            name: "register",
+            user_nid: 0,
+            detail: String::new(),
+        }
+    }
+
+    /// The challenge anew, as the answer to a proof that did not count in the end.
+    fn ask_again(&self, auth: Option<&AuthData>) -> AccountError {
+        let flow = self.registration_flow();
+        match self.settle(&Self::registering(), flow, auth, None) {
+            Err(challenge) => challenge,
+            Ok(_) => AccountError::TokenUsedUp,
+        }
     }
 
     /// Writes an account, with its first session if one is wanted, in one commit.
@@ -116,6 +178,7 @@ impl Accounts {
             admin,
             created_at_ms,
             device,
+            registration_token,
         } = creation;
         let password_hash = self.passwords.hash(&self.context, &password).await?;
         let storage = &self.context.storage;
@@ -123,6 +186,12 @@ impl Accounts {
             .user_intern(user_id.as_str(), user_id.server_name().as_str())
             .await?;
         let mut commit = Commit::default();
+        commit.guards.extend(registration_token.map(|token| {
+            Guard::RegistrationTokenUse(RegistrationTokenUse {
+                token_hash: token.to_vec(),
+                now_ms: created_at_ms,
+            })
+        }));
         commit.guards.push(Guard::AccountCreate(AccountCreate {
             user_nid,
             password_hash: Some(password_hash),
@@ -143,10 +212,11 @@ impl Accounts {
         );
         self.commit(user_nid, commit, |refusal| match refusal {
             Refusal::Taken => AccountError::UserInUse,
+            Refusal::Full => AccountError::TokenUsedUp,
             other => AccountError::unexpected(other),
         })
         .await?;
-        let session = opening.map(|opening| (opening.device_id, opening.access_token));
+        let session = opening.map(|opening| opening.opened(user_id.clone()));
         Ok(Registered { user_id, session })
     }
 

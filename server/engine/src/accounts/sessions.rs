@@ -1,5 +1,6 @@
 //! Who an access token belongs to.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hearth_storage::cache::{Bounded, CacheFigures, Size, bounded};
@@ -7,7 +8,22 @@ use hearth_storage::tables::tokens::{self, TokenOwner};
 use hearth_types::ruma::{OwnedDeviceId, OwnedUserId, UserId};
 use sha2::{Digest, Sha256};
 
+use super::seen::LastNoted;
 use super::{AccountError, Accounts};
+
+/// What the owner of a session may do at the moment.
+///
+/// spec: client-server v1.19 §Account moderation
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything.
+    #[default]
+    Good,
+    /// Read, and little else.
+    Suspended,
+    /// Log out.
+    Locked,
+}
 
 /// A signed-in person on one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +36,8 @@ pub struct Session {
     pub device_id: OwnedDeviceId,
     /// Whether the person may administer the server.
     pub admin: bool,
+    /// What the person may do at the moment.
+    pub standing: Standing,
 }
 
 /// SHA-256 of a token: the only form in which one is kept.
@@ -29,12 +47,24 @@ pub(super) fn hash_token(token: &str) -> TokenHash {
     Sha256::digest(token).into()
 }
 
-/// The sessions of tokens that were used lately.
-pub(super) struct Sessions(Bounded<TokenHash, Arc<Session>>);
+/// What is remembered of a token that was used lately.
+pub(super) struct Known {
+    pub(super) session: Arc<Session>,
+    expires_at_ms: Option<i64>,
+    /// When its device was last noted as seen.
+    pub(super) noted: LastNoted,
+}
 
-impl Size for Session {
+/// The tokens that were used lately.
+pub(super) struct Sessions(Bounded<TokenHash, Arc<Known>>);
+
+impl Size for Known {
     fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.user_id.as_str().len() + self.device_id.as_str().len()
+        let session = &self.session;
+        size_of::<Self>()
+            + size_of::<Session>()
+            + session.user_id.as_str().len()
+            + session.device_id.as_str().len()
     }
 }
 
@@ -47,7 +77,8 @@ impl Sessions {
         CacheFigures::of(&self.0)
     }
 
-    /// Forgets revoked tokens. One that is being looked up at this moment is not kept either.
+    /// Forgets tokens of which nothing remembered is true any more. One that is being looked up at
+    /// this moment is not kept either.
     pub(super) fn forget(&self, hashes: &[Vec<u8>]) {
         for hash in hashes {
             if let Ok(hash) = TokenHash::try_from(hash.as_slice()) {
@@ -61,33 +92,76 @@ impl Accounts {
     /// Whose token it is.
     ///
     /// # Errors
-    /// [`AccountError::UnknownToken`], also for a deactivated account.
+    /// [`AccountError::UnknownToken`], also for a deactivated account; [`AccountError::Expired`].
     pub async fn authenticate(&self, token: &str) -> Result<Arc<Session>, AccountError> {
+        let known = self.known(token).await?;
+        Ok(Arc::clone(&known.session))
+    }
+
+    /// As [`Accounts::authenticate`], and takes note that the device is being used from an address.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn authenticate_from(
+        &self,
+        token: &str,
+        address: IpAddr,
+    ) -> Result<Arc<Session>, AccountError> {
+        let known = self.known(token).await?;
+        self.seen.note(&known, address, self.context.clock.now_ms());
+        Ok(Arc::clone(&known.session))
+    }
+
+    async fn known(&self, token: &str) -> Result<Arc<Known>, AccountError> {
         let hash = hash_token(token);
-        let vacant = match self.sessions.0.get_value_or_guard_async(&hash).await {
-            Ok(session) => return Ok(session),
-            Err(vacant) => vacant,
+        let known = match self.sessions.0.get_value_or_guard_async(&hash).await {
+            Ok(known) => known,
+            Err(vacant) => {
+                let known = Arc::new(self.look_up(&hash).await?);
+                // Refused where the token was revoked since the look into the database.
+                drop(vacant.insert(Arc::clone(&known)));
+                known
+            }
         };
+        match known.expires_at_ms {
+            Some(at_ms) if at_ms <= self.context.clock.now_ms() => Err(AccountError::Expired),
+            _ => Ok(known),
+        }
+    }
+
+    async fn look_up(&self, hash: &TokenHash) -> Result<Known, AccountError> {
         let mut reader = self.context.storage.read().await?;
-        let owner = tokens::token_owner(reader.conn(), &hash).await?;
+        let owner = tokens::token_owner(reader.conn(), hash).await?;
+        drop(reader);
         let owner = owner
             .filter(|owner| !owner.deactivated)
             .ok_or(AccountError::UnknownToken)?;
-        let session = Arc::new(session(owner)?);
-        // Refused where the token was revoked since the look into the database.
-        drop(vacant.insert(Arc::clone(&session)));
-        Ok(session)
+        let now_ms = self.context.clock.now_ms();
+        if owner.fresh && owner.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms) {
+            self.confirm_refresh(owner.user_nid, hash).await?;
+        }
+        known(owner)
     }
 }
 
-fn session(owner: TokenOwner) -> Result<Session, AccountError> {
+fn known(owner: TokenOwner) -> Result<Known, AccountError> {
     let user_id = UserId::parse(owner.user_id)
         .map_err(|error| AccountError::Fault(format!("a stored user id: {error}")))?;
-    Ok(Session {
+    let session = Session {
         user_nid: owner.user_nid,
         user_id,
         device_id: owner.device_id.into(),
         admin: owner.admin,
+        standing: match (owner.locked, owner.suspended) {
+            (true, _) => Standing::Locked,
+            (false, true) => Standing::Suspended,
+            (false, false) => Standing::Good,
+        },
+    };
+    Ok(Known {
+        session: Arc::new(session),
+        expires_at_ms: owner.expires_at_ms,
+        noted: LastNoted::default(),
     })
 }
 
@@ -103,13 +177,18 @@ mod tests {
             panic!("nothing is cached yet");
         };
         sessions.forget(&[hash.to_vec()]);
-        let session = Session {
+        let owner = TokenOwner {
             user_nid: 1,
-            user_id: "@a:one.test".try_into().unwrap(),
-            device_id: "A".into(),
+            user_id: "@a:one.test".to_owned(),
+            device_id: "A".to_owned(),
+            expires_at_ms: None,
+            fresh: false,
             admin: false,
+            deactivated: false,
+            locked: false,
+            suspended: false,
         };
-        drop(vacant.insert(Arc::new(session)));
+        drop(vacant.insert(Arc::new(known(owner).unwrap())));
         assert!(sessions.0.get(&hash).is_none());
     }
 }

@@ -1,8 +1,11 @@
 //! The rules of accounts, on both engines.
 
+mod closed;
 mod devices;
+mod refresh;
 mod register;
 mod stored;
+mod tokens;
 
 use hearth_types::client::uiaa::{AuthData, AuthType};
 use hearth_types::ruma::user_id;
@@ -15,6 +18,18 @@ pub(super) const PASSWORD: &str = "correct horse";
 
 pub(super) fn accounts(server: &TestServer) -> Accounts {
     Accounts::new(Arc::clone(&server.context))
+}
+
+/// A server with settings of its own, and its accounts.
+pub(super) async fn with_settings(
+    scratch: &hearth_storage::testing::Scratch,
+    change: impl FnOnce(&mut crate::context::Settings),
+) -> (TestServer, Accounts) {
+    let mut settings = crate::testing::settings();
+    change(&mut settings);
+    let server = TestServer::with(scratch, Arc::new(crate::peers::Isolated), settings).await;
+    let accounts = accounts(&server);
+    (server, accounts)
 }
 
 pub(super) fn auth(value: serde_json::Value) -> AuthData {
@@ -47,7 +62,7 @@ pub(super) async fn join(accounts: &Accounts, username: &str) -> (Arc<Session>, 
         .register(registration(username), Some(&dummy()))
         .await
         .unwrap();
-    let (_, token) = made.session.unwrap();
+    let token = made.session.unwrap().access_token;
     (accounts.authenticate(&token).await.unwrap(), token)
 }
 
@@ -59,7 +74,7 @@ pub(super) async fn login(
 ) -> Result<LoggedIn, AccountError> {
     let device = NewDevice {
         device_id: device_id.map(str::to_owned),
-        display_name: None,
+        ..NewDevice::default()
     };
     accounts
         .login(Login {

@@ -161,6 +161,8 @@ impl Server {
                 display_name: Some(format!("{user}'s {device}")),
                 token_hash: format!("{user} {device}").into_bytes(),
                 created_at_ms: 1,
+                expires_at_ms: None,
+                refresh: None,
             })
         }));
         self.commit(|commit| commit.guards = guards).await;

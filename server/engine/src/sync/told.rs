@@ -101,6 +101,7 @@ fn key(session: &Session) -> (i64, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Standing;
 
     fn session() -> Session {
         Session {
@@ -108,6 +109,7 @@ mod tests {
             user_id: "@a:x".try_into().unwrap(),
             device_id: "D".into(),
             admin: false,
+            standing: Standing::Good,
         }
     }
 

@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 
 use crate::{
     http::{
-        auth::Owner,
+        auth::Administrator,
         body::Body,
         error::{RouteError, json_response},
     },
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// `SERVER_STATUS`
-pub(super) async fn status(_owner: Owner, call: Call) -> Result<Response<Body>, RouteError> {
+pub(super) async fn status(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
     let app = &call.app;
     let status = ServerStatus {
         server_name: app.context.server_name.to_string(),

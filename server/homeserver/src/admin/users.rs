@@ -1,29 +1,27 @@
-//! Accounts, for the server's owner.
+//! Accounts, for who looks after the server.
 
 use hearth_admin_api::{
-    CreateUserRequest, Empty, ListUsersQuery, SetPasswordRequest, USERS_PER_PAGE_MAX, User,
-    UserList,
+    CreateUserRequest, DeactivateUserRequest, Device, DeviceList, Empty, ListUsersQuery,
+    ModerateUserRequest, OpenSessionRequest, OpenedSession, Password, SetPasswordRequest,
+    USERS_PER_PAGE_MAX, User, UserList,
 };
-use hearth_engine::accounts::{AccountError, NewAccount};
+use hearth_engine::accounts::{self, AccountError, Moderation, NewAccount, NewDevice};
 use hearth_storage::tables::accounts::ListedAccount;
-use hearth_types::ruma::UserId;
+use hearth_types::ruma::DeviceId;
 use http::{Response, StatusCode};
-use serde::de::DeserializeOwned;
 
+use super::request::{body, limit, query, user_id};
 use crate::{
     http::{
-        auth::Owner,
+        auth::Administrator,
         body::Body,
-        error::{Code, RouteError, json_response},
-        json::json_refusal,
+        error::{RouteError, json_response},
     },
     routes::Call,
 };
 
-const USERS_PER_PAGE: u32 = 100;
-
 /// `USER_CREATE`
-pub(super) async fn create(_owner: Owner, call: Call) -> Result<Response<Body>, RouteError> {
+pub(super) async fn create(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
     let request: CreateUserRequest = body(&call)?;
     let new = NewAccount {
         localpart: request.localpart,
@@ -40,15 +38,9 @@ pub(super) async fn create(_owner: Owner, call: Call) -> Result<Response<Body>, 
 }
 
 /// `USER_LIST`
-pub(super) async fn list(_owner: Owner, call: Call) -> Result<Response<Body>, RouteError> {
-    let query = call.request.uri().query().unwrap_or_default();
-    let query: ListUsersQuery = serde_html_form::from_str(query)
-        .map_err(|error| RouteError::refuse(Code::INVALID_PARAM, error.to_string()))?;
-    let limit = query.limit.unwrap_or(USERS_PER_PAGE);
-    if !(1..=USERS_PER_PAGE_MAX).contains(&limit) {
-        let message = format!("`limit` must be from 1 to {USERS_PER_PAGE_MAX}");
-        return Err(RouteError::refuse(Code::INVALID_PARAM, message));
-    }
+pub(super) async fn list(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
+    let query: ListUsersQuery = query(&call)?;
+    let limit = limit(query.limit, USERS_PER_PAGE_MAX)?;
     let after = query.after.unwrap_or_default();
     let page = call.app.accounts.list_accounts(&after, limit).await?;
     let list = UserList {
@@ -59,9 +51,11 @@ pub(super) async fn list(_owner: Owner, call: Call) -> Result<Response<Body>, Ro
 }
 
 /// `USER_PASSWORD`
-pub(super) async fn set_password(_owner: Owner, call: Call) -> Result<Response<Body>, RouteError> {
-    let user_id = UserId::parse(call.arg(0))
-        .map_err(|error| RouteError::refuse(Code::INVALID_PARAM, format!("`user_id`: {error}")))?;
+pub(super) async fn set_password(
+    _by: Administrator,
+    call: Call,
+) -> Result<Response<Body>, RouteError> {
+    let user_id = user_id(&call)?;
     let request: SetPasswordRequest = body(&call)?;
     call.app
         .accounts
@@ -70,17 +64,103 @@ pub(super) async fn set_password(_owner: Owner, call: Call) -> Result<Response<B
     Ok(json_response(StatusCode::OK, &Empty {}))
 }
 
+/// `USER_SHOW`
+pub(super) async fn show(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
+    let account = call.app.accounts.show_account(&user_id(&call)?).await?;
+    Ok(json_response(StatusCode::OK, &shown(account)))
+}
+
+/// `USER_MODERATE`
+pub(super) async fn moderate(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
+    let user_id = user_id(&call)?;
+    let request: ModerateUserRequest = body(&call)?;
+    let moderation = Moderation {
+        locked: request.locked,
+        suspended: request.suspended,
+    };
+    let accounts = &call.app.accounts;
+    accounts.moderate(&user_id, moderation).await?;
+    let account = accounts.show_account(&user_id).await?;
+    Ok(json_response(StatusCode::OK, &shown(account)))
+}
+
+/// `USER_DEACTIVATE`
+pub(super) async fn deactivate(
+    _by: Administrator,
+    call: Call,
+) -> Result<Response<Body>, RouteError> {
+    let user_id = user_id(&call)?;
+    let request: DeactivateUserRequest = body(&call)?;
+    call.app
+        .accounts
+        .deactivate_account(&user_id, request.erase)
+        .await?;
+    Ok(json_response(StatusCode::OK, &Empty {}))
+}
+
+/// `USER_DEVICES`
+pub(super) async fn devices(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
+    let accounts = &call.app.accounts;
+    let account = accounts.find(&user_id(&call)?).await?;
+    let devices = accounts.devices(account.user_nid).await?;
+    let list = DeviceList {
+        devices: devices.into_iter().map(device).collect(),
+    };
+    Ok(json_response(StatusCode::OK, &list))
+}
+
+/// `USER_DEVICE_LOGOUT`
+pub(super) async fn log_device_out(
+    _by: Administrator,
+    call: Call,
+) -> Result<Response<Body>, RouteError> {
+    let device_id: &DeviceId = call.arg(1).into();
+    call.app
+        .accounts
+        .log_device_out(&user_id(&call)?, device_id)
+        .await?;
+    Ok(json_response(StatusCode::OK, &Empty {}))
+}
+
+/// `USER_TOKEN`
+pub(super) async fn token(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
+    let user_id = user_id(&call)?;
+    let request: OpenSessionRequest = body(&call)?;
+    let device = NewDevice {
+        device_id: request.device_id,
+        display_name: request.display_name,
+        refreshes: false,
+    };
+    let opened = call.app.accounts.open_session(&user_id, device).await?;
+    let session = OpenedSession {
+        user_id: opened.user_id.to_string(),
+        device_id: opened.device_id.to_string(),
+        access_token: Password::new(opened.access_token),
+    };
+    Ok(json_response(StatusCode::CREATED, &session))
+}
+
+fn device(device: accounts::Device) -> Device {
+    let (last_seen_ts_ms, last_seen_address) = device
+        .last_seen
+        .map(|seen| (seen.at_ms, seen.address))
+        .unzip();
+    Device {
+        device_id: device.device_id.to_string(),
+        display_name: device.display_name,
+        last_seen_ts_ms,
+        last_seen_address,
+    }
+}
+
 fn shown(account: ListedAccount) -> User {
     User {
         user_id: account.user_id,
         display_name: account.display_name,
         admin: account.admin,
         deactivated: account.deactivated,
+        locked: account.locked,
+        suspended: account.suspended,
         created_ts_ms: account.created_at_ms,
     }
-}
-
-fn body<T: DeserializeOwned>(call: &Call) -> Result<T, RouteError> {
-    let body = call.request.body();
-    serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))
 }

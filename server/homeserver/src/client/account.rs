@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use hearth_types::client::account::{change_password, whoami};
+use hearth_types::client::account::{
+    ThirdPartyIdRemovalStatus, change_password, deactivate, request_openid_token, whoami,
+};
+use http::{Response, StatusCode};
+use serde_json::json;
 
 use crate::{
     app::App,
     http::{
         auth::{MaybeUser, User},
-        error::{Code, RouteError},
+        body::Body,
+        error::{Code, RouteError, json_response},
     },
 };
 
@@ -17,10 +22,53 @@ pub(super) async fn whoami(
     _app: Arc<App>,
     user: User,
     _request: whoami::v3::Request,
-) -> Result<whoami::v3::Response, RouteError> {
-    let mut response = whoami::v3::Response::new(user.session.user_id.clone(), false);
-    response.device_id = Some(user.session.device_id.clone());
-    Ok(response)
+) -> Result<Response<Body>, RouteError> {
+    let session = &user.session;
+    let body = json!({
+        "user_id": session.user_id,
+        "device_id": session.device_id,
+        "is_guest": false,
+    });
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+/// `POST /_matrix/client/v3/account/deactivate`
+///
+/// The token may be left out where somebody can prove otherwise who they are, which they cannot here.
+pub(super) async fn deactivate(
+    app: Arc<App>,
+    caller: MaybeUser,
+    request: deactivate::v3::Request,
+) -> Result<deactivate::v3::Response, RouteError> {
+    let user = caller.user.ok_or_else(|| {
+        RouteError::refuse(
+            Code::MISSING_TOKEN,
+            "An account is deactivated with an access token",
+        )
+    })?;
+    app.accounts
+        .deactivate(&user.session, request.erase, request.auth.as_ref())
+        .await?;
+    // There are none, so that all of them are gone.
+    let unbound = ThirdPartyIdRemovalStatus::Success;
+    Ok(deactivate::v3::Response::new(unbound))
+}
+
+/// `POST /_matrix/client/v3/user/{userId}/openid/request_token`
+pub(super) async fn request_openid_token(
+    app: Arc<App>,
+    user: User,
+    request: request_openid_token::v3::Request,
+) -> Result<Response<Body>, RouteError> {
+    user.must_be(request.user_id.as_str())?;
+    let made = app.accounts.openid_token(&user.session).await?;
+    let body = json!({
+        "access_token": made.token,
+        "token_type": "Bearer",
+        "matrix_server_name": app.context.server_name,
+        "expires_in": made.expires_in_ms / 1_000,
+    });
+    Ok(json_response(StatusCode::OK, &body))
 }
 
 /// `POST /_matrix/client/v3/account/password`

@@ -7,6 +7,7 @@ use hearth_types::client::device::{
     self, delete_device, delete_devices, get_device, get_devices, update_device,
 };
 
+use super::moderation::milliseconds;
 use crate::{
     app::App,
     http::{auth::User, error::RouteError},
@@ -15,6 +16,10 @@ use crate::{
 fn shown(device: Device) -> device::Device {
     let mut shown = device::Device::new(device.device_id);
     shown.display_name = device.display_name;
+    if let Some(seen) = device.last_seen {
+        shown.last_seen_ts = milliseconds(seen.at_ms);
+        shown.last_seen_ip = Some(seen.address);
+    }
     shown
 }
 

@@ -1,13 +1,14 @@
-//! Signing in and out.
+//! Signing in and out, and staying signed in.
 
 use std::sync::Arc;
 
-use hearth_engine::accounts::{Login, NewDevice};
-use hearth_types::client::session::{get_login_types, logout, logout_all};
+use hearth_engine::accounts::{LoggedIn, Login, NewDevice};
+use hearth_types::client::session::{get_login_token, get_login_types, logout, logout_all};
 use http::{Response, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::request::body;
 use crate::{
     app::App,
     http::{
@@ -19,8 +20,9 @@ use crate::{
     routes::Call,
 };
 
-/// The one way to sign in.
+/// The ways to sign in.
 const PASSWORD: &str = "m.login.password";
+const TOKEN: &str = "m.login.token";
 
 /// The body of a login. ruma's type panics where `type` is missing.
 #[derive(Deserialize)]
@@ -30,6 +32,9 @@ struct Attempt {
     /// Before identifiers there was only this.
     user: Option<String>,
     password: Option<String>,
+    token: Option<String>,
+    #[serde(default)]
+    refresh_token: bool,
     device_id: Option<String>,
     initial_device_display_name: Option<String>,
 }
@@ -40,13 +45,22 @@ struct Identifier {
     user: Option<String>,
 }
 
+/// The body of a refresh.
+#[derive(Deserialize)]
+struct Refresh {
+    refresh_token: String,
+}
+
 /// `GET /_matrix/client/v3/login`
 pub(super) async fn get_login_types(
     _app: Arc<App>,
     _caller: Anyone,
     _request: get_login_types::v3::Request,
 ) -> Result<Response<Body>, RouteError> {
-    let body = json!({ "flows": [{ "type": PASSWORD }] });
+    let body = json!({ "flows": [
+        { "type": PASSWORD },
+        { "type": TOKEN, "get_login_token": true },
+    ] });
     Ok(json_response(StatusCode::OK, &body))
 }
 
@@ -56,21 +70,76 @@ pub(super) async fn login(_caller: MaybeUser, call: Call) -> Result<Response<Bod
     let request: Attempt =
         serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))?;
     let app = &call.app;
-    let opened = app.accounts.login(read(request)?).await?;
-    let body = json!({
+    let device = NewDevice {
+        device_id: request.device_id.clone(),
+        display_name: request.initial_device_display_name.clone(),
+        refreshes: request.refresh_token,
+    };
+    let opened = match &*request.r#type {
+        PASSWORD => app.accounts.login(by_password(request, device)?).await?,
+        TOKEN => {
+            let token = request.token.ok_or_else(|| missing("token"))?;
+            app.accounts.login_by_token(&token, device).await?
+        }
+        _ => {
+            let message = "This server knows no other login type than `m.login.password` and \
+                           `m.login.token`";
+            return Err(RouteError::refuse(Code::UNKNOWN, message).status(StatusCode::BAD_REQUEST));
+        }
+    };
+    Ok(json_response(StatusCode::OK, &shown(app, opened)))
+}
+
+/// A new session, as its owner is told of it.
+pub(super) fn shown(app: &App, opened: LoggedIn) -> Value {
+    let mut body = json!({
         "user_id": opened.user_id,
         "device_id": opened.device_id,
         "access_token": opened.access_token,
         "home_server": app.context.server_name,
     });
+    if let Some(refresh_token) = opened.refresh_token {
+        body["refresh_token"] = refresh_token.into();
+    }
+    if let Some(expires_in_ms) = opened.expires_in_ms {
+        body["expires_in_ms"] = expires_in_ms.into();
+    }
+    body
+}
+
+/// `POST /_matrix/client/v3/refresh`
+pub(super) async fn refresh(_caller: Anyone, call: Call) -> Result<Response<Body>, RouteError> {
+    let Refresh { refresh_token } = body(&call)?;
+    let renewed = call.app.accounts.refresh(&refresh_token).await?;
+    let mut body = json!({
+        "access_token": renewed.access_token,
+        "refresh_token": renewed.refresh_token,
+    });
+    if let Some(expires_in_ms) = renewed.expires_in_ms {
+        body["expires_in_ms"] = expires_in_ms.into();
+    }
     Ok(json_response(StatusCode::OK, &body))
 }
 
-fn read(request: Attempt) -> Result<Login, RouteError> {
-    if request.r#type != PASSWORD {
-        let message = "This server knows no other login type than `m.login.password`";
-        return Err(RouteError::refuse(Code::UNKNOWN, message).status(StatusCode::BAD_REQUEST));
-    }
+/// `POST /_matrix/client/v1/login/get_token`
+pub(super) async fn get_login_token(
+    app: Arc<App>,
+    user: User,
+    request: get_login_token::v1::Request,
+) -> Result<Response<Body>, RouteError> {
+    let made = app
+        .accounts
+        .login_token(&user.session, request.auth.as_ref())
+        .await?;
+    let body = json!({ "login_token": made.token, "expires_in_ms": made.expires_in_ms });
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+fn missing(field: &str) -> RouteError {
+    RouteError::refuse(Code::MISSING_PARAM, format!("`{field}` is missing"))
+}
+
+fn by_password(request: Attempt, device: NewDevice) -> Result<Login, RouteError> {
     let user = match request.identifier {
         Some(identifier) if identifier.r#type == "m.id.user" => identifier.user,
         Some(_) => {
@@ -79,15 +148,10 @@ fn read(request: Attempt) -> Result<Login, RouteError> {
         }
         None => request.user,
     };
-    let missing =
-        |field: &str| RouteError::refuse(Code::MISSING_PARAM, format!("`{field}` is missing"));
     Ok(Login {
         user: user.ok_or_else(|| missing("identifier.user"))?,
         password: request.password.ok_or_else(|| missing("password"))?,
-        device: NewDevice {
-            device_id: request.device_id,
-            display_name: request.initial_device_display_name,
-        },
+        device,
     })
 }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use hearth_engine::accounts::{NewDevice, Registration};
+use hearth_engine::accounts::{NewDevice, Registered, Registration};
 use hearth_types::client::account::{
-    get_username_availability,
+    check_registration_token_validity, get_username_availability,
     register::{self, RegistrationKind},
 };
 use http::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::login;
 use crate::{
     app::App,
     http::{
@@ -42,6 +43,7 @@ pub(super) async fn register(
         device: NewDevice {
             device_id: request.device_id.map(Into::into),
             display_name: request.initial_device_display_name,
+            refreshes: request.refresh_token,
         },
         inhibit_login: request.inhibit_login,
     };
@@ -49,12 +51,28 @@ pub(super) async fn register(
         .accounts
         .register(registration, request.auth.as_ref())
         .await?;
-    let mut body = json!({ "user_id": made.user_id, "home_server": app.context.server_name });
-    if let Some((device_id, access_token)) = made.session {
-        body["device_id"] = device_id.as_str().into();
-        body["access_token"] = access_token.into();
+    Ok(json_response(StatusCode::OK, &shown(&app, made)))
+}
+
+/// A new account, as the one who made it is told of it.
+pub(super) fn shown(app: &App, made: Registered) -> Value {
+    match made.session {
+        Some(opened) => login::shown(app, opened),
+        None => json!({ "user_id": made.user_id, "home_server": app.context.server_name }),
     }
-    Ok(json_response(StatusCode::OK, &body))
+}
+
+/// `GET /_matrix/client/v1/register/m.login.registration_token/validity`
+pub(super) async fn registration_token_validity(
+    app: Arc<App>,
+    _caller: Anyone,
+    request: check_registration_token_validity::v1::Request,
+) -> Result<check_registration_token_validity::v1::Response, RouteError> {
+    let valid = app
+        .accounts
+        .registration_token_valid(&request.token)
+        .await?;
+    Ok(check_registration_token_validity::v1::Response::new(valid))
 }
 
 /// `GET /_matrix/client/v3/register/available`

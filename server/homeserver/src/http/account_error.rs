@@ -17,11 +17,25 @@ impl From<AccountError> for RouteError {
         let code = match error {
             E::Interactive(challenge) => return Self::Interactive(challenge),
             E::UnknownToken => return Self::unknown_token(false),
+            E::Expired => return Self::unknown_token(true),
+            E::Locked => return Self::locked(),
             E::Busy => return Self::limited(BUSY_RETRY_MS),
             E::Peer(error) => return peer(&error),
             E::Json(error) => return json_refusal(&error, &[]),
             E::Storage(_) | E::Fault(_) => return Self::fault(error),
-            E::RegistrationClosed | E::WrongPassword => Code::FORBIDDEN,
+            E::RegistrationClosed
+            | E::WrongPassword
+            | E::WrongLoginToken
+            | E::WrongMac
+            | E::TokenUsedUp
+            | E::NotAdmin
+            | E::AmongAdmins => Code::FORBIDDEN,
+            // As the tools expect it that speak this scheme.
+            E::NoSharedSecret | E::UnknownNonce => {
+                return Self::refuse(Code::UNKNOWN, sentence(&error))
+                    .status(StatusCode::BAD_REQUEST);
+            }
+            E::TokenInUse => Code::INVALID_PARAM,
             E::InvalidUsername(_) => Code::INVALID_USERNAME,
             E::UserInUse => Code::USER_IN_USE,
             E::WeakPassword(_) => Code::WEAK_PASSWORD,

@@ -33,8 +33,9 @@ pub enum AuthClass {
     OptionalAppserviceToken,
     /// An `X-Matrix` signature of another server.
     ServerSignature,
-    /// A connection over the admin socket, which only the owner of the process can open.
-    AdminSocket,
+    /// A connection over the admin socket, which only the owner of the process can open, or the access
+    /// token of an administrator of this server.
+    Administrator,
 }
 
 /// A caller of a route that asks for nothing.
@@ -85,9 +86,12 @@ pub struct Server {
     pub address: IpAddr,
 }
 
-/// The owner of the process, on the admin socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Owner;
+/// Who administers the server: its owner on the admin socket, or a person.
+#[derive(Clone, Debug)]
+pub struct Administrator {
+    /// The person, where it is one.
+    pub user: Option<User>,
+}
 
 /// A caller of any kind, before the route's own type is made of it.
 #[derive(Clone, Debug)]
@@ -98,6 +102,8 @@ pub enum Caller {
     User(User),
     /// Another server.
     Server(Server),
+    /// An administrator of this server, on a route for those.
+    Admin(User),
     /// The owner of the process.
     Owner,
 }
@@ -116,9 +122,9 @@ pub trait Scheme {
     fn caller(caller: Caller) -> Option<Self::Caller>;
 }
 
-/// The scheme of the admin socket, of which ruma knows nothing.
+/// The scheme of the admin API, of which ruma knows nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct AdminSocket;
+pub struct Administration;
 
 impl Scheme for NoAuthentication {
     const CLASS: AuthClass = AuthClass::None;
@@ -193,12 +199,16 @@ impl Scheme for ServerSignatures {
     }
 }
 
-impl Scheme for AdminSocket {
-    const CLASS: AuthClass = AuthClass::AdminSocket;
-    type Caller = Owner;
+impl Scheme for Administration {
+    const CLASS: AuthClass = AuthClass::Administrator;
+    type Caller = Administrator;
 
-    fn caller(caller: Caller) -> Option<Owner> {
-        matches!(caller, Caller::Owner).then_some(Owner)
+    fn caller(caller: Caller) -> Option<Administrator> {
+        match caller {
+            Caller::Owner => Some(Administrator { user: None }),
+            Caller::Admin(user) => Some(Administrator { user: Some(user) }),
+            _ => None,
+        }
     }
 }
 
@@ -267,8 +277,9 @@ pub async fn caller(
 ) -> Result<Caller, RouteError> {
     let anyone = Caller::Anyone(Anyone { address });
     let token = match class {
-        AuthClass::None | AuthClass::ServerSignature | AuthClass::AdminSocket => return Ok(anyone),
+        AuthClass::None | AuthClass::ServerSignature => return Ok(anyone),
         AuthClass::AccessToken
+        | AuthClass::Administrator
         | AuthClass::OptionalAccessToken
         | AuthClass::OptionalAppserviceToken => access_token(parts),
     };
@@ -277,14 +288,22 @@ pub async fn caller(
             Err(RouteError::Refused(_)) if class == AuthClass::OptionalAppserviceToken => {
                 Ok(anyone)
             }
+            Ok(user) if class == AuthClass::Administrator => administrator(user),
             known => known.map(Caller::User),
         },
-        None if class == AuthClass::AccessToken => Err(RouteError::refuse(
-            Code::MISSING_TOKEN,
-            "This endpoint needs an access token",
-        )),
+        None if matches!(class, AuthClass::AccessToken | AuthClass::Administrator) => Err(
+            RouteError::refuse(Code::MISSING_TOKEN, "This endpoint needs an access token"),
+        ),
         None => Ok(anyone),
     }
+}
+
+fn administrator(user: User) -> Result<Caller, RouteError> {
+    if user.session.admin {
+        return Ok(Caller::Admin(user));
+    }
+    let message = "Only an administrator of this server may do this";
+    Err(RouteError::refuse(Code::FORBIDDEN, message))
 }
 
 #[cfg(test)]

@@ -12,26 +12,33 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
+};
 use hyper::body::Body as HttpBody;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    auth::{self, AuthClass, Caller, Server},
+    auth::{self, Anyone, AuthClass, Caller, Server},
     body::{self, Body, BodyBudget, BodyKind, BodyTime, Terms},
     client_address::client_address,
     compress::{self, Coding},
     cors,
     error::{Code, RouteError},
+    standing,
 };
 use crate::{
     app::App,
+    concurrency::Place,
     rate_limit::{RateClass, Subject},
     routes::{Call, Found, Resource, Router, Row},
     web::WebClient,
 };
+
+/// How soon to try again when a person has too many requests under way.
+const CROWDED_RETRY_MS: i64 = 500;
 
 /// Whom a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -155,16 +162,16 @@ impl Front {
             Peer::Owner => IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
         let mut caller = match (row.auth, peer) {
-            (AuthClass::AdminSocket, Peer::Owner) => Caller::Owner,
-            (AuthClass::AdminSocket, Peer::Address(_)) => return Err(unknown()),
+            (AuthClass::Administrator, Peer::Owner) => Caller::Owner,
             // Boxed, as the body's reading is: who waits for an answer holds no memory for them.
-            (class, _) => {
-                Box::pin(auth::caller(class, &*self.app.authority, &parts, address)).await?
-            }
+            (class, _) => Box::pin(self.caller(class, &parts, address)).await?,
         };
+        let _place = self.take_place(row.rate, &caller)?;
         // Another server is counted twice: by its address, since checking its signature is work
         // already, and then by its name.
         self.take_rate(row.rate, &caller)?;
+        standing::check(row, &caller)?;
+        log_administration(row, &caller);
         let terms = Terms {
             kind: row.body_kind,
             limit_bytes: row.body_limit_bytes,
@@ -176,6 +183,7 @@ impl Front {
             let message = "The body is not valid UTF-8";
             return Err(RouteError::refuse(Code::NOT_JSON, message));
         }
+        let waits = (row.rate == RateClass::Sync).then(|| credentials(&parts));
         let request = Request::from_parts(parts, bytes);
         if row.auth == AuthClass::ServerSignature {
             let name = self.app.authority.server(&request).await?;
@@ -198,7 +206,18 @@ impl Front {
         } else {
             self.see_through(row.name, work).await.ok_or_else(bug)?
         };
-        handled.unwrap_or_else(|_| Err(bug()))
+        let answer = handled.unwrap_or_else(|_| Err(bug()))?;
+        if let Some(parts) = waits {
+            self.still_may(row, &parts, address).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Looks once more who calls, after a wait: what came meanwhile is not for somebody who was logged
+    /// out or locked meanwhile.
+    async fn still_may(&self, row: &Row, parts: &Parts, address: IpAddr) -> Result<(), RouteError> {
+        let caller = auth::caller(row.auth, &*self.app.authority, parts, address).await?;
+        standing::check(row, &caller)
     }
 
     /// Runs on a task of its own what may change something. Whoever hangs up ends their connection,
@@ -215,10 +234,37 @@ impl Front {
         answer.await.ok()
     }
 
+    /// Who calls. A token that is not known counts against the address that tries it.
+    async fn caller(
+        &self,
+        class: AuthClass,
+        parts: &Parts,
+        address: IpAddr,
+    ) -> Result<Caller, RouteError> {
+        let known = auth::caller(class, &*self.app.authority, parts, address).await;
+        if let Err(RouteError::Refused(_)) = &known {
+            self.take_rate(RateClass::Refused, &Caller::Anyone(Anyone { address }))?;
+        }
+        known
+    }
+
+    /// A place among the requests of one person that are being answered.
+    fn take_place(&self, class: RateClass, caller: &Caller) -> Result<Option<Place>, RouteError> {
+        match caller {
+            Caller::User(user) => self
+                .app
+                .concurrency
+                .take(class, user.session.user_nid)
+                .map(Some)
+                .ok_or_else(|| RouteError::limited(CROWDED_RETRY_MS)),
+            _ => Ok(None),
+        }
+    }
+
     fn take_rate(&self, class: RateClass, caller: &Caller) -> Result<(), RouteError> {
         let subject = match caller {
             Caller::Owner => return Ok(()),
-            Caller::User(user) => Subject::User(user.session.user_id.clone()),
+            Caller::User(user) | Caller::Admin(user) => Subject::User(user.session.user_id.clone()),
             Caller::Server(server) => Subject::Server(server.name.clone()),
             Caller::Anyone(anyone) => Subject::address(anyone.address),
         };
@@ -239,6 +285,26 @@ impl Front {
             _ => Err(unknown()),
         }
     }
+}
+
+/// The part of a request that says who calls.
+fn credentials(parts: &Parts) -> Parts {
+    let (mut kept, ()) = Request::new(()).into_parts();
+    kept.uri = parts.uri.clone();
+    if let Some(token) = parts.headers.get(header::AUTHORIZATION) {
+        kept.headers.insert(header::AUTHORIZATION, token.clone());
+    }
+    kept
+}
+
+/// Who administers the server leaves a trace.
+fn log_administration(row: &Row, caller: &Caller) {
+    let by = match caller {
+        Caller::Owner => "owner",
+        Caller::Admin(user) => user.session.user_id.as_str(),
+        _ => return,
+    };
+    tracing::info!(by, route = row.name, "an administrator asks");
 }
 
 fn unknown() -> RouteError {

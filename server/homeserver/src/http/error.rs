@@ -147,6 +147,14 @@ impl RouteError {
             .with("soft_logout", soft_logout)
     }
 
+    /// The account is locked. The client keeps its keys and tries again.
+    ///
+    /// spec: client-server v1.19 §Account locking
+    #[must_use]
+    pub fn locked() -> Self {
+        Self::refuse(Code::USER_LOCKED, "This account has been locked").with("soft_logout", true)
+    }
+
     /// Asks for the next stage of user-interactive authentication.
     #[must_use]
     pub fn interactive(info: UiaaInfo) -> Self {

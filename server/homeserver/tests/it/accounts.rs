@@ -47,7 +47,7 @@ async fn a_new_account_is_signed_in_and_can_sign_in() {
     let who = done(&alice.get("/account/whoami").await);
     assert_eq!(
         who,
-        json!({ "user_id": "@alice:one.test", "device_id": "PHONE" })
+        json!({ "user_id": "@alice:one.test", "device_id": "PHONE", "is_guest": false })
     );
     let shown = done(&alice.get("/profile/@alice:one.test").await);
     assert_eq!(shown["displayname"], "alice");
@@ -146,10 +146,16 @@ async fn a_login_is_refused_with_the_rule_it_breaks() {
         (json!({}), 400, "M_BAD_JSON"),
         (json!({ "type": 1 }), 400, "M_BAD_JSON"),
         (
-            json!({ "type": "m.login.token", "token": "t" }),
+            json!({ "type": "org.example.key", "token": "t" }),
             400,
             "M_UNKNOWN",
         ),
+        (
+            json!({ "type": "m.login.token", "token": "t" }),
+            403,
+            "M_FORBIDDEN",
+        ),
+        (json!({ "type": "m.login.token" }), 400, "M_MISSING_PARAM"),
         (
             json!({ "type": kind, "password": "p" }),
             400,

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use hearth::{
     app::{App, Parts},
+    concurrency::Concurrency,
     counts::RequestCounts,
     http::{
         accept::{Bounds, Socket, bind, bind_owner},
@@ -29,7 +30,7 @@ use hearth::{
 };
 use hearth_config::Config;
 use hearth_engine::{
-    accounts::{Accounts, Session},
+    accounts::{Accounts, Session, Standing},
     testing::TestServer,
 };
 use hearth_storage::testing::{On, Scratch};
@@ -129,6 +130,7 @@ async fn serve(
         rows: rows.into(),
         counts: RequestCounts::default(),
         rate_limiter: setting.rate_limiter,
+        concurrency: Concurrency::off(),
         stopping: tasks.stopping().clone(),
     });
     let front = Arc::new(Front {
@@ -210,6 +212,7 @@ impl Authority for OneToken {
             user_id: "@alice:one.test".try_into().unwrap(),
             device_id: "DEVICE".into(),
             admin: false,
+            standing: Standing::Good,
         };
         let user = User {
             session: Arc::new(session),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod administration;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod dehydrated_devices;
@@ -31,6 +33,10 @@ mod requests;
 mod room_reading;
 #[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod standing;
 #[cfg(test)]
 mod syncing;
 #[cfg(test)]

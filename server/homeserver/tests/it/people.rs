@@ -47,8 +47,13 @@ pub(crate) fn settings(data_dir: &std::path::Path) -> String {
 
 impl Town {
     pub(crate) async fn start() -> Self {
+        Self::with(|settings| settings).await
+    }
+
+    /// A server whose settings are changed.
+    pub(crate) async fn with(change: impl FnOnce(String) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = settings(folder.path());
+        let text = change(settings(folder.path()));
         let config = Config::from_layers(Some(("test.toml".as_ref(), &text)), &[], &[]).unwrap();
         let admin_socket = config.admin_socket();
         let surroundings = Surroundings {
@@ -84,19 +89,35 @@ impl Town {
     }
 
     async fn send(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Reply {
-        self.send_at(method, &format!("/v3{path}"), token, body)
-            .await
+        // Another API's path is given whole.
+        let path = match path.starts_with("/_matrix") {
+            true => path.to_owned(),
+            false => format!("/_matrix/client/v3{path}"),
+        };
+        self.send_to(method, &path, token, body).await
     }
 
     async fn send_at(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Reply {
+        let path = format!("/_matrix/client{path}");
+        self.send_to(method, &path, token, body).await
+    }
+
+    /// Sends a request to a whole path, with or without a token.
+    pub(crate) async fn at(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+    ) -> Reply {
+        self.send_to(method, path, token, &text_of(body)).await
+    }
+
+    async fn send_to(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Reply {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let path = match path.strip_prefix("/v3/_matrix") {
-            Some(whole) => format!("/_matrix{whole}"),
-            None => format!("/_matrix/client{path}"),
-        };
         let bearer = token.map(|token| format!("authorization: Bearer {token}"));
         let headers: Vec<&str> = bearer.iter().map(String::as_str).collect();
-        exchange(stream, &request(method, &path, &headers, body)).await
+        exchange(stream, &request(method, path, &headers, body)).await
     }
 
     /// Registers somebody.
@@ -107,6 +128,14 @@ impl Town {
             "auth": { "type": "m.login.dummy" },
         });
         self.person(&self.call("POST", "/register", &body).await)
+    }
+
+    /// Makes somebody who administers the server, and signs them in.
+    pub(crate) async fn administrator(&self, username: &str) -> Person<'_> {
+        let body = json!({ "localpart": username, "password": PASSWORD, "admin": true });
+        let made = self.admin("POST", "/users", &body).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        self.person(&self.login(username, PASSWORD).await)
     }
 
     /// Signs somebody in.
@@ -143,6 +172,11 @@ impl Person<'_> {
     pub(crate) async fn call_at(&self, method: &str, path: &str, body: &Value) -> Reply {
         let token = Some(self.token.as_str());
         self.town.send_at(method, path, token, &text_of(body)).await
+    }
+
+    /// Sends a request to a whole path with the person's token.
+    pub(crate) async fn at(&self, method: &str, path: &str, body: &Value) -> Reply {
+        self.town.at(method, path, Some(&self.token), body).await
     }
 
     /// As [`Person::call`], with any text as the body.

@@ -39,7 +39,8 @@ impl AccountCreate {
     }
 }
 
-/// A guard that replaces a password; the account must be there and active.
+/// A guard that replaces a password; the account must be there and active. Tokens for logging in go:
+/// who had the old password may have asked for them.
 #[derive(Debug, Clone)]
 pub struct PasswordSet {
     /// Whose password it is.
@@ -49,9 +50,9 @@ pub struct PasswordSet {
 }
 
 impl PasswordSet {
-    pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
+    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
         let changed = sql!(
-            conn,
+            conn.again(),
             execute,
             "UPDATE accounts SET password_hash = $2 WHERE user_nid = $1 AND NOT deactivated",
             self.user_nid,
@@ -60,8 +61,148 @@ impl PasswordSet {
         if changed == 0 {
             return Err(Refusal::Absent.into());
         }
+        sql!(
+            conn,
+            execute,
+            "DELETE FROM purpose_tokens WHERE user_nid = $1 AND purpose = 'login'",
+            self.user_nid
+        )?;
         Ok(Outcome::Done)
     }
+}
+
+/// A guard that locks or suspends an account, or lets it go on; the account must be there and active.
+/// Its outcome is the hashes of the person's access tokens: they stay, but what is remembered of them
+/// is no longer true.
+#[derive(Debug, Clone)]
+pub struct AccountModerate {
+    /// Whose account it is.
+    pub user_nid: i64,
+    /// Whether it can do nothing but log out; none to leave that as it is.
+    pub locked: Option<bool>,
+    /// Whether it can say nothing; none to leave that as it is.
+    pub suspended: Option<bool>,
+}
+
+impl AccountModerate {
+    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let changed = sql!(
+            conn.again(),
+            execute,
+            "UPDATE accounts SET locked = COALESCE($2, locked), suspended = COALESCE($3, suspended)
+             WHERE user_nid = $1 AND NOT deactivated",
+            self.user_nid,
+            self.locked,
+            self.suspended
+        )?;
+        if changed == 0 {
+            return Err(Refusal::Absent.into());
+        }
+        let tokens = sql!(
+            conn,
+            scalars::<Vec<u8>>,
+            "SELECT token_hash FROM access_tokens WHERE user_nid = $1",
+            self.user_nid
+        )?;
+        Ok(Outcome::Tokens(tokens))
+    }
+}
+
+/// A guard that closes an account for good; it must be there and active. What its owner kept goes with
+/// it. Their devices go by `DevicesRemove` in the same commit, their rooms later.
+#[derive(Debug, Clone)]
+pub struct AccountClose {
+    /// Whose account it is.
+    pub user_nid: i64,
+    /// Whether people who come later are not to see what its owner said.
+    pub erase: bool,
+}
+
+impl AccountClose {
+    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let closed = sql!(
+            conn.again(),
+            execute,
+            "UPDATE accounts SET deactivated = TRUE, leaving = TRUE, erased = $2, admin = FALSE,
+             password_hash = NULL WHERE user_nid = $1 AND NOT deactivated",
+            self.user_nid,
+            self.erase
+        )?;
+        if closed == 0 {
+            return Err(Refusal::Absent.into());
+        }
+        sql!(
+            conn.again(),
+            execute,
+            "DELETE FROM account_data WHERE user_nid = $1",
+            self.user_nid
+        )?;
+        sql!(
+            conn,
+            execute,
+            "DELETE FROM filters WHERE user_nid = $1",
+            self.user_nid
+        )?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// A guard that takes note that a closed account is in no room any more.
+#[derive(Debug, Clone)]
+pub struct AccountLeft {
+    /// Whose account it is.
+    pub user_nid: i64,
+}
+
+impl AccountLeft {
+    pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        sql!(
+            conn,
+            execute,
+            "UPDATE accounts SET leaving = FALSE WHERE user_nid = $1",
+            self.user_nid
+        )?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// The closed accounts that still have rooms to leave, with their user ids.
+///
+/// # Errors
+/// When the database fails.
+pub async fn accounts_leaving(conn: Conn<'_>) -> Result<Vec<(i64, String)>, StorageError> {
+    sql!(
+        conn,
+        all::<(i64, String)>,
+        "SELECT a.user_nid, u.user_id FROM accounts a JOIN users u ON u.user_nid = a.user_nid
+         WHERE a.leaving ORDER BY a.user_nid"
+    )
+}
+
+/// The rooms in which a person is joined, invited, or knocks.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rooms_to_leave(conn: Conn<'_>, user_nid: i64) -> Result<Vec<String>, StorageError> {
+    sql!(
+        conn,
+        scalars::<String>,
+        "SELECT r.room_id FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
+         WHERE m.user_nid = $1 AND m.membership IN ('join', 'invite', 'knock') ORDER BY m.room_nid",
+        user_nid
+    )
+}
+
+/// The people whose messages are not to be seen by those who come later.
+///
+/// # Errors
+/// When the database fails.
+pub async fn accounts_erased(conn: Conn<'_>) -> Result<Vec<i64>, StorageError> {
+    sql!(
+        conn,
+        scalars::<i64>,
+        "SELECT user_nid FROM accounts WHERE erased ORDER BY user_nid"
+    )
 }
 
 /// An account as it is stored.
@@ -77,6 +218,10 @@ pub struct StoredAccount {
     pub admin: bool,
     /// Whether it was closed for good.
     pub deactivated: bool,
+    /// Whether it can do nothing at the moment but log out.
+    pub locked: bool,
+    /// Whether it can say nothing at the moment.
+    pub suspended: bool,
     /// When it was made.
     pub created_at_ms: i64,
 }
@@ -92,7 +237,8 @@ pub async fn account_by_id(
     sql!(
         conn,
         optional::<StoredAccount>,
-        "SELECT a.user_nid, u.user_id, a.password_hash, a.admin, a.deactivated, a.created_at_ms
+        "SELECT a.user_nid, u.user_id, a.password_hash, a.admin, a.deactivated, a.locked,
+                a.suspended, a.created_at_ms
          FROM users u JOIN accounts a ON a.user_nid = u.user_nid WHERE u.user_id = $1",
         user_id
     )
@@ -109,8 +255,32 @@ pub struct ListedAccount {
     pub admin: bool,
     /// Whether it was closed for good.
     pub deactivated: bool,
+    /// Whether it can do nothing at the moment but log out.
+    pub locked: bool,
+    /// Whether it can say nothing at the moment.
+    pub suspended: bool,
     /// When it was made.
     pub created_at_ms: i64,
+}
+
+/// One account as a list shows it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn account_listed(
+    conn: Conn<'_>,
+    user_id: &str,
+) -> Result<Option<ListedAccount>, StorageError> {
+    sql!(
+        conn,
+        optional::<ListedAccount>,
+        "SELECT u.user_id, p.value AS display_name, a.admin, a.deactivated, a.locked, a.suspended,
+                a.created_at_ms
+         FROM users u JOIN accounts a ON a.user_nid = u.user_nid
+         LEFT JOIN profiles p ON p.user_nid = a.user_nid AND p.field = 'displayname'
+         WHERE u.user_id = $1",
+        user_id
+    )
 }
 
 /// At most `limit` accounts in the order of their ids, after `after` (empty for the first page).
@@ -125,7 +295,8 @@ pub async fn account_list(
     sql!(
         conn,
         all::<ListedAccount>,
-        "SELECT u.user_id, p.value AS display_name, a.admin, a.deactivated, a.created_at_ms
+        "SELECT u.user_id, p.value AS display_name, a.admin, a.deactivated, a.locked, a.suspended,
+                a.created_at_ms
          FROM users u JOIN accounts a ON a.user_nid = u.user_nid
          LEFT JOIN profiles p ON p.user_nid = a.user_nid AND p.field = 'displayname'
          WHERE u.user_id > $1 ORDER BY u.user_id LIMIT $2",

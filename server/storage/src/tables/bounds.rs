@@ -56,6 +56,11 @@ pub enum Prune {
         /// Milliseconds since the epoch.
         before_ms: i64,
     },
+    /// Tokens for one purpose that nobody used in time.
+    PurposeTokens {
+        /// Milliseconds since the epoch.
+        before_ms: i64,
+    },
     /// When positions were reached, where a later one says enough.
     LogTimes {
         /// Milliseconds since the epoch.
@@ -87,6 +92,7 @@ impl Prune {
             } => to_device_of(conn, (*user_nid, device_id), *up_to).await?,
             Self::StateChanges { up_to } => state_changes(conn, *up_to).await?,
             Self::Staged { before_ms } => staged(conn, *before_ms).await?,
+            Self::PurposeTokens { before_ms } => purpose_tokens(conn, *before_ms).await?,
             Self::LogTimes { before_ms } => log_times(conn, *before_ms).await?,
             Self::DeletedBackups => key_backups::deleted_backup_keys_remove(conn, STEP).await?,
             Self::StrippedStates(pairs) => stripped_states(conn, pairs).await?,
@@ -119,6 +125,19 @@ async fn message_transactions(conn: Conn<'_>, before_ms: i64) -> Result<u64, Sto
          WHERE (user_nid, device_id, room_nid, endpoint, txn_id) IN (
              SELECT user_nid, device_id, room_nid, endpoint, txn_id FROM client_transactions
              WHERE event_nid IS NULL AND created_at_ms < $1 ORDER BY created_at_ms LIMIT $2
+         )",
+        before_ms,
+        STEP
+    )
+}
+
+async fn purpose_tokens(conn: Conn<'_>, before_ms: i64) -> Result<u64, StorageError> {
+    sql!(
+        conn,
+        execute,
+        "DELETE FROM purpose_tokens WHERE token_hash IN (
+             SELECT token_hash FROM purpose_tokens
+             WHERE expires_at_ms < $1 ORDER BY expires_at_ms LIMIT $2
          )",
         before_ms,
         STEP

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use crate::commit::{CommitError, Outcome, Refusal};
+use crate::commit::{CommitError, Outcome, Refusal, Stamped, last_of_each};
 use crate::dialect::is_storable;
 use crate::driver::Conn;
 use crate::error::StorageError;
@@ -17,6 +17,45 @@ pub struct StoredDevice {
     pub display_name: Option<String>,
     /// When it first logged in.
     pub created_at_ms: i64,
+    /// When it was last seen, about.
+    pub last_seen_ms: Option<i64>,
+    /// From which address.
+    pub last_seen_address: Option<String>,
+}
+
+/// When and from where a device was last seen.
+#[derive(Debug, Clone)]
+pub struct DeviceSeen {
+    /// Whose it is.
+    pub user_nid: i64,
+    /// Which one.
+    pub device_id: String,
+    /// When.
+    pub at_ms: i64,
+    /// From which address.
+    pub address: String,
+}
+
+pub(crate) async fn device_seen(
+    conn: Conn<'_>,
+    seen: &[Stamped<'_, DeviceSeen>],
+) -> Result<(), StorageError> {
+    let seen = last_of_each(seen, |row| (row.user_nid, row.device_id.as_str()));
+    rows!(
+        conn,
+        execute,
+        "WITH k(user_nid, device_id, at_ms, address) AS ({rows})
+         UPDATE devices SET last_seen_ms = k.at_ms, last_seen_address = k.address FROM k
+         WHERE devices.user_nid = k.user_nid AND devices.device_id = k.device_id",
+        seen,
+        |row| (
+            row.user_nid => BIGINT,
+            row.device_id.as_str() => TEXT,
+            row.at_ms => BIGINT,
+            row.address.as_str() => TEXT
+        )
+    )?;
+    Ok(())
 }
 
 /// A guard that renames a device; it must be there.
@@ -47,7 +86,7 @@ impl DeviceRename {
     }
 }
 
-/// A guard that removes devices with their access tokens and remembered transactions. What is not
+/// A guard that removes devices with all their tokens and their remembered transactions. What is not
 /// there counts as removed. Its outcome is the hashes of the tokens that are no longer valid. What
 /// devices have for encryption goes in the same commit, as `DeviceForgotten` rows.
 #[derive(Debug, Clone)]
@@ -89,6 +128,24 @@ impl DevicesRemove {
             |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
         )?;
         rows!(
+            conn.again(),
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM refresh_tokens
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        rows!(
+            conn.again(),
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM purpose_tokens
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        rows!(
             conn,
             execute,
             "WITH k(user_nid, device_id) AS ({rows})
@@ -111,7 +168,7 @@ pub async fn device_list(conn: Conn<'_>, user_nid: i64) -> Result<Vec<StoredDevi
     sql!(
         conn,
         all::<StoredDevice>,
-        "SELECT device_id, display_name, created_at_ms FROM devices
+        "SELECT device_id, display_name, created_at_ms, last_seen_ms, last_seen_address FROM devices
          WHERE user_nid = $1 ORDER BY device_id",
         user_nid
     )
@@ -132,7 +189,7 @@ pub async fn device(
     sql!(
         conn,
         optional::<StoredDevice>,
-        "SELECT device_id, display_name, created_at_ms FROM devices
+        "SELECT device_id, display_name, created_at_ms, last_seen_ms, last_seen_address FROM devices
          WHERE user_nid = $1 AND device_id = $2",
         user_nid,
         device_id

@@ -187,3 +187,60 @@ pub async fn room_positions(
         |nid| (*nid => BIGINT)
     )
 }
+
+/// A room as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct ListedRoom {
+    /// Its id.
+    pub room_id: String,
+    /// Its version.
+    pub version: String,
+    /// How many are joined.
+    pub joined: i64,
+    /// How many of them have an account here.
+    pub joined_here: i64,
+}
+
+/// At most `limit` rooms in the order of their ids, after `after` (empty for the first page).
+///
+/// # Errors
+/// When the database fails.
+pub async fn room_list(
+    conn: Conn<'_>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<ListedRoom>, StorageError> {
+    sql!(
+        conn,
+        all::<ListedRoom>,
+        "SELECT r.room_id, r.version,
+                (SELECT COUNT(*) FROM memberships m
+                 WHERE m.room_nid = r.room_nid AND m.membership = 'join') AS joined,
+                (SELECT COUNT(*) FROM memberships m JOIN accounts a ON a.user_nid = m.user_nid
+                 WHERE m.room_nid = r.room_nid AND m.membership = 'join') AS joined_here
+         FROM rooms r WHERE r.room_id > $1 ORDER BY r.room_id LIMIT $2",
+        after,
+        limit
+    )
+}
+
+/// One room as a list shows it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn room_listed(
+    conn: Conn<'_>,
+    room_id: &str,
+) -> Result<Option<ListedRoom>, StorageError> {
+    sql!(
+        conn,
+        optional::<ListedRoom>,
+        "SELECT r.room_id, r.version,
+                (SELECT COUNT(*) FROM memberships m
+                 WHERE m.room_nid = r.room_nid AND m.membership = 'join') AS joined,
+                (SELECT COUNT(*) FROM memberships m JOIN accounts a ON a.user_nid = m.user_nid
+                 WHERE m.room_nid = r.room_nid AND m.membership = 'join') AS joined_here
+         FROM rooms r WHERE r.room_id = $1",
+        room_id
+    )
+}

@@ -1,4 +1,5 @@
-//! Access tokens, known by their SHA-256 only. A device has at most one.
+//! Access tokens, known by their SHA-256 only. A device has one, and for a while two: the one that a
+//! refresh gave, and the one whose place it takes once it is used.
 
 use sqlx::FromRow;
 
@@ -7,10 +8,12 @@ use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::sql;
 use crate::tables::dehydrated_devices::is_dehydrated;
+use crate::tables::refresh_tokens::{self, RefreshOpen};
 
-/// A guard that opens a session: the device is made unless it is there, and its former token gives
+/// A guard that opens a session: the device is made unless it is there, and its former tokens give
 /// way to a new one. The account must be active, and its password still be the one that was
-/// checked; a dehydrated device takes no session ([`Refusal::Taken`]). Its outcome is the hash of the token that is no longer valid.
+/// checked; a dehydrated device takes no session ([`Refusal::Taken`]). Its outcome is the hashes of
+/// the tokens that are no longer valid.
 #[derive(Debug, Clone)]
 pub struct SessionOpen {
     /// Whose session it is.
@@ -25,6 +28,10 @@ pub struct SessionOpen {
     pub token_hash: Vec<u8>,
     /// When it is opened.
     pub created_at_ms: i64,
+    /// When the token is no longer good; none where it is until it is revoked.
+    pub expires_at_ms: Option<i64>,
+    /// The first refresh token, if the client wants one.
+    pub refresh: Option<RefreshOpen>,
 }
 
 impl SessionOpen {
@@ -61,18 +68,47 @@ impl SessionOpen {
             self.display_name.as_deref(),
             self.created_at_ms
         )?;
-        sql!(
-            conn,
-            execute,
-            "INSERT INTO access_tokens (token_hash, user_nid, device_id, created_at_ms)
-             VALUES ($1, $2, $3, $4)",
-            &self.token_hash,
-            self.user_nid,
-            &self.device_id,
-            self.created_at_ms
-        )?;
+        let token = NewToken {
+            token_hash: &self.token_hash,
+            created_at_ms: self.created_at_ms,
+            expires_at_ms: self.expires_at_ms,
+            fresh: false,
+        };
+        let device = (self.user_nid, self.device_id.as_str());
+        insert(conn.again(), device, token).await?;
+        refresh_tokens::open(conn, device, self.refresh.as_ref()).await?;
         Ok(Outcome::Tokens(revoked))
     }
+}
+
+/// An access token to be written.
+pub(crate) struct NewToken<'a> {
+    pub(crate) token_hash: &'a [u8],
+    pub(crate) created_at_ms: i64,
+    pub(crate) expires_at_ms: Option<i64>,
+    /// Whether another one is good until this one is used.
+    pub(crate) fresh: bool,
+}
+
+pub(crate) async fn insert(
+    conn: Conn<'_>,
+    (user_nid, device_id): (i64, &str),
+    token: NewToken<'_>,
+) -> Result<(), StorageError> {
+    sql!(
+        conn,
+        execute,
+        "INSERT INTO access_tokens
+         (token_hash, user_nid, device_id, created_at_ms, expires_at_ms, fresh)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        token.token_hash,
+        user_nid,
+        device_id,
+        token.created_at_ms,
+        token.expires_at_ms,
+        token.fresh
+    )?;
+    Ok(())
 }
 
 /// Whose token it is.
@@ -84,10 +120,18 @@ pub struct TokenOwner {
     pub user_id: String,
     /// The device.
     pub device_id: String,
+    /// When it is no longer good; none where it is until it is revoked.
+    pub expires_at_ms: Option<i64>,
+    /// Whether a refresh gave it and nobody has used it yet.
+    pub fresh: bool,
     /// Whether the person may administer the server.
     pub admin: bool,
     /// Whether the account was closed for good.
     pub deactivated: bool,
+    /// Whether the account can do nothing at the moment but log out.
+    pub locked: bool,
+    /// Whether the account can say nothing at the moment.
+    pub suspended: bool,
 }
 
 /// The owner of a token, by the token's SHA-256.
@@ -101,7 +145,8 @@ pub async fn token_owner(
     sql!(
         conn,
         optional::<TokenOwner>,
-        "SELECT t.user_nid, u.user_id, t.device_id, a.admin, a.deactivated
+        "SELECT t.user_nid, u.user_id, t.device_id, t.expires_at_ms, t.fresh, a.admin,
+                a.deactivated, a.locked, a.suspended
          FROM access_tokens t
          JOIN users u ON u.user_nid = t.user_nid
          JOIN accounts a ON a.user_nid = t.user_nid

@@ -110,6 +110,18 @@ pub(super) const PEOPLE: &[RowCheck] = &[
         "SELECT t.device_id FROM access_tokens t WHERE NOT EXISTS
          (SELECT 1 FROM devices d WHERE d.user_nid = t.user_nid AND d.device_id = t.device_id)",
     ),
+    RowCheck::new(
+        "refresh_tokens-device",
+        "a refresh token is for the device {}, which is not there",
+        "SELECT t.device_id FROM refresh_tokens t WHERE NOT EXISTS
+         (SELECT 1 FROM devices d WHERE d.user_nid = t.user_nid AND d.device_id = t.device_id)",
+    ),
+    RowCheck::new(
+        "purpose_tokens-device",
+        "a token for one purpose is for the device {}, which is not there",
+        "SELECT t.device_id FROM purpose_tokens t WHERE NOT EXISTS
+         (SELECT 1 FROM devices d WHERE d.user_nid = t.user_nid AND d.device_id = t.device_id)",
+    ),
     refers!("profiles"."user_nid" => "users"."user_nid"),
     refers!("account_data"."user_nid" => "accounts"."user_nid"),
     refers!("receipts"."user_nid" => "users"."user_nid"),

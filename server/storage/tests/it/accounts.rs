@@ -43,6 +43,8 @@ fn session(user_nid: i64, device_id: &str, token: u8) -> SessionOpen {
         display_name: Some(format!("device of token {token}")),
         token_hash: vec![token; 32],
         created_at_ms: 1,
+        expires_at_ms: None,
+        refresh: None,
     }
 }
 

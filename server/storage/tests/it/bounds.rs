@@ -10,12 +10,13 @@ use hearth_storage::tables::device_lists::DeviceListChange;
 use hearth_storage::tables::events::{EdgeTarget, ExtremityRow, GapRow};
 use hearth_storage::tables::log::FollowerRow;
 use hearth_storage::tables::outbox::{self, DestinationRow};
+use hearth_storage::tables::purpose_tokens::{Purpose, PurposeTokenStore};
 use hearth_storage::tables::rooms::RoomRow;
 use hearth_storage::tables::server_keys::{ServerKeysRow, StoredKey};
 use hearth_storage::tables::state::{MembershipRow, state_event_at};
 use hearth_storage::testing::{self, On, Scratch, count};
 use hearth_storage::upkeep::{Ages, Upkeep};
-use hearth_storage::{Commit, Storage, both_engines};
+use hearth_storage::{Commit, Guard, Storage, both_engines};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// When the tests begin.
@@ -97,6 +98,34 @@ both_engines! {
         keeper.clock.advance(1);
         keeper.round_after(0).await;
         assert_eq!(count(&storage, "to_device_received").await, 1);
+    }
+}
+
+both_engines! {
+    async fn tokens_for_one_purpose_go_when_their_time_is_over(scratch: Scratch) {
+        let storage = scratch.open().await;
+        testing::execute(
+            &scratch,
+            "INSERT INTO devices (user_nid, device_id, created_at_ms) VALUES (1, 'A', 1)",
+        )
+        .await;
+        write(&storage, |commit| {
+            let token = |number: u16| PurposeTokenStore {
+                token_hash: number.to_be_bytes().to_vec(),
+                purpose: Purpose::Login,
+                user_nid: 1,
+                device_id: "A".to_owned(),
+                expires_at_ms: START_MS + i64::from(number / 500),
+            };
+            commit.guards = (0..501).map(|number| Guard::PurposeTokenStore(token(number))).collect();
+        })
+        .await;
+        let keeper = Keeper::new(&storage);
+        keeper.round_after(0).await;
+        assert_eq!(count(&storage, "purpose_tokens").await, 501);
+        keeper.clock.advance(1);
+        keeper.round_after(0).await;
+        assert_eq!(count(&storage, "purpose_tokens").await, 1);
     }
 }
 

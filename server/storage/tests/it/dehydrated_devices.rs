@@ -49,6 +49,8 @@ fn session(user_nid: i64, device_id: &str) -> Vec<Guard> {
         display_name: None,
         token_hash: device_id.as_bytes().to_vec(),
         created_at_ms: 1,
+        expires_at_ms: None,
+        refresh: None,
     })]
 }
 

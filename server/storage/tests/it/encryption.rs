@@ -68,6 +68,8 @@ async fn device(storage: &Storage, user_nid: i64, device_id: &str) {
         display_name: Some("Phone".to_owned()),
         token_hash: device_id.as_bytes().to_vec(),
         created_at_ms: 1,
+        expires_at_ms: None,
+        refresh: None,
     };
     guard(storage, Guard::SessionOpen(session)).await.unwrap();
 }

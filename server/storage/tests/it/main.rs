@@ -20,6 +20,7 @@ mod open;
 mod parity;
 mod receipts;
 mod relations;
+mod sessions;
 mod snapshots;
 mod verify;
 mod writer;

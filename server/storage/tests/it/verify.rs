@@ -211,6 +211,14 @@ const DAMAGES: &[Damage] = &[
         ],
     },
     Damage {
+        checks: &["purpose_tokens-device", "refresh_tokens-device"],
+        does: &[
+            "INSERT INTO refresh_tokens (user_nid, device_id, family_hash) VALUES (1, 'NONE', 'f')",
+            "INSERT INTO purpose_tokens (token_hash, purpose, user_nid, device_id, expires_at_ms)
+             VALUES ('t', 'login', 1, 'NONE', 1)",
+        ],
+    },
+    Damage {
         checks: &["access_tokens-device", "to_device-device"],
         does: &["DELETE FROM devices"],
     },

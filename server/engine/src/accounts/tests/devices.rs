@@ -19,9 +19,13 @@ both_engines! {
         let accounts = accounts(&TestServer::new(&scratch).await);
         let mut wanted = registration("alice");
         wanted.device =
-            NewDevice { device_id: Some("A".to_owned()), display_name: Some("Phone".to_owned()) };
+            NewDevice {
+                device_id: Some("A".to_owned()),
+                display_name: Some("Phone".to_owned()),
+                refreshes: false,
+            };
         let made = accounts.register(wanted, Some(&dummy())).await.unwrap();
-        let (_, first) = made.session.unwrap();
+        let first = made.session.unwrap().access_token;
         assert!(is_known(&accounts, &first).await);
         let second = login(&accounts, "alice", PASSWORD, Some("A")).await.unwrap().access_token;
         assert!(!is_known(&accounts, &first).await, "also where it was cached");

@@ -12,7 +12,7 @@ both_engines! {
         wanted.device.device_id = Some("PHONE".to_owned());
         let made = accounts.register(wanted, Some(&dummy())).await.unwrap();
         assert_eq!(made.user_id, user_id!("@alice:one.test"), "lower-cased");
-        let (device_id, token) = made.session.unwrap();
+        let LoggedIn { device_id, access_token: token, .. } = made.session.unwrap();
         assert_eq!(device_id, "PHONE");
         let session = accounts.authenticate(&token).await.unwrap();
         assert_eq!((&*session.user_id, &session.device_id), (&*made.user_id, &device_id));
@@ -165,6 +165,33 @@ both_engines! {
             let refused = login(&accounts, user, password, None).await.unwrap_err();
             assert!(matches!(refused, AccountError::WrongPassword), "{user} {password}: {refused}");
         }
+    }
+}
+
+both_engines! {
+    async fn whoever_asks_costs_one_hash_and_a_registration_too(scratch: Scratch) {
+        let accounts = accounts(&TestServer::new(&scratch).await);
+        let runs = || accounts.passwords.runs.load(std::sync::atomic::Ordering::Relaxed);
+        let asked = challenge(accounts.register(registration("alice"), None).await.unwrap_err());
+        assert_eq!(runs(), 0, "nothing is hashed before the stages are done");
+        let answer = auth(json!({ "type": "m.login.dummy", "session": asked.session }));
+        accounts.register(registration("alice"), Some(&answer)).await.unwrap();
+        assert_eq!(runs(), 1);
+        for (user, password) in [
+            ("alice", PASSWORD),
+            ("alice", "wrong"),
+            ("nobody", PASSWORD),
+            ("@alice:two.test", PASSWORD),
+            ("not a name", PASSWORD),
+        ] {
+            let before = runs();
+            drop(login(&accounts, user, password, None).await);
+            assert_eq!(runs() - before, 1, "{user}: as dear as any other");
+        }
+        execute(&scratch, "UPDATE accounts SET password_hash = NULL").await;
+        let before = runs();
+        login(&accounts, "alice", PASSWORD, None).await.unwrap_err();
+        assert_eq!(runs() - before, 1, "an account without a password too");
     }
 }
 

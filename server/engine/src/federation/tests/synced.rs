@@ -12,7 +12,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::pair::{Pair, Side};
-use crate::accounts::{Accounts, Session};
+use crate::accounts::{Accounts, Session, Standing};
 use crate::device_lists::DeviceLists;
 use crate::keys::Keys;
 use crate::outbox::Outbox;
@@ -52,6 +52,7 @@ async fn client(side: &Side, user_id: &str) -> Client {
         user_id: user_id.try_into().unwrap(),
         device_id: "DEVICE".into(),
         admin: false,
+        standing: Standing::Good,
     };
     // With forks, only the state after the timeline says what won.
     Client::new(&Arc::new(session), StateAt::End)

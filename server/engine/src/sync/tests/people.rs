@@ -99,7 +99,7 @@ impl House {
             .register(registration, Some(&dummy))
             .await
             .unwrap();
-        let (_, token) = made.session.unwrap();
+        let token = made.session.unwrap().access_token;
         self.accounts.authenticate(&token).await.unwrap()
     }
 

@@ -107,7 +107,6 @@ const INVALID_PARAM: Wants = Wants(&[(400, "M_INVALID_PARAM")]);
 const NO_TOKEN: Wants = Wants(&[(401, "M_MISSING_TOKEN")]);
 const WRONG_TOKEN: Wants = Wants(&[(401, "M_UNKNOWN_TOKEN")]);
 const NOT_SIGNED: Wants = Wants(&[(401, "M_UNAUTHORIZED")]);
-const NO_SUCH_PATH: Wants = Wants(&[(404, "M_UNRECOGNIZED")]);
 const TOO_LARGE: Wants = Wants(&[(413, "M_TOO_LARGE")]);
 const MULTIPART: Wants = Wants(&[(415, "M_NOT_JSON")]);
 const NOT_THEIRS: Wants = Wants(&[(403, "M_FORBIDDEN")]);
@@ -116,6 +115,7 @@ const NOT_THEIR_ROOM: Wants = Wants(&[(403, "M_FORBIDDEN"), (404, "M_NOT_FOUND")
 fn cases(row: &Row, place: &Place) -> Vec<Case> {
     let good = sample(row, place, &place.alice);
     let mut maker = Maker {
+        alice: &place.alice.token,
         row,
         credentials: credentials(row, &place.alice),
         good,
@@ -137,12 +137,13 @@ fn credentials(row: &Row, by: &Account) -> Option<String> {
             Some(format!("authorization: Bearer {}", by.token))
         }
         AuthClass::ServerSignature => Some(SIGNED.to_owned()),
-        AuthClass::None | AuthClass::OptionalAppserviceToken | AuthClass::AdminSocket => None,
+        AuthClass::None | AuthClass::OptionalAppserviceToken | AuthClass::Administrator => None,
     }
 }
 
 struct Maker<'r> {
     row: &'r Row,
+    alice: &'r str,
     credentials: Option<String>,
     good: Sample,
     cases: Vec<Case>,
@@ -231,7 +232,7 @@ impl Maker<'_> {
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(body);
         let door = match self.row.auth {
-            AuthClass::AdminSocket => Door::AdminSocket,
+            AuthClass::Administrator => Door::AdminSocket,
             _ => Door::Network,
         };
         self.cases.push(Case {
@@ -275,10 +276,18 @@ impl Maker<'_> {
                 self.push("a wrong signature", &target, &other, &body, NOT_SIGNED);
                 self.push("a token", &target, &bearer, &body, NOT_SIGNED);
             }
-            AuthClass::AdminSocket => {
-                self.push("over the network", &target, &[], &body, NO_SUCH_PATH);
-                if let Some(case) = self.cases.last_mut() {
-                    case.door = Door::Network;
+            AuthClass::Administrator => {
+                let nothing: [String; 0] = [];
+                let alice = [format!("authorization: Bearer {}", self.alice)];
+                for (what, headers, wants) in [
+                    ("no token over the network", &nothing[..], NO_TOKEN),
+                    ("a wrong token over the network", &bearer[..], WRONG_TOKEN),
+                    ("a token of no administrator", &alice[..], NOT_THEIRS),
+                ] {
+                    self.push(what, &target, headers, &body, wants);
+                    if let Some(case) = self.cases.last_mut() {
+                        case.door = Door::Network;
+                    }
                 }
             }
             AuthClass::None | AuthClass::OptionalAppserviceToken => {}

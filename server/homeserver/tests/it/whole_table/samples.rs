@@ -24,7 +24,12 @@ pub(super) enum Segment {
 }
 
 /// Rows that read no body though their method could carry one.
-pub(super) const WITHOUT_BODY: &[&str] = &["logout", "logout_all", "forget_room"];
+pub(super) const WITHOUT_BODY: &[&str] = &[
+    "logout",
+    "logout_all",
+    "forget_room",
+    "request_openid_token",
+];
 
 /// Rows whose body is content: any JSON object is good.
 pub(super) const FREE_FORM: &[&str] = &[
@@ -95,6 +100,7 @@ fn variable(row: &Row, name: &str, place: &Place, by: &Account) -> String {
         "tag" => "u.work",
         "rel_type" => "m.thread",
         "kind" => "override",
+        "token" => "t",
         "rule_id" => match row.name {
             "set_pushrule" | "delete_pushrule" => "mine",
             _ => ".m.rule.master",
@@ -111,6 +117,7 @@ fn query(row: &Row) -> Vec<(&'static str, String)> {
     let pairs: &[(&str, &str)] = match row.name {
         "get_message_events" => &[("dir", "b"), ("limit", "1")],
         "get_username_availability" => &[("username", "bob")],
+        "check_registration_token_validity" => &[("token", "t")],
         "get_key_changes" => &[("from", "x"), ("to", "x")],
         "sync_events" => &[("since", "x"), ("timeout", "0"), ("filter", "{}")],
         "query_profile" => &[("user_id", "@alice:one.test"), ("field", "displayname")],
@@ -166,6 +173,14 @@ fn body(row: &Row, place: &Place, by: &Account) -> Value {
             "type": "m.login.password", "password": "p", "device_id": "D",
             "identifier": { "type": "m.id.user", "user": "alice" },
         }),
+        "refresh_token" => json!({ "refresh_token": "r" }),
+        "get_login_token" => json!({ "auth": {} }),
+        "deactivate" => json!({ "erase": true, "auth": {} }),
+        "register_signed" => json!({
+            "nonce": "n", "username": "carol", "password": "p", "admin": false, "mac": "00",
+        }),
+        "lock_user" => json!({ "locked": true }),
+        "suspend_user" => json!({ "suspended": true }),
         "change_password" => json!({ "new_password": "p", "logout_devices": true, "auth": {} }),
         "update_device" => json!({ "display_name": "n" }),
         "delete_device" => json!({ "auth": {} }),
@@ -200,6 +215,12 @@ fn body(row: &Row, place: &Place, by: &Account) -> Value {
         "get_missing_events" => json!({ "latest_events": [], "earliest_events": [], "limit": 1 }),
         "user_create" => json!({ "username": "carol", "password": "p", "admin": false }),
         "user_password" => json!({ "password": "p" }),
+        "user_moderate" => json!({ "locked": true, "suspended": true }),
+        "user_deactivate" => json!({ "erase": true }),
+        "user_token" => json!({ "device_id": "D", "display_name": "n" }),
+        "registration_token_create" => json!({
+            "token": "t", "uses_allowed": 1, "expires_ts_ms": 1,
+        }),
         _ => json!({}),
     }
 }

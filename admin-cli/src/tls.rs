@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
-pub(super) fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
@@ -21,7 +21,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     clippy::disallowed_methods,
     reason = "whether a certificate has expired is a question of now"
 )]
-pub(super) fn now() -> UnixTime {
+pub(crate) fn now() -> UnixTime {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
@@ -29,7 +29,7 @@ pub(super) fn now() -> UnixTime {
 }
 
 /// What the server trusts: the system's authorities and those of `federation.trusted_ca`.
-pub(super) fn roots(trusted_ca: &[PathBuf]) -> Result<RootCertStore, String> {
+pub(crate) fn roots(trusted_ca: &[PathBuf]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for path in trusted_ca {
@@ -47,7 +47,7 @@ pub(super) fn roots(trusted_ca: &[PathBuf]) -> Result<RootCertStore, String> {
 }
 
 /// A client that trusts `roots`.
-pub(super) fn client(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+pub(crate) fn client(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
@@ -55,7 +55,7 @@ pub(super) fn client(roots: RootCertStore) -> Result<ClientConfig, rustls::Error
 }
 
 /// A client that accepts exactly one certificate, whoever signed it: that of our own file.
-pub(super) fn client_of_one(
+pub(crate) fn client_of_one(
     certificate: CertificateDer<'static>,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider = provider();

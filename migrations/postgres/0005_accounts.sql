@@ -1,0 +1,45 @@
+-- What an account may do, sessions that are refreshed, tokens that admit to register, and tokens that
+-- are good for one purpose. The twin in ../sqlite has the same tables and columns.
+ALTER TABLE accounts ADD COLUMN locked BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE accounts ADD COLUMN suspended BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE accounts ADD COLUMN erased BOOLEAN NOT NULL DEFAULT FALSE;
+-- Closed, and still in rooms that it has to leave.
+ALTER TABLE accounts ADD COLUMN leaving BOOLEAN NOT NULL DEFAULT FALSE;
+CREATE INDEX accounts_leaving ON accounts (user_nid) WHERE leaving;
+CREATE INDEX accounts_erased ON accounts (user_nid) WHERE erased;
+
+ALTER TABLE devices ADD COLUMN last_seen_ms BIGINT;
+ALTER TABLE devices ADD COLUMN last_seen_address TEXT COLLATE "C";
+
+-- A token that a refresh gave is fresh until it is used; then what it takes the place of goes.
+ALTER TABLE access_tokens ADD COLUMN expires_at_ms BIGINT;
+ALTER TABLE access_tokens ADD COLUMN fresh BOOLEAN NOT NULL DEFAULT FALSE;
+-- The refresh tokens of a session begin with the name of their family, so that one of long ago is known
+-- without being kept.
+CREATE TABLE refresh_tokens (
+    user_nid BIGINT NOT NULL,
+    device_id TEXT COLLATE "C" NOT NULL,
+    family_hash BYTEA NOT NULL UNIQUE,
+    current_hash BYTEA,
+    previous_hash BYTEA,
+    expires_at_ms BIGINT,
+    PRIMARY KEY (user_nid, device_id)
+);
+CREATE TABLE registration_tokens (
+    token_hash BYTEA PRIMARY KEY,
+    token TEXT COLLATE "C" NOT NULL,
+    uses_allowed BIGINT,
+    completed BIGINT NOT NULL,
+    expires_at_ms BIGINT,
+    created_at_ms BIGINT NOT NULL
+);
+CREATE INDEX registration_tokens_by_token ON registration_tokens (token);
+CREATE TABLE purpose_tokens (
+    token_hash BYTEA PRIMARY KEY,
+    purpose TEXT COLLATE "C" NOT NULL,
+    user_nid BIGINT NOT NULL,
+    device_id TEXT COLLATE "C" NOT NULL,
+    expires_at_ms BIGINT NOT NULL
+);
+CREATE INDEX purpose_tokens_by_device ON purpose_tokens (user_nid, device_id);
+CREATE INDEX purpose_tokens_by_age ON purpose_tokens (expires_at_ms);

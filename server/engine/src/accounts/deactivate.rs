@@ -1,0 +1,71 @@
+//! Closing an account for good.
+//!
+//! spec: client-server v1.19 §Account deactivation
+
+use hearth_storage::tables::accounts::AccountClose;
+use hearth_storage::{Commit, Guard};
+use hearth_types::client::uiaa::AuthData;
+use hearth_types::ruma::UserId;
+use serde_json::Value;
+
+use super::{AccountError, Accounts, Session, profile};
+
+impl Accounts {
+    /// Closes the person's own account, once the password confirms it.
+    ///
+    /// # Errors
+    /// [`AccountError::Interactive`] until it is confirmed.
+    pub async fn deactivate(
+        &self,
+        session: &Session,
+        erase: bool,
+        auth: Option<&AuthData>,
+    ) -> Result<(), AccountError> {
+        self.confirm(session, "deactivate", "", auth).await?;
+        self.close(session.user_nid, &session.user_id, erase).await
+    }
+
+    /// Closes somebody's account, for the server's owner.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], also for one that is closed already.
+    pub async fn deactivate_account(
+        &self,
+        user_id: &UserId,
+        erase: bool,
+    ) -> Result<(), AccountError> {
+        let account = self.account(user_id).await?;
+        let account = account.ok_or(AccountError::NotFound("the user"))?;
+        self.close(account.user_nid, user_id, erase).await
+    }
+
+    /// Resolves when an account was closed that has rooms to leave.
+    pub async fn account_closed(&self) {
+        self.departing.notified().await;
+    }
+
+    /// In one commit, the account is closed and its devices, profile and account data are gone. The
+    /// rooms are left by [`crate::departures`].
+    async fn close(
+        &self,
+        user_nid: i64,
+        user_id: &UserId,
+        erase: bool,
+    ) -> Result<(), AccountError> {
+        let mut commit = Commit::default();
+        commit
+            .guards
+            .push(Guard::AccountClose(AccountClose { user_nid, erase }));
+        for field in self.own_profile(user_id).await?.keys() {
+            profile::push_change(&mut commit, user_nid, field, &Value::Null);
+        }
+        let devices = self.device_ids(user_nid, |_| true).await?;
+        Self::push_removal(&mut commit, user_nid, user_id, devices);
+        self.commit(user_nid, commit, |_| AccountError::NotFound("the user"))
+            .await?;
+        // A session that was opened while the account was being closed.
+        self.remove_devices(user_nid, user_id, |_| true).await?;
+        self.departing.notify_one();
+        Ok(())
+    }
+}

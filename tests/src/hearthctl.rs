@@ -1,0 +1,5 @@
+//! `hearthctl` itself, for the stories.
+
+fn main() -> std::process::ExitCode {
+    hearthctl::main()
+}
