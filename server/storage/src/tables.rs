@@ -20,6 +20,7 @@ pub mod profiles;
 pub mod rooms;
 pub mod server_keys;
 pub mod sharing;
+pub mod sliding;
 pub mod staging;
 pub mod state;
 pub mod to_device;

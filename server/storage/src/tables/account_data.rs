@@ -129,6 +129,47 @@ pub async fn account_data(
     )
 }
 
+/// What a person keeps with rooms, up to position `until`; [`GLOBAL`] stands for no room.
+///
+/// # Errors
+/// When the database fails.
+pub async fn account_data_in(
+    conn: Conn<'_>,
+    user_nid: i64,
+    room_nids: &[i64],
+    until: i64,
+) -> Result<Vec<StoredAccountData>, StorageError> {
+    rows!(
+        conn,
+        all::<StoredAccountData>,
+        "WITH k(user_nid, room_nid, until) AS ({rows})
+         SELECT a.room_nid, a.kind, a.content
+         FROM k JOIN account_data a ON a.user_nid = k.user_nid AND a.room_nid = k.room_nid
+         WHERE a.position <= k.until ORDER BY a.position",
+        room_nids,
+        |nid| (user_nid => BIGINT, *nid => BIGINT, until => BIGINT)
+    )
+}
+
+/// What a person keeps with rooms under one type.
+///
+/// # Errors
+/// When the database fails.
+pub async fn account_data_of_kind(
+    conn: Conn<'_>,
+    user_nid: i64,
+    kind: &str,
+) -> Result<Vec<StoredAccountData>, StorageError> {
+    sql!(
+        conn,
+        all::<StoredAccountData>,
+        "SELECT room_nid, kind, content FROM account_data
+         WHERE user_nid = $1 AND kind = $2 ORDER BY room_nid",
+        user_nid,
+        kind
+    )
+}
+
 /// What changed after position `since` and up to `until`, in the order of change. What changed
 /// again after `until` is not in it: it comes with that later change.
 ///

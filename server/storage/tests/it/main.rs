@@ -17,6 +17,7 @@ mod levels;
 mod nodes;
 mod open;
 mod parity;
+mod sliding;
 mod snapshots;
 mod verify;
 mod writer;
