@@ -7,6 +7,7 @@ pub mod client_event;
 mod count;
 pub mod create;
 pub mod error;
+pub(crate) mod facts;
 pub mod figures;
 pub mod form;
 pub mod history;
@@ -50,8 +51,10 @@ use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId};
 use crate::context::Context;
 use crate::rooms::adopt::Adoption;
 use crate::rooms::error::RoomError;
+use crate::rooms::facts::RoomFacts;
 use crate::rooms::known::KnownEvents;
 use crate::rooms::mailbox::{Done, Mailbox, Work};
+pub(crate) use crate::rooms::people::Memberships;
 pub use crate::rooms::people::{RoomMembership, UserRooms};
 use crate::rooms::plan::{ClientTxn, Received};
 pub use crate::rooms::positions::RoomPositions;
@@ -73,6 +76,8 @@ pub struct Inner {
     pub people: UserRooms,
     /// When each room last changed.
     pub positions: RoomPositions,
+    /// What lists of rooms are filtered by.
+    pub(crate) facts: RoomFacts,
     active: Bounded<i64, Resident>,
     /// The local ids of rooms: neither of the two ever changes.
     nids: Bounded<String, i64>,
@@ -101,6 +106,7 @@ impl Rooms {
             snapshots: Snapshots::new(storage.clone(), memory),
             people: UserRooms::new(storage.clone(), memory.people_bytes()),
             positions: RoomPositions::new(storage.clone(), memory.small_bytes()),
+            facts: RoomFacts::new(storage.clone(), memory.sliding_index_bytes()),
             active: bounded(memory.rooms_bytes()),
             nids: bounded(memory.small_bytes()),
             sent: Mutex::default(),
@@ -144,6 +150,17 @@ impl Rooms {
             self.nids.insert(room_id.to_string(), nid);
         }
         Ok(nid)
+    }
+
+    /// The id of a room by its local id.
+    pub(crate) async fn room_id(&self, nid: i64) -> Result<OwnedRoomId, RoomError> {
+        if let Some(resident) = self.active.get(&nid) {
+            return Ok(resident.room.id.clone());
+        }
+        let mut reader = self.ctx.storage.read().await?;
+        let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
+        let stored = stored.ok_or(RoomError::NotFound("the room"))?;
+        parsed(stored.room_id)
     }
 
     /// A room of which somebody told us, known here or not: from now on it has a row, and what is
@@ -260,10 +277,7 @@ impl Rooms {
             .ok_or_else(|| RoomError::UnsupportedVersion(stored.version.clone()))?;
         let ends = events::extremities(reader.conn(), nid).await?;
         drop(reader);
-        let id = OwnedRoomId::try_from(stored.room_id).map_err(|error| StorageError::Corrupt {
-            what: "room",
-            why: error.to_string(),
-        })?;
+        let id = parsed(stored.room_id)?;
         let view = match stored.snapshot_nid {
             Some(snapshot_nid) => View {
                 revision: stored.revision,
@@ -421,6 +435,14 @@ impl Rooms {
     pub(super) fn sent(&self) -> MutexGuard<'_, HashMap<(i64, ClientTxn), OwnedEventId>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn parsed(room_id: String) -> Result<OwnedRoomId, RoomError> {
+    let parsed = OwnedRoomId::try_from(room_id).map_err(|error| StorageError::Corrupt {
+        what: "room",
+        why: error.to_string(),
+    });
+    Ok(parsed?)
 }
 
 /// Whether a change of the room concerns a person of this membership.

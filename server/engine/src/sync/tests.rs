@@ -3,7 +3,7 @@
 mod answers;
 pub(crate) mod client;
 mod filters;
-mod histories;
+pub(crate) mod histories;
 mod lazy;
-mod people;
+pub(crate) mod people;
 mod unread;

@@ -129,28 +129,6 @@ pub async fn account_data(
     )
 }
 
-/// What a person keeps with rooms, up to position `until`; [`GLOBAL`] stands for no room.
-///
-/// # Errors
-/// When the database fails.
-pub async fn account_data_in(
-    conn: Conn<'_>,
-    user_nid: i64,
-    room_nids: &[i64],
-    until: i64,
-) -> Result<Vec<StoredAccountData>, StorageError> {
-    rows!(
-        conn,
-        all::<StoredAccountData>,
-        "WITH k(user_nid, room_nid, until) AS ({rows})
-         SELECT a.room_nid, a.kind, a.content
-         FROM k JOIN account_data a ON a.user_nid = k.user_nid AND a.room_nid = k.room_nid
-         WHERE a.position <= k.until ORDER BY a.position",
-        room_nids,
-        |nid| (user_nid => BIGINT, *nid => BIGINT, until => BIGINT)
-    )
-}
-
 /// What a person keeps with rooms under one type.
 ///
 /// # Errors
