@@ -118,6 +118,10 @@ pub(crate) async fn wire(
     );
     tasks.spawn_background("upkeep", upkeep.run());
     tasks.spawn_background("states", parts.rooms.clone().keep_states());
+    let connections = parts.sync.connections();
+    tasks.spawn_closing("sliding sync", |closing| {
+        connections.keep(closing.cancelled_owned())
+    });
     if network.is_some() {
         tasks.spawn_background("waiting events", parts.federation.clone().tend());
         tasks.spawn_background("federation follower", parts.outbox.clone().run());

@@ -25,6 +25,7 @@ mod requests;
 #[cfg(test)]
 mod rooms;
 #[cfg(test)]
+mod sliding_sync;
 mod syncing;
 #[cfg(test)]
 mod telemetry;
