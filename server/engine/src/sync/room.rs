@@ -20,7 +20,7 @@ use crate::rooms::client_event::{self, Unsigned};
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
 use crate::rooms::known::Known;
-use crate::rooms::view::{Room, SharedRoom};
+use crate::rooms::view::Room;
 use crate::rooms::viewpoint::{Stay, Viewpoint};
 
 /// A room in an answer.

@@ -26,6 +26,7 @@ mod requests;
 mod rooms;
 #[cfg(test)]
 mod sliding_sync;
+#[cfg(test)]
 mod syncing;
 #[cfg(test)]
 mod telemetry;
