@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build web run demo test test-rust test-web test-clients test-browser test-scripts \
+.PHONY: help setup build web run demo test test-rust test-web test-clients test-sdk test-browser test-scripts \
         test-all test-long planted-faults fuzz load lint lint-files lint-rust lint-docs lint-dependencies lint-web format documents bench
 
 help: ## show this
@@ -51,6 +51,12 @@ test-clients: ## Matrix clients that are not ours, on both engines, and the demo
 	HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh tests/clients/run.sh
 	ENGINE=postgres HEARTH_RATE_LIMIT__ENABLED=false scripts/postgres.sh run scripts/two-servers.sh tests/clients/run.sh
 
+# It brings older versions of our libraries along, and compiles for as long as they take.
+test-sdk: ## the client under Element X (matrix-sdk), on both engines
+	cargo build --locked
+	HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh tests/clients/matrix-sdk/run.sh
+	ENGINE=postgres HEARTH_RATE_LIMIT__ENABLED=false scripts/postgres.sh run scripts/two-servers.sh tests/clients/matrix-sdk/run.sh
+
 # Sign-ups in a row from one address are what the rate limits are there to stop.
 test-browser: ## the web client in Chromium, on two servers
 	. scripts/lib.sh && CHROMIUM=$$(chromium_bin) HEARTH_RATE_LIMIT__ENABLED=false \
@@ -59,7 +65,7 @@ test-browser: ## the web client in Chromium, on two servers
 test-scripts: ## the tests of the scripts
 	python3 scripts/dependency-policy-test.py
 
-test-all: lint test test-long bench ## lint, test, search for long, and measure
+test-all: lint test test-sdk test-long bench ## lint, test, search for long, and measure
 
 # More seeds of everything that draws its cases, and the proof that the oracles see.
 test-long: ## many seeds of both simulators, kills and power cuts, planted faults, fuzzing

@@ -5,7 +5,7 @@
 //! their way, the database's own pages.
 
 /// Rooms with their newest events, ready to be shown.
-const ROOMS: u64 = 33;
+const ROOMS: u64 = 28;
 /// Parsed events.
 const EVENTS: u64 = 20;
 /// State snapshots.
@@ -22,8 +22,12 @@ const PUSH: u64 = 4;
 const RECEIPTS: u64 = 3;
 /// Transaction ids, positions of rooms, what syncs remember.
 const SMALL: u64 = 4;
+/// What was told on connections of sliding sync.
+const SLIDING: u64 = 3;
+/// What lists of sliding sync are sorted and filtered by, and what is in a room's state.
+const SLIDING_INDEX: u64 = 2;
 
-const SHARES: [u64; 9] = [
+const SHARES: [u64; 11] = [
     ROOMS,
     EVENTS,
     STATES,
@@ -33,6 +37,8 @@ const SHARES: [u64; 9] = [
     PUSH,
     RECEIPTS,
     SMALL,
+    SLIDING,
+    SLIDING_INDEX,
 ];
 const _: () = {
     let (mut sum, mut share) = (0, 0);
@@ -98,6 +104,16 @@ impl MemoryBudget {
     /// For each of the small caches.
     pub(crate) fn small_bytes(self) -> u64 {
         self.share(SMALL) / 7
+    }
+
+    /// For what was told on connections of sliding sync.
+    pub(crate) fn sliding_bytes(self) -> u64 {
+        self.share(SLIDING)
+    }
+
+    /// For each of the caches that lists of sliding sync are made from.
+    pub(crate) fn sliding_index_bytes(self) -> u64 {
+        self.share(SLIDING_INDEX) / 6
     }
 
     fn share(self, percent: u64) -> u64 {

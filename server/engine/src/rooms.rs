@@ -10,6 +10,7 @@ pub mod context;
 mod count;
 pub mod create;
 pub mod error;
+pub(crate) mod facts;
 pub mod figures;
 mod forget;
 pub mod form;
@@ -68,9 +69,11 @@ use crate::context::Context;
 use crate::moments::Moments;
 use crate::rooms::adopt::Adoption;
 use crate::rooms::error::RoomError;
+use crate::rooms::facts::RoomFacts;
 use crate::rooms::ignored::IgnoredUsers;
 use crate::rooms::known::KnownEvents;
 use crate::rooms::mailbox::{Done, Mailbox, Work};
+pub(crate) use crate::rooms::people::Memberships;
 pub use crate::rooms::people::{RoomMembership, UserRooms};
 use crate::rooms::plan::{ClientTxn, Received};
 pub use crate::rooms::positions::RoomPositions;
@@ -101,6 +104,8 @@ pub struct Inner {
     pub(crate) moments: Arc<Moments>,
     /// The position of the newest receipt that other servers are to be told of, or a later one.
     pub(crate) receipts_told: AtomicI64,
+    /// What lists of rooms are filtered by.
+    pub(crate) facts: RoomFacts,
     active: Bounded<i64, Resident>,
     /// The local ids of rooms: neither of the two ever changes.
     nids: Bounded<String, i64>,
@@ -135,6 +140,7 @@ impl Rooms {
             moments,
             // What was committed before this process began lies at or before its first head.
             receipts_told: AtomicI64::new(storage.writer().head().position()),
+            facts: RoomFacts::new(storage.clone(), memory.sliding_index_bytes()),
             active: bounded(memory.rooms_bytes()),
             nids: bounded(memory.small_bytes()),
             sent: Mutex::default(),
@@ -178,6 +184,17 @@ impl Rooms {
             self.nids.insert(room_id.to_string(), nid);
         }
         Ok(nid)
+    }
+
+    /// The id of a room by its local id.
+    pub(crate) async fn room_id(&self, nid: i64) -> Result<OwnedRoomId, RoomError> {
+        if let Some(resident) = self.active.get(&nid) {
+            return Ok(resident.room.id.clone());
+        }
+        let mut reader = self.ctx.storage.read().await?;
+        let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
+        let stored = stored.ok_or(RoomError::NotFound("the room"))?;
+        parsed(stored.room_id)
     }
 
     /// A room of which somebody told us, known here or not: from now on it has a row, and what is
@@ -308,10 +325,7 @@ impl Rooms {
         let ends = events::extremities(reader.conn(), nid).await?;
         let published = directory::published_room(reader.conn(), nid).await?;
         drop(reader);
-        let id = OwnedRoomId::try_from(stored.room_id).map_err(|error| StorageError::Corrupt {
-            what: "room",
-            why: error.to_string(),
-        })?;
+        let id = parsed(stored.room_id)?;
         let view = match stored.snapshot_nid {
             Some(snapshot_nid) => View {
                 revision: stored.revision,
@@ -470,6 +484,14 @@ impl Rooms {
     pub(super) fn sent(&self) -> MutexGuard<'_, HashMap<(i64, ClientTxn), OwnedEventId>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn parsed(room_id: String) -> Result<OwnedRoomId, RoomError> {
+    let parsed = OwnedRoomId::try_from(room_id).map_err(|error| StorageError::Corrupt {
+        what: "room",
+        why: error.to_string(),
+    });
+    Ok(parsed?)
 }
 
 /// Whether a change of the room concerns a person of this membership.

@@ -12,11 +12,13 @@ mod json;
 mod look;
 mod others;
 mod room;
+pub mod sliding;
 mod state;
 mod summary;
 mod timeline;
 pub mod token;
 mod told;
+mod wait;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -40,13 +42,12 @@ use crate::to_device::ToDevice;
 use filter::{Filter, Filters};
 use look::{Look, Seen, Since};
 use others::QuietDevices;
+use sliding::Sliding;
 pub use state::StateAt;
 use summary::Summaries;
 use token::{SyncToken, generation_mark};
 use told::ToldMembers;
-
-/// The longest that a client is made to wait.
-const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+use wait::{Looks, Patience};
 
 /// Why a sync was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,9 @@ pub enum SyncError {
     /// The account.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// What was told on a connection of sliding sync is not known (any more): begin anew.
+    #[error("this position is not known; begin again without `pos`")]
+    UnknownPos,
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -115,6 +119,7 @@ pub struct ClientSync {
     quiet: QuietDevices,
     filters: Filters,
     told: ToldMembers,
+    sliding: Sliding,
     generation: [u8; 8],
     epoch: i64,
 }
@@ -154,6 +159,7 @@ impl ClientSync {
         Self {
             generation: generation_mark(&ctx.storage.identity().generation),
             epoch: rooms.moments.now(),
+            sliding: Sliding::new(ctx.storage.clone(), ctx.settings.memory),
             ctx,
             rooms,
             accounts,
@@ -212,38 +218,26 @@ impl ClientSync {
         stopping: impl Future<Output = ()>,
     ) -> Result<Bytes, SyncError> {
         let since = self.since(request)?;
-        let timeout = request.timeout.min(TIMEOUT_MAX);
+        let timeout = request.timeout.min(wait::TIMEOUT_MAX);
         let status = match request.set_presence {
             SetPresence::Online => Status::Online,
             SetPresence::Unavailable => Status::Unavailable,
             SetPresence::Offline => Status::Offline,
         };
         self.presence.polls(&request.session, status, timeout);
-        // Before the first look, so that nothing falls between a look and the wait.
         let watch = self.ctx.notifier.watch(request.session.user_nid);
-        let woken = watch.woken();
-        tokio::pin!(woken);
-        woken.as_mut().enable();
-        let mut seen = self.look(request, since, &watch).await?;
         let waits = since.token.is_some() && !request.full_state;
-        if !waits || request.timeout.is_zero() {
-            return Ok(self.answered(request, seen));
-        }
-        let wait = async {
-            while seen.is_empty {
-                woken.as_mut().await;
-                woken.set(watch.woken());
-                woken.as_mut().enable();
-                seen = self.look(request, since, &watch).await?;
-            }
-            Ok::<(), SyncError>(())
+        let patience = Patience {
+            timeout: if waits { timeout } else { Duration::ZERO },
+            ended: stopping,
         };
-        tokio::select! {
-            biased;
-            looked = wait => looked?,
-            () = stopping => {}
-            () = tokio::time::sleep(timeout) => {}
-        }
+        let looks = Looking {
+            sync: self,
+            request,
+            since,
+            watch: &watch,
+        };
+        let seen = wait::until_found(&watch, patience, &looks).await?;
         Ok(self.answered(request, seen))
     }
 
@@ -301,5 +295,25 @@ impl ClientSync {
         let mut head = self.ctx.storage.writer().head().subscribe();
         // The sender lives as long as the storage does.
         drop(head.wait_for(|head| *head >= position).await);
+    }
+}
+
+/// What a request of `/sync` looks for.
+struct Looking<'a> {
+    sync: &'a ClientSync,
+    request: &'a SyncRequest,
+    since: Since,
+    watch: &'a Arc<Watch>,
+}
+
+impl Looks for Looking<'_> {
+    type Seen = Seen;
+
+    async fn look(&self) -> Result<Seen, SyncError> {
+        self.sync.look(self.request, self.since, self.watch).await
+    }
+
+    fn is_empty(seen: &Seen) -> bool {
+        seen.is_empty
     }
 }

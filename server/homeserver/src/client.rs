@@ -25,6 +25,7 @@ mod room_relations;
 mod room_state;
 mod rooms;
 mod shared_secret;
+mod sliding_sync;
 mod sync;
 mod tags;
 mod to_device;
@@ -359,6 +360,10 @@ fn room_rows() -> Vec<Row> {
     let (read, write) = (RateClass::Read, RateClass::Write);
     vec![
         raw_of::<sync_events::v3::Request, _, _>(RateClass::Sync, sync::sync),
+        Row {
+            name: "sliding_sync",
+            ..raw_of::<sync_events::v5::Request, _, _>(RateClass::Sync, sliding_sync::sync)
+        },
         raw_of::<send_message_event::v3::Request, _, _>(write, room_state::send),
         raw_of::<redact_event::v3::Request, _, _>(write, room_state::redact),
         raw_of::<send_state_event::v3::Request, _, _>(write, room_state::set_state)

@@ -91,6 +91,18 @@ impl Tasks {
         self.shared.parts.spawn(task);
     }
 
+    /// Starts a part that is told when nothing serves any more, and ends by itself then.
+    pub fn spawn_closing<F, Fut>(&self, name: &'static str, task: F)
+    where
+        F: FnOnce(CancellationToken) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let task = self.guarded(name, task(self.shared.closing.clone()));
+        self.shared.parts.spawn(async move {
+            task.await;
+        });
+    }
+
     /// Starts a part that everything stands on. It ends by itself once nobody uses it; if it ends
     /// earlier the process stops and says so.
     pub fn spawn_store<F>(&self, name: &'static str, task: F)

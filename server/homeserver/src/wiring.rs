@@ -127,6 +127,10 @@ pub(crate) async fn wire(
     );
     tasks.spawn_background("departures", departures.run());
     tasks.spawn_background("states", parts.rooms.clone().keep_states());
+    let connections = parts.sync.connections();
+    tasks.spawn_closing("sliding sync", |closing| {
+        connections.keep(closing.cancelled_owned())
+    });
     if network.is_some() {
         tasks.spawn_background("waiting events", parts.federation.clone().tend());
         tasks.spawn_background("federation follower", parts.outbox.clone().run());

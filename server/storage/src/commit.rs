@@ -13,7 +13,7 @@ use crate::tables::{
     account_data, accounts, bounds, counts, cross_signing, dehydrated_devices, device_keys,
     device_lists, devices, directory, events, filters, intern, key_backups, log, one_time_keys,
     outbox, profiles, purpose_tokens, receipts, refresh_tokens, registration_tokens, relations,
-    reports, rooms, server_keys, staging, state, to_device, tokens,
+    reports, rooms, server_keys, sliding, staging, state, to_device, tokens,
 };
 
 /// The n-th stream position of a commit (0-based), before the writer has given it out.
@@ -372,6 +372,10 @@ rows_of_a_commit! {
     to_device_delivered: to_device::ToDeviceDelivered => to_device::to_device_delivered,
     /// Devices that are gone, with their keys and messages.
     devices_forgotten: device_keys::DeviceForgotten => device_keys::device_forget,
+    /// Connections of sliding sync that are of no use any more.
+    sliding_connections_gone: sliding::SlidingConnectionGone => sliding::sliding_connection_delete,
+    /// What was told on connections of sliding sync.
+    sliding_connections: sliding::SlidingConnectionRow => sliding::sliding_connection_upsert,
     /// Where followers of the log stand.
     followers: log::FollowerRow => log::follower_upsert,
     /// When the log had come so far.

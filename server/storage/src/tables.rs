@@ -28,6 +28,7 @@ pub mod reports;
 pub mod rooms;
 pub mod server_keys;
 pub mod sharing;
+pub mod sliding;
 pub mod staging;
 pub mod state;
 pub mod to_device;

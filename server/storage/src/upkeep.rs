@@ -33,6 +33,8 @@ pub struct Ages {
     pub staged_ms: i64,
     /// Events that wait for a server, until only the newest of each room does.
     pub outbox_ms: i64,
+    /// Connections of sliding sync that nobody uses: their clients begin anew.
+    pub sliding_ms: i64,
     /// Changes of state, until only the last of each place is kept: how late a client may come back
     /// and be told no more than what changed.
     pub state_changes_ms: i64,
@@ -51,6 +53,7 @@ impl Default for Ages {
             received_ms: 30 * DAY_MS,
             staged_ms: 7 * DAY_MS,
             outbox_ms: HOUR_MS,
+            sliding_ms: 30 * DAY_MS,
             state_changes_ms: 90 * DAY_MS,
         }
     }
@@ -111,6 +114,9 @@ impl Upkeep {
             },
             Prune::DeletedBackups,
             Prune::PurposeTokens { before_ms: now_ms },
+            Prune::SlidingConnections {
+                before_ms: before(self.ages.sliding_ms),
+            },
             Prune::ToDevice { up_to: to_device },
             Prune::StateChanges { up_to: state },
             Prune::LogTimes {

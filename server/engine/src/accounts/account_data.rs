@@ -116,12 +116,36 @@ impl Accounts {
         let stored =
             account_data::account_data_since(reader.conn(), session.user_nid, since, until).await?;
         drop(reader);
+        Self::changed_data(session, stored, since == 0)
+    }
+
+    /// What the person keeps with no room, as it was at position `until`, with the push rules.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn global_account_data(
+        &self,
+        session: &Session,
+        until: i64,
+    ) -> Result<Vec<AccountData>, AccountError> {
+        let mut reader = self.context.storage.read().await?;
+        let user_nid = session.user_nid;
+        let stored = account_data::account_data_in(reader.conn(), user_nid, &[GLOBAL], until);
+        Self::changed_data(session, stored.await?, true)
+    }
+
+    /// Account data as it is told; the push rules are part of it where they are among it or `wanted`.
+    fn changed_data(
+        session: &Session,
+        stored: Vec<StoredAccountData>,
+        wanted: bool,
+    ) -> Result<Vec<AccountData>, AccountError> {
         let is_rules =
             |row: &StoredAccountData| row.room_nid == GLOBAL && row.kind == push_rules::KIND;
         let (rules, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_rules);
         let mut changed = Vec::new();
         // What is stored of them is no more than what differs from the defaults.
-        if since == 0 || !rules.is_empty() {
+        if wanted || !rules.is_empty() {
             let kept = rules.first().map(|row| row.content.as_slice());
             let rules = push_rules::rule_set(kept, &session.user_id)?;
             changed.push(AccountData {

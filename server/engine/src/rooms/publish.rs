@@ -107,6 +107,9 @@ impl Rooms {
                 self.sent().remove(&(*room_nid, txn.clone()));
             }
             if let Some(view) = &effects.leaves {
+                if !view.current.map.is_same(&live.current.map) {
+                    self.facts.changed(room.nid);
+                }
                 live.leave_at(view);
             }
             self.positions.changed(room.nid, live.position);

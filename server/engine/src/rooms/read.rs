@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hearth_protocol::event::{AuthContent, Membership};
-use hearth_storage::tables::state as state_rows;
+use hearth_storage::tables::{sliding, state as state_rows};
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, UserId};
 
 use crate::rooms::Rooms;
@@ -191,6 +191,19 @@ impl Rooms {
     ) -> Result<Option<Vec<u8>>, RoomError> {
         let mut reader = self.ctx.storage.read().await?;
         Ok(state_rows::stripped_state(reader.conn(), room_nid, user_nid).await?)
+    }
+
+    /// The same of several rooms, by local id: JSON arrays.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn shown_to(
+        &self,
+        user_nid: i64,
+        room_nids: &[i64],
+    ) -> Result<Vec<(i64, Vec<u8>)>, RoomError> {
+        let mut reader = self.ctx.storage.read().await?;
+        Ok(sliding::stripped_states_of(reader.conn(), user_nid, room_nids).await?)
     }
 
     /// The servers with people joined to the room, in its visible state.

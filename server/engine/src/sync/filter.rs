@@ -111,6 +111,15 @@ impl RoomFilter {
 }
 
 impl EventFilter {
+    /// All events, the newest so many of them.
+    #[must_use]
+    pub fn newest(limit: usize) -> Self {
+        Self {
+            limit: Some(u64::try_from(limit).unwrap_or(u64::MAX)),
+            ..Self::default()
+        }
+    }
+
     /// How many events are wanted.
     #[must_use]
     pub fn limit(&self) -> usize {

@@ -15,7 +15,6 @@ use super::{ClientSync, SyncError, SyncRequest};
 use crate::accounts::AccountData;
 use crate::device_lists::Changes;
 use crate::notifier::Watch;
-use crate::rooms::plan::ClientTxn;
 use crate::rooms::serve::Reader;
 
 /// What a client has.
@@ -105,7 +104,7 @@ impl<'a> Look<'a> {
         let mut json = Json::default();
         json.open();
         json.open_at("account_data");
-        write_data(&mut json, global.into_iter());
+        write_data(&mut json, "events", global.into_iter());
         json.close();
         json.field("device_lists", lists);
         json.field("device_one_time_keys_count", &keys.counts);
@@ -234,12 +233,6 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Whether a transaction id is of the device that asks.
-    pub(super) fn is_own(&self, txn: &ClientTxn) -> bool {
-        let session = &self.request.session;
-        txn.user_nid == session.user_nid && txn.device_id == session.device_id.as_str()
-    }
-
     /// The reader's account data that changed, in a room or global.
     pub(super) fn data_of(&self, room_nid: Option<i64>) -> impl Iterator<Item = &AccountData> {
         let data = self.others.data.iter();
@@ -291,8 +284,12 @@ impl Rooms {
     }
 }
 
-/// Writes account data as `"events": […]`.
-pub(super) fn write_data<'d>(json: &mut Json, data: impl Iterator<Item = &'d AccountData>) {
+/// Writes account data as a list of events under a key.
+pub(super) fn write_data<'d>(
+    json: &mut Json,
+    key: &str,
+    data: impl Iterator<Item = &'d AccountData>,
+) {
     #[derive(serde::Serialize)]
     struct Event<'a> {
         content: &'a serde_json::value::RawValue,
@@ -305,5 +302,5 @@ pub(super) fn write_data<'d>(json: &mut Json, data: impl Iterator<Item = &'d Acc
             kind: &data.kind,
         })
         .collect();
-    json.field("events", &events);
+    json.field(key, &events);
 }

@@ -32,12 +32,26 @@ pub(super) struct Others {
 }
 
 /// What is left of a device's keys.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct KeysLeft {
     /// One-time keys by algorithm.
     pub(super) counts: KeyCounts,
     /// Algorithms whose fallback key has not been issued.
     pub(super) fallback: Vec<String>,
+}
+
+impl KeysLeft {
+    /// Asks for what is left.
+    pub(super) async fn of(
+        sync: &ClientSync,
+        user_nid: i64,
+        device_id: &str,
+    ) -> Result<Self, SyncError> {
+        Ok(Self {
+            counts: sync.keys.one_time_key_counts(user_nid, device_id).await?,
+            fallback: sync.keys.unused_fallback_types(user_nid, device_id).await?,
+        })
+    }
 }
 
 /// A look that found nothing new.
@@ -106,16 +120,7 @@ impl Others {
             .to_device
             .waiting(user_nid, device_id, from, until)
             .await?;
-        let keys = Arc::new(KeysLeft {
-            counts: sync
-                .keys
-                .one_time_key_counts(user_nid, device_id.as_str())
-                .await?,
-            fallback: sync
-                .keys
-                .unused_fallback_types(user_nid, device_id.as_str())
-                .await?,
-        });
+        let keys = Arc::new(KeysLeft::of(sync, user_nid, device_id.as_str()).await?);
         let others = Self {
             data: sync
                 .accounts

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use hearth_protocol::event::Membership;
 use hearth_protocol::room_version::rules_for;
 use hearth_storage::tables::rooms as room_rows;
-use hearth_storage::tables::state as state_rows;
 use hearth_types::ruma::{OwnedRoomId, RoomId, UserId};
 
 use super::json::Json;
@@ -21,7 +20,7 @@ use crate::rooms::client_event::{self, Unsigned};
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
 use crate::rooms::known::Known;
-use crate::rooms::view::{Room, SharedRoom};
+use crate::rooms::view::Room;
 use crate::rooms::viewpoint::{Stay, Viewpoint};
 
 /// A room in an answer.
@@ -66,7 +65,9 @@ impl Look<'_> {
             .await?;
         let after = match self.from() {
             Some(since) if member.position <= since => since,
-            Some(since) if self.was_joined(&room, viewpoint.user_key, since).await? => since,
+            Some(since) if state::was_joined(rooms, &room, viewpoint.user_key, since).await? => {
+                since
+            }
             _ => 0,
         };
         let span = Span {
@@ -118,7 +119,7 @@ impl Look<'_> {
             return self.left_unseen(nid, member).await;
         }
         let was_joined = match self.from() {
-            Some(since) => self.was_joined(&room, viewpoint.user_key, since).await?,
+            Some(since) => state::was_joined(rooms, &room, viewpoint.user_key, since).await?,
             None => false,
         };
         let span = Span {
@@ -282,7 +283,8 @@ impl Look<'_> {
             json.field("m.joined_member_count", &summary.joined);
             json.close();
         }
-        let events = self.timeline_pieces(viewpoint, &timeline).await?;
+        let (reader, form) = (self.reader(), self.request.filter.form());
+        let events = timeline::pieces(rooms, (&reader, form), viewpoint, &timeline).await?;
         let place = (timeline.limited, timeline.horizon);
         self.write_timeline(&mut json, events.iter().map(Vec::as_slice), place);
         if is_in {
@@ -341,42 +343,6 @@ impl Look<'_> {
         people
     }
 
-    async fn timeline_pieces(
-        &self,
-        viewpoint: &Viewpoint,
-        timeline: &Timeline,
-    ) -> Result<Vec<Vec<u8>>, RoomError> {
-        let (rooms, reader, form) = (&self.sync.rooms, self.reader(), self.request.filter.form());
-        let stored = timeline
-            .events
-            .iter()
-            .filter(|shown| shown.arrival.is_none());
-        let stored = rooms
-            .txn_ids(&reader, stored.map(|shown| &shown.known))
-            .await?;
-        let shown = timeline.events.iter().map(|shown| &shown.known);
-        let mut bundles = rooms.bundles(&reader, viewpoint, shown).await?;
-        let mut pieces = Vec::with_capacity(timeline.events.len());
-        for shown in &timeline.events {
-            let mut unsigned = rooms
-                .unsigned_of_timeline(&reader, viewpoint, &shown.known)
-                .await?;
-            unsigned.relations = bundles.remove(&shown.known.nid);
-            unsigned.transaction_id = match &shown.arrival {
-                Some(arrival) => {
-                    let txn = arrival.txn.as_ref();
-                    txn.filter(|txn| self.is_own(txn))
-                        .map(|txn| txn.txn_id.clone())
-                }
-                None => stored.get(shown.known.event.event_id().as_str()).cloned(),
-            };
-            let mut piece = Vec::with_capacity(shown.json.len() + 128);
-            form.write(&shown.known.event, &shown.json, &unsigned, &mut piece);
-            pieces.push(piece);
-        }
-        Ok(pieces)
-    }
-
     fn write_timeline<'p>(
         &self,
         json: &mut Json,
@@ -418,39 +384,11 @@ impl Look<'_> {
         json.open_at("account_data");
         super::look::write_data(
             json,
+            "events",
             data.iter()
                 .copied()
                 .filter(|data| filter.wants_room(room_id) && filter.wants_type(&data.kind)),
         );
         json.close();
-    }
-
-    /// Whether the reader was joined to a room at a position.
-    async fn was_joined(
-        &self,
-        room: &SharedRoom,
-        user_key: i64,
-        position: i64,
-    ) -> Result<bool, RoomError> {
-        let rooms = &self.sync.rooms;
-        let then = room.state_at(&room.live(), position);
-        let member = match then {
-            Some(state) => state.get(user_key),
-            None => {
-                let mut reader = rooms.ctx.storage.read().await?;
-                state_rows::state_event_at(reader.conn(), room.nid, user_key, position).await?
-            }
-        };
-        let Some(member) = member else {
-            return Ok(false);
-        };
-        let member = rooms
-            .known
-            .by_nid(room.rules, &[member])
-            .await?
-            .into_values()
-            .next();
-        let membership = member.and_then(|member| member.event.member()?.membership);
-        Ok(membership == Some(Membership::Join))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hearth_protocol::event::Membership;
 use hearth_storage::tables::state as rows;
 use hearth_types::ruma::UserId;
 
@@ -12,6 +13,7 @@ use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::place::state_key_row;
+use crate::rooms::view::Room;
 use crate::rooms::viewpoint::Viewpoint;
 use crate::state::StateMap;
 
@@ -248,7 +250,39 @@ pub(super) fn told(at: StateAt, state: &[Known], timeline: &Timeline) -> Vec<i64
     told.map(|known| known.nid).collect()
 }
 
-async fn keys_of(rooms: &Rooms, people: &BTreeSet<&UserId>) -> Result<BTreeSet<i64>, RoomError> {
+/// Whether somebody, by the place of their member event, was joined to a room at a position.
+pub(super) async fn was_joined(
+    rooms: &Rooms,
+    room: &Room,
+    user_key: i64,
+    position: i64,
+) -> Result<bool, RoomError> {
+    let then = room.state_at(&room.live(), position);
+    let member = match then {
+        Some(state) => state.get(user_key),
+        None => {
+            let mut reader = rooms.ctx.storage.read().await?;
+            rows::state_event_at(reader.conn(), room.nid, user_key, position).await?
+        }
+    };
+    let Some(member) = member else {
+        return Ok(false);
+    };
+    let member = rooms
+        .known
+        .by_nid(room.rules, &[member])
+        .await?
+        .into_values()
+        .next();
+    let membership = member.and_then(|member| member.event.member()?.membership);
+    Ok(membership == Some(Membership::Join))
+}
+
+/// The places of people's member events.
+pub(super) async fn keys_of(
+    rooms: &Rooms,
+    people: &BTreeSet<&UserId>,
+) -> Result<BTreeSet<i64>, RoomError> {
     let keys: Vec<_> = people
         .iter()
         .map(|user| state_key_row(MEMBER, user.as_str()))

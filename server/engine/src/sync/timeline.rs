@@ -6,6 +6,9 @@ use super::filter::EventFilter;
 use crate::rooms::Rooms;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
+use crate::rooms::form::EventForm;
+use crate::rooms::plan::ClientTxn;
+use crate::rooms::serve::Reader;
 use crate::rooms::view::Shown;
 use crate::rooms::viewpoint::Viewpoint;
 
@@ -126,4 +129,48 @@ async fn stored(
             })
         })
         .collect())
+}
+
+/// The events of a timeline as a reader is served them, oldest first. Those that came live since the
+/// room was read know their transaction ids; those of the others are looked up.
+pub(super) async fn pieces(
+    rooms: &Rooms,
+    (reader, form): (&Reader<'_>, EventForm<'_>),
+    viewpoint: &Viewpoint,
+    timeline: &Timeline,
+) -> Result<Vec<Vec<u8>>, RoomError> {
+    let stored = timeline
+        .events
+        .iter()
+        .filter(|shown| shown.arrival.is_none());
+    let stored = rooms
+        .txn_ids(reader, stored.map(|shown| &shown.known))
+        .await?;
+    let shown = timeline.events.iter().map(|shown| &shown.known);
+    let mut bundles = rooms.bundles(reader, viewpoint, shown).await?;
+    let mut pieces = Vec::with_capacity(timeline.events.len());
+    for shown in &timeline.events {
+        let mut unsigned = rooms
+            .unsigned_of_timeline(reader, viewpoint, &shown.known)
+            .await?;
+        unsigned.relations = bundles.remove(&shown.known.nid);
+        unsigned.transaction_id = match &shown.arrival {
+            Some(arrival) => {
+                let txn = arrival.txn.as_ref();
+                txn.filter(|txn| is_of(reader, txn))
+                    .map(|txn| txn.txn_id.clone())
+            }
+            None => stored.get(shown.known.event.event_id().as_str()).cloned(),
+        };
+        let mut piece = Vec::with_capacity(shown.json.len() + 128);
+        form.write(&shown.known.event, &shown.json, &unsigned, &mut piece);
+        pieces.push(piece);
+    }
+    Ok(pieces)
+}
+
+/// Whether a transaction id is of the device that reads.
+fn is_of(reader: &Reader<'_>, txn: &ClientTxn) -> bool {
+    let device_id = reader.device_id.map(|device_id| device_id.as_str());
+    txn.user_nid == reader.user_nid && Some(txn.device_id.as_str()) == device_id
 }

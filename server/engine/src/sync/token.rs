@@ -64,6 +64,53 @@ impl SyncToken {
     }
 }
 
+/// Where a client of sliding sync stands on one of its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlidingPos {
+    /// The database that the position belongs to (see [`generation_mark`]).
+    pub generation: [u8; 8],
+    /// The head of the log when the answer was given.
+    pub position: i64,
+    /// Which answer it was: nothing that somebody else could guess or use.
+    pub mark: u64,
+}
+
+impl SlidingPos {
+    /// The position as text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        encode(
+            'p',
+            self.generation,
+            &[self.position, self.mark.cast_signed()],
+        )
+    }
+
+    /// Reads a position; none where it is malformed.
+    #[must_use]
+    pub fn decode(text: &str) -> Option<Self> {
+        let (generation, [position, mark]) = decode('p', text)?;
+        Some(Self {
+            generation,
+            position,
+            mark: mark.cast_unsigned(),
+        })
+    }
+}
+
+/// Up to where a client of sliding sync has its messages, as text.
+#[must_use]
+pub fn encode_to_device(generation: [u8; 8], position: i64) -> String {
+    encode('d', generation, &[position])
+}
+
+/// Reads the same; none where it is malformed or of another database.
+#[must_use]
+pub fn decode_to_device(generation: [u8; 8], text: &str) -> Option<i64> {
+    let (of, [position]) = decode('d', text)?;
+    (of == generation).then_some(position)
+}
+
 /// A place in a room's history as text.
 #[must_use]
 pub fn encode_place(generation: [u8; 8], place: HistoryPlace) -> String {
@@ -71,13 +118,18 @@ pub fn encode_place(generation: [u8; 8], place: HistoryPlace) -> String {
     encode('h', generation, &numbers)
 }
 
-/// Reads a place in a room's history, from a token of `/messages` or of `/sync`; none where it is
-/// malformed or of another database.
+/// Reads a place in a room's history, from a token of `/messages` or of either sync; none where it
+/// is malformed or of another database.
 #[must_use]
 pub fn decode_place(generation: [u8; 8], text: &str) -> Option<HistoryPlace> {
-    if let Some(token) = SyncToken::decode(text) {
-        let place = HistoryPlace::at_horizon(token.position.checked_add(1)?);
-        return (token.generation == generation).then_some(place);
+    let at_sync = SyncToken::decode(text).map(|token| (token.generation, token.position));
+    let at_sync = at_sync.or_else(|| {
+        let pos = SlidingPos::decode(text)?;
+        Some((pos.generation, pos.position))
+    });
+    if let Some((of, position)) = at_sync {
+        let place = HistoryPlace::at_horizon(position.checked_add(1)?);
+        return (of == generation).then_some(place);
     }
     let (of, [depth, event_nid, horizon]) = decode('h', text)?;
     let place = HistoryPlace {
@@ -138,6 +190,17 @@ mod tests {
         assert_eq!(decode_place(generation_mark("other"), &text), None);
         let at_sync = decode_place(token.generation, &token.encode());
         assert_eq!(at_sync, Some(HistoryPlace::at_horizon(8)));
+        let pos = SlidingPos {
+            generation: token.generation,
+            position: 7,
+            mark: u64::MAX - 1,
+        };
+        assert_eq!(SlidingPos::decode(&pos.encode()), Some(pos));
+        let at_pos = decode_place(token.generation, &pos.encode());
+        assert_eq!(at_pos, Some(HistoryPlace::at_horizon(8)));
+        let messages = encode_to_device(token.generation, 9);
+        assert_eq!(decode_to_device(token.generation, &messages), Some(9));
+        assert_eq!(decode_to_device(generation_mark("other"), &messages), None);
     }
 
     #[test]

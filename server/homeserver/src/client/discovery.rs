@@ -34,6 +34,7 @@ pub(super) async fn get_supported_versions(
 ) -> Result<Response<Body>, RouteError> {
     let features = json!({
         "org.matrix.msc3814": true,
+        "org.matrix.simplified_msc3575": true,
     });
     let body = json!({ "versions": VERSIONS, "unstable_features": features });
     Ok(json_response(StatusCode::OK, &body))

@@ -44,6 +44,7 @@ impl From<SyncError> for RouteError {
             SyncError::Room(error) => error.into(),
             SyncError::Account(error) => error.into(),
             SyncError::Storage(_) => Self::fault(error),
+            SyncError::UnknownPos => Self::refuse(Code::UNKNOWN_POS, sentence(&error.to_string())),
             SyncError::Invalid { .. } => Self::refuse(Code::INVALID_PARAM, error.to_string()),
         }
     }

@@ -36,6 +36,8 @@ mod rooms;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod sliding_sync;
+#[cfg(test)]
 mod standing;
 #[cfg(test)]
 mod syncing;

@@ -152,6 +152,25 @@ pub async fn account_data(
     )
 }
 
+/// What a person keeps with rooms under one type.
+///
+/// # Errors
+/// When the database fails.
+pub async fn account_data_of_kind(
+    conn: Conn<'_>,
+    user_nid: i64,
+    kind: &str,
+) -> Result<Vec<StoredAccountData>, StorageError> {
+    sql!(
+        conn,
+        all::<StoredAccountData>,
+        "SELECT room_nid, kind, content FROM account_data
+         WHERE user_nid = $1 AND kind = $2 ORDER BY room_nid",
+        user_nid,
+        kind
+    )
+}
+
 /// What changed after position `since` and up to `until`, in the order of change. What changed
 /// again after `until` is not in it: it comes with that later change.
 ///

@@ -68,6 +68,11 @@ pub enum Prune {
     },
     /// Keys of versions of key backups that were deleted.
     DeletedBackups,
+    /// Connections of sliding sync that nobody used since a time.
+    SlidingConnections {
+        /// Milliseconds since the epoch.
+        before_ms: i64,
+    },
     /// Of these `(room, person)`, what those are shown who are neither invited nor knock any more.
     StrippedStates(Vec<(i64, i64)>),
     /// Of these remote people, the copies of the keys of those with whom nobody here shares a room.
@@ -95,6 +100,7 @@ impl Prune {
             Self::PurposeTokens { before_ms } => purpose_tokens(conn, *before_ms).await?,
             Self::LogTimes { before_ms } => log_times(conn, *before_ms).await?,
             Self::DeletedBackups => key_backups::deleted_backup_keys_remove(conn, STEP).await?,
+            Self::SlidingConnections { before_ms } => sliding_connections(conn, *before_ms).await?,
             Self::StrippedStates(pairs) => stripped_states(conn, pairs).await?,
             Self::RemoteLists(people) => remote_lists(conn, people).await?,
             Self::Outbox(queued) => outbox(conn, queued).await?,
@@ -235,6 +241,19 @@ async fn staged(conn: Conn<'_>, before_ms: i64) -> Result<u64, StorageError> {
         execute,
         "DELETE FROM staged_events WHERE (room_nid, event_id) IN (
              SELECT room_nid, event_id FROM staged_events WHERE received_at_ms < $1 LIMIT $2
+         )",
+        before_ms,
+        STEP
+    )
+}
+
+async fn sliding_connections(conn: Conn<'_>, before_ms: i64) -> Result<u64, StorageError> {
+    sql!(
+        conn,
+        execute,
+        "DELETE FROM sliding_connections WHERE (user_nid, device_id, conn_id) IN (
+             SELECT user_nid, device_id, conn_id FROM sliding_connections
+             WHERE used_at_ms < $1 ORDER BY used_at_ms LIMIT $2
          )",
         before_ms,
         STEP

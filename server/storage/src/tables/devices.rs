@@ -86,7 +86,7 @@ impl DeviceRename {
     }
 }
 
-/// A guard that removes devices with all their tokens and their remembered transactions. What is not
+/// A guard that removes devices with all their tokens, remembered transactions and connections. What is not
 /// there counts as removed. Its outcome is the hashes of the tokens that are no longer valid. What
 /// devices have for encryption goes in the same commit, as `DeviceForgotten` rows.
 #[derive(Debug, Clone)]
@@ -141,6 +141,15 @@ impl DevicesRemove {
             execute,
             "WITH k(user_nid, device_id) AS ({rows})
              DELETE FROM purpose_tokens
+             WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+            self.device_ids,
+            |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)
+        )?;
+        rows!(
+            conn.again(),
+            execute,
+            "WITH k(user_nid, device_id) AS ({rows})
+             DELETE FROM sliding_connections
              WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
             self.device_ids,
             |device_id| (self.user_nid => BIGINT, device_id.as_str() => TEXT)

@@ -145,6 +145,24 @@ pub async fn room_by_id(conn: Conn<'_>, room_id: &str) -> Result<Option<StoredRo
     )
 }
 
+/// The local ids of those rooms that have one, by room id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn room_nids(
+    conn: Conn<'_>,
+    room_ids: &[String],
+) -> Result<Vec<(String, i64)>, StorageError> {
+    rows!(
+        conn,
+        all::<(String, i64)>,
+        "WITH k(room_id) AS ({rows})
+         SELECT r.room_id, r.room_nid FROM k JOIN rooms r ON r.room_id = k.room_id",
+        room_ids,
+        |room_id| (room_id.as_str() => TEXT)
+    )
+}
+
 /// One room by its local id.
 ///
 /// # Errors

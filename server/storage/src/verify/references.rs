@@ -172,6 +172,12 @@ pub(super) const KEYS: &[RowCheck] = &[
         "SELECT t.device_id FROM to_device t WHERE NOT EXISTS
          (SELECT 1 FROM devices d WHERE d.user_nid = t.user_nid AND d.device_id = t.device_id)",
     ),
+    RowCheck::new(
+        "sliding_connections-device",
+        "there is a connection of the device {}, which is not there",
+        "SELECT c.device_id FROM sliding_connections c WHERE NOT EXISTS
+         (SELECT 1 FROM devices d WHERE d.user_nid = c.user_nid AND d.device_id = c.device_id)",
+    ),
     refers!("cross_signing_keys"."user_nid" => "users"."user_nid"),
     refers!("key_signatures"."target_nid" => "users"."user_nid"),
     refers!("key_signatures"."signer_nid" => "users"."user_nid"),

@@ -21,6 +21,7 @@ mod parity;
 mod receipts;
 mod relations;
 mod sessions;
+mod sliding;
 mod snapshots;
 mod verify;
 mod writer;

@@ -26,7 +26,7 @@ pub(crate) struct Client {
     state_at: StateAt,
     since: Option<String>,
     pub(crate) joined: BTreeMap<String, Known>,
-    invited: BTreeSet<String>,
+    pub(crate) invited: BTreeSet<String>,
 }
 
 impl Client {
@@ -103,7 +103,7 @@ impl Client {
     }
 
     /// Reads history from a gap back to the beginning: a late fork lies anywhere in it.
-    async fn read(
+    pub(crate) async fn read(
         &self,
         rooms: &Rooms,
         room_id: &str,

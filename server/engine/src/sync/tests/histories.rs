@@ -1,6 +1,8 @@
 //! Random histories: whatever a client was told, in however many answers, equals what a client that
 //! begins now is told, once its gaps are filled through `/messages`.
 
+use std::sync::Arc;
+
 use hearth_storage::both_engines;
 use hearth_storage::testing::Scratch;
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId};
@@ -9,18 +11,19 @@ use serde_json::value::to_raw_value;
 
 use super::client::Client;
 use super::people::{House, message, user};
+use crate::accounts::Session;
 use crate::rooms::create::Preset;
 use crate::rooms::membership::SetMembership;
 use crate::sync::StateAt;
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
-const STEPS: usize = 120;
+pub(crate) const STEPS: usize = 120;
 
 /// Numbers that repeat with the seed.
-struct Numbers(u64);
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -34,16 +37,16 @@ impl Numbers {
 }
 
 /// A world in which anything may be tried.
-struct Story {
-    house: House,
-    rooms: Vec<OwnedRoomId>,
+pub(crate) struct Story {
+    pub(crate) house: House,
+    pub(crate) rooms: Vec<OwnedRoomId>,
     said: Vec<(usize, OwnedEventId)>,
     clients: Vec<Client>,
-    numbers: Numbers,
+    pub(crate) numbers: Numbers,
 }
 
 impl Story {
-    async fn begin(scratch: &Scratch, seed: u64) -> Self {
+    pub(crate) async fn begin(scratch: &Scratch, seed: u64) -> Self {
         let house = House::new(scratch).await;
         let mut clients = Vec::new();
         for name in NAMES {
@@ -65,7 +68,7 @@ impl Story {
     }
 
     /// Something happens; what the rooms do not allow does not.
-    async fn step(&mut self, number: usize) {
+    pub(crate) async fn step(&mut self, number: usize) {
         let at = self.numbers.below(self.rooms.len());
         let room_id = self.rooms[at].clone();
         let name = *self.numbers.of(&NAMES);
@@ -120,6 +123,15 @@ impl Story {
             }
             _ => {}
         }
+    }
+
+    /// The people, each on their device.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        let sessions = self
+            .clients
+            .iter()
+            .map(|client| Arc::clone(&client.session));
+        sessions.step_by(2).collect()
     }
 
     async fn run(mut self) {

@@ -26,29 +26,29 @@ use crate::testing::TestServer;
 use crate::to_device::ToDevice;
 
 /// A server with everything that `/sync` is made of.
-pub(super) struct House {
-    pub(super) server: TestServer,
-    pub(super) rooms: Rooms,
-    pub(super) accounts: Arc<Accounts>,
-    pub(super) to_device: Arc<ToDevice>,
-    pub(super) keys: Arc<Keys>,
-    pub(super) receipts: Arc<Receipts>,
-    pub(super) presence: Presence,
-    pub(super) sync: ClientSync,
+pub(crate) struct House {
+    pub(crate) server: TestServer,
+    pub(crate) rooms: Rooms,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) to_device: Arc<ToDevice>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) receipts: Arc<Receipts>,
+    pub(crate) presence: Presence,
+    pub(crate) sync: ClientSync,
 }
 
-pub(super) fn user(name: &str) -> OwnedUserId {
+pub(crate) fn user(name: &str) -> OwnedUserId {
     UserId::parse(format!("@{name}:one.test")).unwrap()
 }
 
 impl House {
-    pub(super) async fn new(scratch: &Scratch) -> Self {
+    pub(crate) async fn new(scratch: &Scratch) -> Self {
         let server = TestServer::new(scratch).await;
         Self::over(server)
     }
 
     /// The same server after a restart: nothing in memory.
-    pub(super) fn restarted(self) -> Self {
+    pub(crate) fn restarted(self) -> Self {
         Self::over(self.server)
     }
 
@@ -87,7 +87,7 @@ impl House {
         }
     }
 
-    pub(super) async fn person(&self, name: &str) -> Arc<Session> {
+    pub(crate) async fn person(&self, name: &str) -> Arc<Session> {
         let registration = Registration {
             username: Some(name.to_owned()),
             password: Some("correct horse".to_owned()),
@@ -103,7 +103,7 @@ impl House {
         self.accounts.authenticate(&token).await.unwrap()
     }
 
-    pub(super) async fn create(&self, creator: &str, preset: Preset) -> OwnedRoomId {
+    pub(crate) async fn create(&self, creator: &str, preset: Preset) -> OwnedRoomId {
         self.rooms
             .create(CreateRoom {
                 creator: user(creator),
@@ -123,12 +123,12 @@ impl House {
             .unwrap()
     }
 
-    pub(super) async fn say(&self, room_id: &OwnedRoomId, name: &str, body: &str) -> OwnedEventId {
+    pub(crate) async fn say(&self, room_id: &OwnedRoomId, name: &str, body: &str) -> OwnedEventId {
         let send = message(name, body, None);
         self.rooms.send(room_id, send).await.unwrap()
     }
 
-    pub(super) async fn change(
+    pub(crate) async fn change(
         &self,
         room_id: &OwnedRoomId,
         (sender, target): (&str, &str),
@@ -144,18 +144,18 @@ impl House {
         self.rooms.change(room_id, change).await.unwrap();
     }
 
-    pub(super) async fn ask(&self, request: &SyncRequest) -> Result<Value, SyncError> {
+    pub(crate) async fn ask(&self, request: &SyncRequest) -> Result<Value, SyncError> {
         let json = self.sync.sync(request, std::future::pending()).await?;
         Ok(serde_json::from_slice(&json).unwrap())
     }
 
     /// A sync that does not wait.
-    pub(super) async fn sync(&self, session: &Arc<Session>, since: Option<&str>) -> Value {
+    pub(crate) async fn sync(&self, session: &Arc<Session>, since: Option<&str>) -> Value {
         self.ask(&request(session, since)).await.unwrap()
     }
 }
 
-pub(super) fn message(name: &str, body: &str, txn: Option<ClientTxn>) -> Send {
+pub(crate) fn message(name: &str, body: &str, txn: Option<ClientTxn>) -> Send {
     Send {
         sender: user(name),
         kind: "m.room.message".to_owned(),
@@ -165,7 +165,7 @@ pub(super) fn message(name: &str, body: &str, txn: Option<ClientTxn>) -> Send {
     }
 }
 
-pub(super) fn request(session: &Arc<Session>, since: Option<&str>) -> SyncRequest {
+pub(crate) fn request(session: &Arc<Session>, since: Option<&str>) -> SyncRequest {
     SyncRequest {
         session: Arc::clone(session),
         since: since.map(str::to_owned),
@@ -177,17 +177,17 @@ pub(super) fn request(session: &Arc<Session>, since: Option<&str>) -> SyncReques
     }
 }
 
-pub(super) fn filter(value: &Value) -> Arc<Filter> {
+pub(crate) fn filter(value: &Value) -> Arc<Filter> {
     Arc::new(Filter::read(value.to_string().as_bytes()).unwrap())
 }
 
 /// The token to go on from.
-pub(super) fn next(answer: &Value) -> &str {
+pub(crate) fn next(answer: &Value) -> &str {
     answer["next_batch"].as_str().unwrap()
 }
 
 /// The bodies of the messages in a list of events, in order.
-pub(super) fn bodies(events: &Value) -> Vec<&str> {
+pub(crate) fn bodies(events: &Value) -> Vec<&str> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
     events
         .iter()
@@ -196,7 +196,7 @@ pub(super) fn bodies(events: &Value) -> Vec<&str> {
 }
 
 /// The types of a list of events, in order.
-pub(super) fn types(events: &Value) -> Vec<&str> {
+pub(crate) fn types(events: &Value) -> Vec<&str> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
     events
         .iter()

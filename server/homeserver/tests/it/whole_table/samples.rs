@@ -120,6 +120,7 @@ fn query(row: &Row) -> Vec<(&'static str, String)> {
         "check_registration_token_validity" => &[("token", "t")],
         "get_key_changes" => &[("from", "x"), ("to", "x")],
         "sync_events" => &[("since", "x"), ("timeout", "0"), ("filter", "{}")],
+        "sliding_sync" => &[("timeout", "0"), ("set_presence", "offline")],
         "query_profile" => &[("user_id", "@alice:one.test"), ("field", "displayname")],
         "get_backfill" => &[("v", "$x"), ("limit", "1")],
         "get_state" | "get_state_ids" => &[("event_id", "$x")],
@@ -194,6 +195,9 @@ fn body(row: &Row, place: &Place, by: &Account) -> Value {
         "send_event_to_device" => {
             json!({ "messages": { (place.mallory.user_id.clone()): { "*": { "a": 1 } } } })
         }
+        "sliding_sync" => json!({
+            "conn_id": "c", "lists": {}, "room_subscriptions": {}, "extensions": {},
+        }),
         "redact_event" => json!({ "reason": "r" }),
         "set_read_marker" => json!({ "m.read": place.event_id, "m.fully_read": place.event_id }),
         "create_typing_event" => json!({ "typing": true, "timeout": 1 }),

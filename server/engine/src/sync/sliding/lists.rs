@@ -1,0 +1,357 @@
+//! Which rooms are in the windows of an answer.
+//!
+//! A person's rooms are sorted by when they last changed, which is known without the rooms; what
+//! lists are filtered by is, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::SyncError;
+use super::look::Look;
+use super::marks::Tags;
+use super::put_out::PutOut;
+use super::request::{Filters, List};
+use super::told::Standing;
+use super::wanted::Wanted;
+use crate::rooms::Memberships;
+use crate::rooms::facts::{Created, Facts};
+
+/// A rule by which rooms are matched.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) limit: usize,
+    pub(super) wanted: Arc<Wanted>,
+}
+
+/// The rules of a request: those of its lists, in order, then those of the rooms subscribed to.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) all: Vec<Rule>,
+    /// The rule of each room subscribed to.
+    pub(super) subscribed: BTreeMap<i64, usize>,
+}
+
+/// What is asked of a room: the sum of the rules that match it.
+#[derive(Debug)]
+pub(super) struct Sum {
+    /// So many of its newest events.
+    pub(super) limit: usize,
+    /// This state.
+    pub(super) wanted: Arc<Wanted>,
+    /// The rules, by place.
+    pub(super) rules: Vec<usize>,
+}
+
+/// The rooms of an answer.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    /// What is asked of each.
+    pub(super) rooms: BTreeMap<i64, Arc<Sum>>,
+    /// When each last changed, as far as its person may know.
+    pub(super) positions: BTreeMap<i64, i64>,
+    /// How many rooms are in each list.
+    pub(super) counts: Vec<usize>,
+}
+
+/// One of a person's rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    position: i64,
+    nid: i64,
+    standing: Standing,
+}
+
+impl Look<'_> {
+    /// The rooms that the request is about.
+    pub(super) async fn choose(&self, memberships: &Arc<Memberships>) -> Result<Chosen, SyncError> {
+        let lists = &self.request.body.lists;
+        let mut chosen = Chosen::default();
+        let mut matched: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        let entries = match lists.is_empty() {
+            true => {
+                self.entries(memberships, |nid| self.rules.subscribed.contains_key(&nid))
+                    .await?
+            }
+            false => self.entries(memberships, |_| true).await?,
+        };
+        let listed = self.listed(memberships, &entries).await?;
+        for (place, list) in lists.values().enumerate() {
+            let sieve = self
+                .sieve(list.filters.as_ref(), memberships, &listed)
+                .await?;
+            let mut count = 0;
+            for entry in listed.iter().filter(|entry| sieve.passes(entry)) {
+                if list.has(count) {
+                    matched.entry(entry.nid).or_default().push(place);
+                }
+                count += 1;
+            }
+            chosen
+                .counts
+                .push(usize::try_from(count).unwrap_or(usize::MAX));
+        }
+        for (nid, rule) in &self.rules.subscribed {
+            if memberships.contains_key(nid) {
+                matched.entry(*nid).or_default().push(*rule);
+            }
+        }
+        let positions = entries
+            .iter()
+            .filter(|entry| matched.contains_key(&entry.nid));
+        chosen.positions = positions.map(|entry| (entry.nid, entry.position)).collect();
+        chosen.rooms = self.sums(matched);
+        Ok(chosen)
+    }
+
+    /// Adds the rules of each room up.
+    fn sums(&self, matched: BTreeMap<i64, Vec<usize>>) -> BTreeMap<i64, Arc<Sum>> {
+        let mut sums: BTreeMap<Vec<usize>, Arc<Sum>> = BTreeMap::new();
+        let mut rooms = BTreeMap::new();
+        for (nid, rules) in matched {
+            let sum = match sums.get(&rules) {
+                Some(sum) => Arc::clone(sum),
+                None => {
+                    let sum = Arc::new(self.sum(&rules));
+                    sums.insert(rules, Arc::clone(&sum));
+                    sum
+                }
+            };
+            rooms.insert(nid, sum);
+        }
+        rooms
+    }
+
+    fn sum(&self, places: &[usize]) -> Sum {
+        let rules = || places.iter().filter_map(|place| self.rules.all.get(*place));
+        let mut wanted: Option<Arc<Wanted>> = None;
+        for rule in rules() {
+            wanted = Some(match wanted {
+                Some(sum) if sum.includes(&rule.wanted) => sum,
+                Some(sum) => self.connection.state().known(sum.with(&rule.wanted)),
+                None => Arc::clone(&rule.wanted),
+            });
+        }
+        Sum {
+            limit: rules().map(|rule| rule.limit).max().unwrap_or_default(),
+            wanted: wanted.unwrap_or_default(),
+            rules: places.to_vec(),
+        }
+    }
+
+    /// A person's rooms, with when each last changed. What happens in a room after somebody left it
+    /// does not move it.
+    async fn entries(
+        &self,
+        memberships: &Memberships,
+        wants: impl Fn(i64) -> bool,
+    ) -> Result<Vec<Entry>, SyncError> {
+        let wanted = || memberships.iter().filter(|(nid, _)| wants(**nid));
+        let joined = wanted().filter(|(_, member)| member.membership == "join");
+        let positions = &self.sync.rooms.positions;
+        let positions = positions.of(joined.map(|(nid, _)| *nid)).await?;
+        Ok(wanted()
+            .map(|(nid, member)| Entry {
+                position: positions.get(nid).copied().unwrap_or(member.position),
+                nid: *nid,
+                standing: Standing::of(&member.membership),
+            })
+            .collect())
+    }
+
+    /// The rooms that are in lists, the one that changed last first. Those that somebody left
+    /// themselves are there only until the client knows of it.
+    async fn listed(
+        &self,
+        memberships: &Arc<Memberships>,
+        entries: &[Entry],
+    ) -> Result<Vec<Entry>, SyncError> {
+        if self.request.body.lists.is_empty() {
+            return Ok(Vec::new());
+        }
+        let put_out = self.put_out(memberships).await?;
+        let is_listed = |entry: &&Entry| {
+            entry.standing != Standing::Out
+                || put_out.contains_key(&entry.nid)
+                || self.is_to_be_told(entry.nid)
+        };
+        let mut listed: Vec<Entry> = entries.iter().filter(is_listed).copied().collect();
+        listed.sort_unstable_by(|left, right| right.cmp(left));
+        Ok(listed)
+    }
+
+    /// Whether the client knows a room from inside that its person has left.
+    fn is_to_be_told(&self, nid: i64) -> bool {
+        let told = self.told.get(&nid);
+        told.is_some_and(|told| told.standing != Standing::Out)
+    }
+
+    async fn put_out(&self, memberships: &Arc<Memberships>) -> Result<Arc<PutOut>, SyncError> {
+        let person = (self.request.session.user_nid, self.user_id());
+        let put_outs = &self.sync.sliding.put_outs;
+        Ok(put_outs.of(&self.sync.rooms, person, memberships).await?)
+    }
+
+    /// What a list is filtered by.
+    async fn sieve<'f>(
+        &'f self,
+        filters: Option<&'f Filters>,
+        memberships: &Arc<Memberships>,
+        entries: &[Entry],
+    ) -> Result<Sieve<'f>, SyncError> {
+        let mut sieve = Sieve {
+            look: self,
+            filters,
+            facts: BTreeMap::new(),
+            tags: Arc::default(),
+            children: None,
+        };
+        let Some(filters) = filters else {
+            return Ok(sieve);
+        };
+        let sliding = &self.sync.sliding;
+        if filters.tags.is_some() || filters.not_tags.is_some() {
+            let user_nid = self.request.session.user_nid;
+            let marks = &sliding.marks;
+            sieve.tags = marks.tags(&self.sync.ctx, user_nid, &self.watch).await?;
+        }
+        if let Some(spaces) = &filters.spaces {
+            let of = (spaces.as_slice(), &**memberships);
+            let children = &sliding.spaces;
+            let children = children
+                .children(&self.sync.rooms, &sliding.places, of)
+                .await?;
+            sieve.children = Some(children);
+        }
+        let asks_for_facts = filters.is_encrypted.is_some()
+            || filters.room_types.is_some()
+            || filters.not_room_types.is_some();
+        if asks_for_facts {
+            sieve.facts = self.facts(memberships, entries).await?;
+        }
+        Ok(sieve)
+    }
+
+    /// The facts of rooms, as far as their person may know them.
+    async fn facts(
+        &self,
+        memberships: &Arc<Memberships>,
+        entries: &[Entry],
+    ) -> Result<BTreeMap<i64, Facts>, SyncError> {
+        let of = |standing: &'static [Standing]| {
+            let are = entries
+                .iter()
+                .filter(move |entry| standing.contains(&entry.standing));
+            are.map(|entry| entry.nid)
+        };
+        let rooms = &self.sync.rooms;
+        let mut facts = rooms.facts.of(of(&[Standing::Joined])).await?;
+        let shown: Vec<i64> = of(&[Standing::Invited, Standing::Knocked]).collect();
+        if !shown.is_empty() {
+            let shown = rooms
+                .shown_to(self.request.session.user_nid, &shown)
+                .await?;
+            facts.extend(
+                shown
+                    .into_iter()
+                    .map(|(nid, state)| (nid, shown_facts(&state))),
+            );
+        }
+        let put_out = self.put_out(memberships).await?;
+        facts.extend(put_out.iter().map(|(nid, facts)| (*nid, facts.clone())));
+        Ok(facts)
+    }
+}
+
+/// What the stripped state of a room says.
+fn shown_facts(state: &[u8]) -> Facts {
+    #[derive(serde::Deserialize)]
+    struct Stripped<'a> {
+        #[serde(rename = "type")]
+        kind: std::borrow::Cow<'a, str>,
+        #[serde(borrow)]
+        content: &'a serde_json::value::RawValue,
+    }
+    let events: Vec<Stripped<'_>> = serde_json::from_slice(state).unwrap_or_default();
+    let created = events.iter().find(|event| event.kind == "m.room.create");
+    let created =
+        created.and_then(|event| serde_json::from_str::<Created>(event.content.get()).ok());
+    Facts {
+        is_encrypted: events.iter().any(|event| event.kind == "m.room.encryption"),
+        kind: created.and_then(|created| created.kind).map(Arc::from),
+    }
+}
+
+/// Decides which rooms are in a list.
+struct Sieve<'f> {
+    look: &'f Look<'f>,
+    filters: Option<&'f Filters>,
+    facts: BTreeMap<i64, Facts>,
+    tags: Arc<Tags>,
+    children: Option<BTreeSet<i64>>,
+}
+
+impl Sieve<'_> {
+    fn passes(&self, entry: &Entry) -> bool {
+        let Some(filters) = self.filters else {
+            return true;
+        };
+        let nid = &entry.nid;
+        // What somebody left and does not know of passes whatever is known of it.
+        let is_known = self.facts.contains_key(nid) || entry.standing != Standing::Out;
+        is_asked(filters.is_dm, self.look.direct.contains(nid))
+            && is_asked(filters.is_invite, entry.standing == Standing::Invited)
+            && self
+                .children
+                .as_ref()
+                .is_none_or(|children| children.contains(nid))
+            && self.has_tags(filters, *nid)
+            && (!is_known || self.has_facts(filters, *nid))
+    }
+
+    fn has_tags(&self, filters: &Filters, nid: i64) -> bool {
+        let has = |names: &Vec<String>| {
+            let tags = self.tags.get(&nid);
+            tags.is_some_and(|tags| tags.iter().any(|tag| names.contains(tag)))
+        };
+        filters.tags.as_ref().is_none_or(has) && !filters.not_tags.as_ref().is_some_and(has)
+    }
+
+    fn has_facts(&self, filters: &Filters, nid: i64) -> bool {
+        let unknown = Facts::default();
+        let facts = self.facts.get(&nid).unwrap_or(&unknown);
+        let is_one_of = |kinds: &Vec<Option<String>>| {
+            kinds
+                .iter()
+                .any(|kind| kind.as_deref() == facts.kind.as_deref())
+        };
+        is_asked(filters.is_encrypted, facts.is_encrypted)
+            && filters.room_types.as_ref().is_none_or(is_one_of)
+            && !filters.not_room_types.as_ref().is_some_and(is_one_of)
+    }
+}
+
+fn is_asked(asked: Option<bool>, it: bool) -> bool {
+    asked.is_none_or(|asked| asked == it)
+}
+
+impl Rules {
+    /// Whether a room is one that an extension is asked about: by the lists that it is in, or as one
+    /// of those subscribed to.
+    pub(super) fn concern(
+        &self,
+        sum: &Sum,
+        lists: &BTreeMap<String, List>,
+        (wanted_lists, wanted_rooms): (Option<&[String]>, impl Fn() -> bool),
+    ) -> bool {
+        let names = || {
+            sum.rules
+                .iter()
+                .filter_map(|place| lists.keys().nth(*place))
+        };
+        let by_list = match wanted_lists {
+            None => sum.rules.iter().any(|place| *place < lists.len()),
+            Some(wanted) => names().any(|name| wanted.contains(name)),
+        };
+        by_list || (sum.rules.iter().any(|place| *place >= lists.len()) && wanted_rooms())
+    }
+}

@@ -1,0 +1,62 @@
+//! Waiting for something new, without a look into the database while there is nothing.
+
+use std::time::Duration;
+
+use super::SyncError;
+use crate::notifier::Watch;
+
+/// The longest that a client is made to wait.
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
+/// Something that can be looked at again and again.
+pub(super) trait Looks: Sync {
+    /// What a look finds.
+    type Seen: Send;
+
+    /// Takes a look.
+    fn look(&self) -> impl Future<Output = Result<Self::Seen, SyncError>> + Send;
+
+    /// Whether there is nothing new in what was seen.
+    fn is_empty(seen: &Self::Seen) -> bool;
+}
+
+/// How long somebody waits.
+pub(super) struct Patience<E> {
+    /// At most so long; zero is not at all.
+    pub(super) timeout: Duration,
+    /// Until this is done.
+    pub(super) ended: E,
+}
+
+/// Looks, and looks again at every change that the watch reports, until something is found or
+/// patience ends. What was seen last is the answer.
+pub(super) async fn until_found<L: Looks>(
+    watch: &Watch,
+    patience: Patience<impl Future<Output = ()>>,
+    looks: &L,
+) -> Result<L::Seen, SyncError> {
+    // Before the first look, so that nothing falls between a look and the wait.
+    let woken = watch.woken();
+    tokio::pin!(woken);
+    woken.as_mut().enable();
+    let mut seen = looks.look().await?;
+    if patience.timeout.is_zero() {
+        return Ok(seen);
+    }
+    let wait = async {
+        while L::is_empty(&seen) {
+            woken.as_mut().await;
+            woken.set(watch.woken());
+            woken.as_mut().enable();
+            seen = looks.look().await?;
+        }
+        Ok::<(), SyncError>(())
+    };
+    tokio::select! {
+        biased;
+        looked = wait => looked?,
+        () = patience.ended => {}
+        () = tokio::time::sleep(patience.timeout.min(TIMEOUT_MAX)) => {}
+    }
+    Ok(seen)
+}
