@@ -183,7 +183,7 @@ fn push_rules(data: &[u8]) {
     let power = power.unwrap();
     let room = PushRoom {
         member_count: 2,
-        power: &power,
+        power: Some(&power),
     };
     let alice = Reader {
         user_id: user_id!("@alice:x.test"),
