@@ -122,12 +122,18 @@ impl Rooms {
     /// The state event whose place another took.
     async fn replaced(&self, room: &Room, known: &Known) -> Result<Option<Known>, RoomError> {
         let state_key = known.event.state_key().unwrap_or_default();
-        let key = state_key_row(known.event.kind(), state_key);
-        let keys = self.ctx.storage.state_keys_intern(&[key]).await?;
-        let Some(key) = keys.first() else {
+        let (storage, kind) = (&self.ctx.storage, known.event.kind());
+        let key = match storage.state_key_cached(kind, state_key) {
+            Some(key) => Some(key),
+            None => {
+                let row = state_key_row(kind, state_key);
+                storage.state_keys_intern(&[row]).await?.first().copied()
+            }
+        };
+        let Some(key) = key else {
             return Ok(None);
         };
-        let Some(nid) = self.held_before(room, known, *key).await? else {
+        let Some(nid) = self.held_before(room, known, key).await? else {
             return Ok(None);
         };
         Ok(self.known.by_nid(room.rules, &[nid]).await?.remove(&nid))

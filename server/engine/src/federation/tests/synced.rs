@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use hearth_storage::both_engines;
 use hearth_types::ruma::OwnedRoomId;
-use serde_json::json;
 use serde_json::value::to_raw_value;
+use serde_json::{Value, json};
 
 use super::pair::{Pair, Side};
 use crate::accounts::{Accounts, Session, Standing};
@@ -19,6 +19,8 @@ use crate::outbox::Outbox;
 use crate::presence::Presence;
 use crate::receipts::Receipts;
 use crate::rooms::create::Preset;
+use crate::rooms::history::HistoryPlace;
+use crate::rooms::plan::Received;
 use crate::rooms::send::Send;
 use crate::sync::tests::client::Client;
 use crate::sync::{ClientSync, Sources, StateAt};
@@ -132,5 +134,61 @@ both_engines! {
         carol.sync(&sync, &pair.one.rooms, 10).await;
         assert!(!carol.joined[room.as_str()].events.contains(unseen.as_str()));
         carol.equals_a_new_one(&sync, &pair.one.rooms).await;
+    }
+}
+
+both_engines! {
+    async fn history_goes_on_past_what_is_rejected_or_not_to_be_seen(scratch: Scratch) {
+        const ERIN: &str = "@erin:one.test";
+        let pair = Pair::new(scratch).await;
+        let (one, two) = (&pair.one, &pair.two);
+        let room = one.create(ALICE, Preset::PublicChat, "12").await;
+        two.join_over(&room, BOB, "one.test").await.unwrap();
+        pair.deliver().await;
+        one.send(&room, ALICE, "first").await.unwrap();
+        let visibility = |name: &str| json!({ "history_visibility": name });
+        let kind = "m.room.history_visibility";
+        one.post(&room, ALICE, kind, Some(""), visibility("joined")).await.unwrap();
+        let there = one.rooms.room(&room).await.unwrap();
+        for number in 0..120 {
+            one.send(&room, ALICE, &number.to_string()).await.unwrap();
+            // Nobody may take a level that they do not have.
+            let content = json!({ "users": { BOB: number } }).to_string();
+            let levels = two.valid(&room, BOB, "m.room.power_levels", Some(""), &content).await;
+            let became = one.rooms.receive(&there, levels, false).await.unwrap();
+            assert!(matches!(became, Received::Rejected(_)), "{became:?}");
+        }
+        one.join(&room, ERIN).await.unwrap();
+        one.send(&room, ALICE, "last").await.unwrap();
+        let nid = one.person(ERIN).await;
+        let viewpoint = one.rooms.viewpoint(&room, nid, ERIN.try_into().unwrap()).await.unwrap();
+        let now = one.rooms.history_now();
+        for (back, expected) in [(true, ["last", "first"]), (false, ["first", "last"])] {
+            let mut place = Some(if back { now } else { HistoryPlace::first(now) });
+            let mut read = Vec::new();
+            for _ in 0..100 {
+                let Some(from) = place else {
+                    break;
+                };
+                let page = match back {
+                    true => one.rooms.history(&viewpoint, from, 5, &|_| true).await.unwrap(),
+                    false => {
+                        one.rooms.history_onwards(&viewpoint, from, 5, &|_| true).await.unwrap()
+                    }
+                };
+                read.extend(page.events);
+                place = page.next;
+            }
+            assert_eq!(place, None, "history has an end");
+            let bodies: Vec<_> = read
+                .iter()
+                .filter(|known| known.event.kind() == "m.room.message")
+                .map(|known| {
+                    let content: Value = serde_json::from_str(known.event.content()).unwrap();
+                    content["body"].as_str().unwrap().to_owned()
+                })
+                .collect();
+            assert_eq!(bodies, expected);
+        }
     }
 }
