@@ -42,7 +42,6 @@ pub use error::AccountError;
 pub use interactive::Challenge;
 pub use login::{LoggedIn, Login, NewDevice};
 pub use moderate::Moderation;
-pub use profile::ProfileField;
 pub use purpose_tokens::ShortToken;
 pub use push_rules::RuleChange;
 pub use refresh::Renewed;

@@ -42,7 +42,7 @@ pub enum RateClass {
 
 impl RateClass {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unlimited,
         Self::Read,
         Self::Sync,
@@ -53,6 +53,7 @@ impl RateClass {
         Self::Keys,
         Self::Media,
         Self::Federation,
+        Self::Refused,
     ];
 
     /// Its name in metrics.
@@ -69,6 +70,7 @@ impl RateClass {
             Self::Keys => "keys",
             Self::Media => "media",
             Self::Federation => "federation",
+            Self::Refused => "refused",
         }
     }
 

@@ -120,6 +120,7 @@ mod tests {
             others: position,
             issued_ms: position,
             epoch: 0,
+            typing: false,
         }
     }
 

@@ -124,6 +124,8 @@ fn room_of_bob(preset: Preset) -> CreateRoom {
         initial_state: Vec::new(),
         invite: Vec::new(),
         is_direct: false,
+        is_published: false,
+        alias_name: None,
     }
 }
 

@@ -4,7 +4,7 @@ use hearth_types::ruma::{OwnedEventId, OwnedRoomId, UserId};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::accounts::Session;
+use crate::accounts::{Session, Standing};
 use crate::presence::{Presence, Status};
 use crate::receipts::{ReceiptKind, Receipts, Thread};
 
@@ -18,6 +18,7 @@ impl Running {
             user_id: ALICE.try_into().unwrap(),
             device_id: "DEVICE".into(),
             admin: false,
+            standing: Standing::Good,
         }
     }
 

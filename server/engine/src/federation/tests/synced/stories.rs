@@ -15,7 +15,7 @@ use super::super::pair::Pair;
 use super::dice::Dice;
 use super::sync_of;
 use super::told::{Asked, Client, Way};
-use crate::accounts::{Accounts, Session};
+use crate::accounts::{Accounts, Session, Standing};
 use crate::memory::MemoryBudget;
 use crate::rooms::create::Preset;
 use crate::sync::{ClientSync, StateAt};
@@ -69,6 +69,7 @@ impl Story {
                     user_id: user_id.try_into().unwrap(),
                     device_id: format!("{user_id} {state_at:?} {lazy}").into(),
                     admin: false,
+                    standing: Standing::Good,
                 };
                 clients.push(Client::new(&Arc::new(session), Way { state_at, lazy }));
             }

@@ -35,6 +35,8 @@ async fn create(house: &House, kind: Option<&str>, initial_state: Value) -> Owne
                 .collect(),
             invite: Vec::new(),
             is_direct: false,
+            is_published: false,
+            alias_name: None,
         })
         .await
         .unwrap()
