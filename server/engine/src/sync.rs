@@ -189,6 +189,11 @@ impl ClientSync {
         if let Some(filter) = self.filters.get(session.user_nid, given) {
             return Ok(filter);
         }
+        // Boxed, so that who waits holds no memory for it.
+        Box::pin(self.read_filter(session, given)).await
+    }
+
+    async fn read_filter(&self, session: &Session, given: &str) -> Result<Arc<Filter>, SyncError> {
         let invalid = |rule: String| SyncError::Invalid {
             field: "filter",
             rule,

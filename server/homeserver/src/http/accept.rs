@@ -253,12 +253,14 @@ where
         let front = Arc::clone(&front);
         async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_time)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_SIZE_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(head_time)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HEAD_SIZE_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+    );
     drive(
         connection,
         http1::Connection::graceful_shutdown,
@@ -276,13 +278,15 @@ where
         async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
     });
     let stopping = tasks.stopping().clone();
-    let connection = http2::Builder::new(tasks)
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADER_LIST_SIZE_BYTES)
-        .keep_alive_interval(Duration::from_secs(60))
-        .keep_alive_timeout(Duration::from_secs(20))
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = pin!(
+        http2::Builder::new(tasks)
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEADER_LIST_SIZE_BYTES)
+            .keep_alive_interval(Duration::from_secs(60))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .serve_connection(TokioIo::new(stream), service)
+    );
     drive(connection, http2::Connection::graceful_shutdown, &stopping).await;
 }
 
@@ -295,14 +299,16 @@ const HEADER_LIST_SIZE_BYTES: u32 = 32 * 1024;
 const STREAMS_MAX: u32 = 128;
 
 /// Runs a connection to its end. When the process stops, requests under way are answered and no
-/// further ones are read.
-async fn drive<C>(connection: C, drain: impl FnOnce(Pin<&mut C>), stopping: &CancellationToken)
-where
+/// further ones are read. The connection stays where it is: moved, it would be held twice.
+async fn drive<C>(
+    mut connection: Pin<&mut C>,
+    drain: impl FnOnce(Pin<&mut C>),
+    stopping: &CancellationToken,
+) where
     C: Future,
 {
-    let mut connection = pin!(connection);
     tokio::select! {
-        _ = &mut connection => return,
+        _ = connection.as_mut() => return,
         () = stopping.cancelled() => drain(connection.as_mut()),
     }
     connection.await;
