@@ -67,7 +67,7 @@ pub struct Homeserver {
     tasks: Tasks,
     addresses: Vec<SocketAddr>,
     admin_socket: PathBuf,
-    _data_dir: DataDir,
+    _data_dir: Arc<DataDir>,
 }
 
 /// More than any process may open by default; each connection is one file.
@@ -88,14 +88,13 @@ impl Homeserver {
     /// One sentence that says what to change. Nothing was harmed.
     pub async fn start(config: Config, surroundings: Surroundings) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let data_dir = DataDir::open(&config.server.data_dir)?;
+        let data_dir = Arc::new(DataDir::open(&config.server.data_dir)?);
         let tasks = Tasks::new();
         // Sockets before keys and database: a mistake in them leaves no trace.
         let sockets = open_sockets(&config).await?;
         used_database::refuse_emptied(&config, &data_dir).await?;
         let wired = wiring::wire(&config, &data_dir, &surroundings, &tasks).await?;
-        let generation = &wired.parts.context.storage.identity().generation;
-        used_database::remember(&data_dir, generation)?;
+        used_database::keep(&data_dir, &wired.parts.context.storage, &tasks)?;
         let rate_limiter = match config.rate_limit.enabled {
             true => RateLimiter::new(RATE_BUCKETS_MAX),
             false => RateLimiter::off(),

@@ -1,6 +1,6 @@
 //! Where the parts of the server are joined: keys, database, engine, federation.
 
-use std::{fs, net::IpAddr, path::Path, sync::Arc, thread::available_parallelism};
+use std::{fs, net::IpAddr, sync::Arc, thread::available_parallelism};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
@@ -40,6 +40,7 @@ use crate::{
     },
     signing_key::{self, SigningKeyError},
     tasks::Tasks,
+    used_database,
 };
 
 /// Why a part cannot be made.
@@ -85,8 +86,7 @@ pub(crate) async fn wire(
     let version = &config.rooms.default_version;
     rules_for(version).ok_or_else(|| WiringError::RoomVersion(version.clone()))?;
     let server_name = ServerName::parse(config.server.name.as_str())?;
-    let (signing_key, storage) =
-        open(config, &data_dir.file("signing.key"), surroundings, tasks).await?;
+    let (signing_key, storage) = open(config, data_dir, surroundings, tasks).await?;
     let network = if config.federation.enabled {
         let identity = (&server_name, &signing_key);
         let network = federation::network(config, &storage, &surroundings.clock, identity)?;
@@ -172,10 +172,11 @@ fn ages(config: &Config) -> Ages {
 /// out to be another's is taken back.
 async fn open(
     config: &Config,
-    key_path: &Path,
+    data_dir: &DataDir,
     surroundings: &Surroundings,
     tasks: &Tasks,
 ) -> Result<(SigningKey, Storage), WiringError> {
+    let key_path = &data_dir.file("signing.key");
     let known = signing_key::read(key_path)?;
     let is_new = known.is_none();
     let key = match known {
@@ -195,6 +196,7 @@ async fn open(
             let names_bytes = memory(config).names_bytes();
             let options = Options {
                 names_bytes,
+                last_use: used_database::last_use(data_dir),
                 ..options
             };
             Storage::open(&options, &identity).await

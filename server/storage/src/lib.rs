@@ -15,6 +15,7 @@ pub mod feed;
 pub mod figures;
 pub mod head;
 pub mod inspect;
+mod last_use;
 mod lease;
 mod migrate;
 pub mod nids;
@@ -30,6 +31,8 @@ pub mod writer;
 
 pub use commit::{Commit, CommitError, Guard, Outcome, Refusal, Slot};
 pub use error::StorageError;
+pub use head::Head;
+pub use last_use::LastUse;
 pub use storage::{Background, Options, Storage};
 pub use trouble::Trouble;
 pub use writer::{Receipt, Writer};

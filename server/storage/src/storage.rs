@@ -9,6 +9,7 @@ use crate::dialect::{self, ConnectTo, WriteConn};
 use crate::driver::{Pool, Reader};
 use crate::error::StorageError;
 use crate::feed::Feed;
+use crate::last_use::{LastUse, renew_if_restored};
 use crate::lease;
 use crate::migrate;
 use crate::nids::Nids;
@@ -25,6 +26,8 @@ pub struct Options {
     /// Whether no other process may write the database meanwhile: what a server keeps in memory
     /// does not follow others yet (decision 0009).
     pub alone: bool,
+    /// Where the database stood when it was last used from here, as far as that is known.
+    pub last_use: Option<LastUse>,
     /// Connections for reading.
     pub read_connections: u32,
     /// What interned names may take in memory, all kinds together.
@@ -40,6 +43,7 @@ impl Options {
         Ok(Self {
             connect_to: dialect::connect_to(url)?,
             alone: true,
+            last_use: None,
             read_connections: 8,
             names_bytes: 16 << 20,
         })
@@ -93,8 +97,13 @@ impl Storage {
         }
         dialect::engine_check(conn.conn()).await?;
         migrate::run(&mut conn).await?;
-        let identity = recognize(&mut conn, identity).await?;
+        let fresh = identity;
+        let mut identity = recognize(&mut conn, fresh).await?;
         let position = log::head_select(conn.conn()).await?;
+        if let Some(last_use) = &options.last_use {
+            let renewed = (&mut identity, fresh.generation.as_str());
+            renew_if_restored(&mut conn, last_use, renewed, position).await?;
+        }
         let standing = Standing::default();
         let pool = dialect::connect_pool(to, options.read_connections, &standing).await?;
         let (writer, task) = writer::writer(to.clone(), options.alone, conn, position, standing);

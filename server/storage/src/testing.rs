@@ -97,6 +97,7 @@ impl Scratch {
         Options {
             connect_to: self.connect_to.clone(),
             alone: false,
+            last_use: None,
             read_connections: 4,
             names_bytes: 1 << 20,
         }

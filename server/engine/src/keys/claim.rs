@@ -130,10 +130,12 @@ impl Keys {
 
     async fn issue(&self, keys: Vec<KeyWanted>) -> Result<Vec<Option<IssuedKey>>, KeyError> {
         let owners: Vec<i64> = keys.iter().map(|key| key.user_nid).collect();
-        let commit = Commit {
+        let mut commit = Commit {
             guards: vec![Guard::KeysClaim(KeysClaim(keys))],
             ..Commit::default()
         };
+        // The log moves on, so that a database from before this can be told by its head.
+        commit.slot();
         let mut receipt = self.context.storage.writer().commit(commit).await?;
         let issued = receipt.outcomes.pop();
         drop(receipt);

@@ -1,5 +1,7 @@
 //! The routes of keys and of messages between devices.
 
+use std::path::Path;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde_json::{Value, json};
 
@@ -214,4 +216,72 @@ async fn other_servers_see_nobody_without_a_shared_room() {
         let reply = server.send(method, path, &[], "{}").await;
         refused(&reply, 401, "M_UNAUTHORIZED");
     }
+}
+
+/// Leaves the one file of a database that is at rest, and nothing that belongs to a later state.
+fn copy_database(folder: &Path, from: &str, to: &str) {
+    std::fs::copy(folder.join(from), folder.join(to)).unwrap();
+    for beside in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.join(format!("{to}{beside}")));
+    }
+}
+
+#[tokio::test]
+async fn a_database_from_a_backup_issues_no_one_time_key_again() {
+    let town = Town::start().await;
+    let (alice, bob) = (town.register("alice").await, town.register("bob").await);
+    let key = signed(json!({ "key": base64_of(32) }), &alice);
+    let upload = json!({
+        "one_time_keys": { "signed_curve25519:A": &key, "signed_curve25519:B": &key },
+        "fallback_keys": { "signed_curve25519:F": &key },
+    });
+    done(&alice.call("POST", "/keys/upload", &upload).await);
+    let wanted = json!({
+        "one_time_keys": { &alice.user_id: { &alice.device_id: "signed_curve25519" } },
+    });
+    let (alice, bob) = (alice.session(), bob.session());
+    let claimed = async |town: &Town| {
+        let issued = done(&town.again(&bob).call("POST", "/keys/claim", &wanted).await);
+        let owner = town.again(&alice);
+        let issued = &issued["one_time_keys"][&owner.user_id][&owner.device_id];
+        issued.as_object().unwrap().keys().next().unwrap().clone()
+    };
+    let left = async |town: &Town, since: &str| {
+        let path = format!("/sync?timeout=0{since}");
+        let answer = done(&town.again(&alice).get(&path).await);
+        let counts = answer["device_one_time_keys_count"]["signed_curve25519"].clone();
+        (counts, answer["next_batch"].as_str().unwrap().to_owned())
+    };
+
+    let town = town
+        .restart(|folder| copy_database(folder, "hearth.db", "backup"))
+        .await;
+    assert_eq!(
+        claimed(&town).await,
+        "signed_curve25519:A",
+        "the same database goes on"
+    );
+    let (counts, since) = left(&town, "").await;
+    assert_eq!(counts, 1);
+    let town = town
+        .restart(|folder| copy_database(folder, "backup", "hearth.db"))
+        .await;
+    assert_eq!(claimed(&town).await, "signed_curve25519:F", "not A again");
+    // A token of the time that is gone is a gap, and the device is told to upload keys.
+    let (counts, _) = left(&town, &format!("&since={since}")).await;
+    assert_eq!(counts, 0);
+    let town = town.restart(|_| {}).await;
+    let upload = json!({ "one_time_keys": { "signed_curve25519:C": &key } });
+    done(
+        &town
+            .again(&alice)
+            .call("POST", "/keys/upload", &upload)
+            .await,
+    );
+    let town = town.restart(|_| {}).await;
+    assert_eq!(
+        claimed(&town).await,
+        "signed_curve25519:C",
+        "it goes on from there"
+    );
 }

@@ -1,6 +1,11 @@
 //! A whole server, and people who talk to it over its sockets.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use hearth::{
     ambient::{SystemClock, SystemEntropy},
@@ -21,8 +26,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct Town {
     address: SocketAddr,
     admin_socket: PathBuf,
-    _homeserver: Homeserver,
-    _folder: tempfile::TempDir,
+    homeserver: Homeserver,
+    folder: tempfile::TempDir,
     _talk: Talk,
 }
 
@@ -47,7 +52,17 @@ pub(crate) fn settings(data_dir: &std::path::Path) -> String {
 
 impl Town {
     pub(crate) async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Stops the server, lets something be done in its folder, and starts it again.
+    pub(crate) async fn restart(self, meanwhile: impl FnOnce(&Path)) -> Self {
+        self.homeserver.stop(Duration::from_secs(10)).await.unwrap();
+        meanwhile(self.folder.path());
+        Self::start_in(self.folder).await
+    }
+
+    async fn start_in(folder: tempfile::TempDir) -> Self {
         let text = settings(folder.path());
         let config = Config::from_layers(Some(("test.toml".as_ref(), &text)), &[], &[]).unwrap();
         let admin_socket = config.admin_socket();
@@ -59,8 +74,8 @@ impl Town {
         Self {
             address: homeserver.addresses()[0],
             admin_socket,
-            _homeserver: homeserver,
-            _folder: folder,
+            homeserver,
+            folder,
             _talk: Talk::begin(),
         }
     }
@@ -116,6 +131,16 @@ impl Town {
         self.call("POST", "/login", &body).await
     }
 
+    /// Somebody who was signed in before a restart.
+    pub(crate) fn again(&self, session: &Session) -> Person<'_> {
+        Person {
+            town: self,
+            user_id: session.user_id.clone(),
+            device_id: session.device_id.clone(),
+            token: session.token.clone(),
+        }
+    }
+
     /// Whom an answer to a registration or a login makes.
     pub(crate) fn person(&self, reply: &Reply) -> Person<'_> {
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -130,7 +155,22 @@ impl Town {
     }
 }
 
+/// What a person needs to be known again.
+pub(crate) struct Session {
+    user_id: String,
+    device_id: String,
+    token: String,
+}
+
 impl Person<'_> {
+    pub(crate) fn session(&self) -> Session {
+        Session {
+            user_id: self.user_id.clone(),
+            device_id: self.device_id.clone(),
+            token: self.token.clone(),
+        }
+    }
+
     /// Sends a request to `/_matrix/client/v3` with the person's token.
     pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
         self.send(method, path, &text_of(body)).await

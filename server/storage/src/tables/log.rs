@@ -46,6 +46,20 @@ pub(crate) async fn identity_insert(conn: Conn<'_>, it: &Identity) -> Result<(),
     Ok(())
 }
 
+/// Tells a database that was restored from the one that it was.
+pub(crate) async fn generation_replace(
+    conn: Conn<'_>,
+    generation: &str,
+) -> Result<(), StorageError> {
+    sql!(
+        conn,
+        execute,
+        "UPDATE server_identity SET generation = $1 WHERE id = 1",
+        generation
+    )?;
+    Ok(())
+}
+
 /// Moves the head by `slots` and returns where it was, the base of the new positions, with the id of
 /// the transaction where the engine has one. On PostgreSQL the row lock makes positions visible in
 /// order.

@@ -211,6 +211,14 @@ async fn fallback_key_use(
     )
 }
 
+/// Takes away what may have been issued already: all one-time keys. Fallback keys count as used, so
+/// that devices replace them.
+pub(crate) async fn unissued_discard(mut conn: Conn<'_>) -> Result<(), StorageError> {
+    sql!(conn.again(), execute, "DELETE FROM one_time_keys")?;
+    sql!(conn, execute, "UPDATE fallback_keys SET used = TRUE")?;
+    Ok(())
+}
+
 /// How many one-time keys of each algorithm a device has left.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use hearth_storage::tables::device_lists::{
     self, DeviceListChange, ListEdu, ListUpdate, REMOTE_DEVICES_MAX, RemoteDevice, RemoteListFill,
     RemoteListUpdate,
 };
+use hearth_storage::tables::log::Identity;
 use hearth_storage::tables::one_time_keys::{
     self, KeyWanted, KeysClaim, ONE_TIME_KEYS_MAX, OneTimeKeysUpload, UploadedKey,
 };
@@ -18,8 +19,11 @@ use hearth_storage::tables::to_device::{
     self, ReceiveOnce, SendOnce, ToDeviceDelivered, ToDeviceRow,
 };
 use hearth_storage::tables::tokens::SessionOpen;
-use hearth_storage::testing::count;
-use hearth_storage::{Commit, CommitError, Guard, Outcome, Refusal, Slot, Storage, both_engines};
+use hearth_storage::testing::{Scratch, count, identity};
+use hearth_storage::{
+    Commit, CommitError, Guard, LastUse, Options, Outcome, Refusal, Slot, Storage, both_engines,
+};
+use tokio::task::JoinSet;
 
 async fn guard(storage: &Storage, guard: Guard) -> Result<Outcome, Refusal> {
     let commit = Commit {
@@ -147,6 +151,63 @@ both_engines! {
             assert_eq!(claimed(&storage, nid).await.as_deref(), Some(key_id));
         }
         assert_eq!(claimed(&storage, nid).await, None);
+    }
+}
+
+/// Opens a database that was used before.
+async fn reopen(
+    scratch: &Scratch,
+    running: &mut JoinSet<()>,
+    last_use: &LastUse,
+    generation: &str,
+) -> Storage {
+    let options = Options {
+        last_use: Some(last_use.clone()),
+        ..scratch.options()
+    };
+    let identity = Identity {
+        generation: generation.to_owned(),
+        ..identity()
+    };
+    let (storage, background) = Storage::open(&options, &identity).await.unwrap();
+    running.spawn(background.writer.run());
+    storage
+}
+
+both_engines! {
+    async fn a_restored_database_issues_no_key_again(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let nid = alice(&storage).await;
+        let keys = vec![key("A", "x"), key("B", "x")];
+        guard(&storage, upload(nid, keys, vec![key("F", "x")])).await.unwrap();
+        let stands = LastUse {
+            generation: storage.identity().generation.clone(),
+            position: storage.writer().head().position(),
+        };
+        drop(storage);
+        let mut running = JoinSet::new();
+        // Where it was left, or further: it is the one that was used last.
+        let further = LastUse { position: stands.position - 1, ..stands.clone() };
+        for last_use in [&stands, &further] {
+            let storage = reopen(&scratch, &mut running, last_use, "unused").await;
+            assert_eq!(storage.identity().generation, stands.generation);
+            assert_eq!(count(&storage, "one_time_keys").await, 2);
+        }
+        let behind = LastUse { position: stands.position + 1, ..stands.clone() };
+        let storage = reopen(&scratch, &mut running, &behind, "second").await;
+        assert_eq!(storage.identity().generation, "second");
+        assert_eq!(count(&storage, "one_time_keys").await, 0);
+        assert_eq!(claimed(&storage, nid).await.as_deref(), Some("F"));
+        let mut reader = storage.read().await.unwrap();
+        let unused = one_time_keys::unused_fallback_algorithms(reader.conn(), nid, "A").await;
+        assert!(unused.unwrap().is_empty(), "the device is to replace it");
+        drop(reader);
+        guard(&storage, upload(nid, vec![key("C", "x")], Vec::new())).await.unwrap();
+        drop(storage);
+        // An older state of it, once more, or another database.
+        let storage = reopen(&scratch, &mut running, &stands, "third").await;
+        assert_eq!(storage.identity().generation, "third");
+        assert_eq!(claimed(&storage, nid).await.as_deref(), Some("F"));
     }
 }
 
