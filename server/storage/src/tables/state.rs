@@ -287,20 +287,6 @@ pub async fn memberships_in(
     )
 }
 
-/// How many people are joined to a room.
-///
-/// # Errors
-/// When the database fails.
-pub async fn joined_count(conn: Conn<'_>, room_nid: i64) -> Result<i64, StorageError> {
-    let count = sql!(
-        conn,
-        scalar::<i64>,
-        "SELECT COUNT(*) FROM memberships WHERE room_nid = $1 AND membership = 'join'",
-        room_nid
-    )?;
-    Ok(count.unwrap_or_default())
-}
-
 /// One person's membership in one room.
 ///
 /// # Errors

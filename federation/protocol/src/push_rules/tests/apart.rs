@@ -58,6 +58,10 @@ fn with(change: impl FnOnce(&mut Ruleset)) -> RoomRules {
     RoomRules::new(&rules, alice().user_id, room_id!("!room:here.test"))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "rules are written where they are used"
+)]
 fn add(rules: &mut Ruleset, kind: &str, rule: Value) {
     let json = json!({ kind: [rule] });
     let given: Ruleset = serde_json::from_value(json).unwrap();
@@ -68,6 +72,10 @@ fn add(rules: &mut Ruleset, kind: &str, rule: Value) {
     rules.content.extend(given.content);
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "rules are written where they are used"
+)]
 fn rule(rule_id: &str, actions: Value) -> Value {
     json!({ "rule_id": rule_id, "actions": actions, "enabled": true, "default": false })
 }
