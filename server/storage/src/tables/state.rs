@@ -324,6 +324,20 @@ pub async fn stripped_state(
     )
 }
 
+/// How many have joined a room.
+///
+/// # Errors
+/// When the database fails.
+pub async fn joined_count(conn: Conn<'_>, room_nid: i64) -> Result<i64, StorageError> {
+    let count = sql!(
+        conn,
+        scalar::<i64>,
+        "SELECT COUNT(*) FROM memberships WHERE room_nid = $1 AND membership = 'join'",
+        room_nid
+    )?;
+    Ok(count.unwrap_or_default())
+}
+
 /// Who of these people have joined a room.
 ///
 /// # Errors
