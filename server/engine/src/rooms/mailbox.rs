@@ -207,6 +207,17 @@ impl Worker {
     }
 
     async fn plan(&mut self, mut jobs: Vec<Job>) {
+        if let Err(error) = self.hear().await {
+            let trouble = error.trouble();
+            let mut error = Some(error);
+            for job in jobs {
+                let of_all = trouble.map_or(RoomError::Busy, |trouble| {
+                    RoomError::Storage(StorageError::Unavailable(trouble))
+                });
+                drop(job.answer.send(Err(error.take().unwrap_or(of_all))));
+            }
+            return;
+        }
         let (mut plan, planned) = loop {
             match planned(&self.rooms, &self.room, &self.view, jobs).await {
                 Ok(planned) => break planned,
@@ -253,6 +264,18 @@ impl Worker {
                     .push_back(Box::pin(std::future::ready(flight)));
             }
         }
+    }
+
+    /// Brings up to date whom the room's events concern; it stays so whatever becomes of a plan.
+    async fn hear(&mut self) -> Result<(), RoomError> {
+        let now = self.rooms.ctx.push.rules.epoch();
+        let audience = self.view.audience.as_ref();
+        if audience.is_none_or(|audience| audience.as_of != now) {
+            let mut plan = Plan::new(&self.rooms, &self.room, self.view.clone());
+            plan.hear().await?;
+            self.view.audience = plan.view.audience;
+        }
+        Ok(())
     }
 
     async fn land(&mut self, flight: Flight) {
@@ -356,17 +379,6 @@ async fn planned<'a>(
     let mut plan = Plan::new(rooms, room, view.clone());
     let mut planned = Vec::with_capacity(jobs.len());
     let mut jobs = jobs.into_iter();
-    if let Err(error) = plan.hear().await {
-        let trouble = error.trouble();
-        let mut error = Some(error);
-        for job in jobs {
-            let of_all = trouble.map_or(RoomError::Busy, |trouble| {
-                RoomError::Storage(StorageError::Unavailable(trouble))
-            });
-            drop(job.answer.send(Err(error.take().unwrap_or(of_all))));
-        }
-        return Ok((plan, planned));
-    }
     while let Some(job) = jobs.next() {
         match work(&mut plan, &job).await {
             Ok(done) => planned.push((job, done)),
