@@ -126,6 +126,7 @@ impl RuleChange {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn not_inserted(error: InsertPushRuleError) -> AccountError {
     let (field, rule) = match error {
         InsertPushRuleError::UnknownRuleId => (
