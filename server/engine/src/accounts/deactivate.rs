@@ -3,6 +3,7 @@
 //! spec: client-server v1.19 §Account deactivation
 
 use hearth_storage::tables::accounts::AccountClose;
+use hearth_storage::tables::key_backups::BackupsForget;
 use hearth_storage::{Commit, Guard};
 use hearth_types::client::uiaa::AuthData;
 use hearth_types::ruma::UserId;
@@ -44,8 +45,8 @@ impl Accounts {
         self.departing.notified().await;
     }
 
-    /// In one commit, the account is closed and its devices, profile and account data are gone. The
-    /// rooms are left by [`crate::departures`].
+    /// In one commit, the account is closed and its devices, profile, account data and key backups are
+    /// gone. The rooms are left by [`crate::departures`].
     async fn close(
         &self,
         user_nid: i64,
@@ -56,6 +57,9 @@ impl Accounts {
         commit
             .guards
             .push(Guard::AccountClose(AccountClose { user_nid, erase }));
+        commit
+            .guards
+            .push(Guard::BackupsForget(BackupsForget { user_nid }));
         for field in self.own_profile(user_id).await?.keys() {
             profile::push_change(&mut commit, user_nid, field, &Value::Null);
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hearth_storage::both_engines;
-use hearth_storage::testing::count;
+use hearth_storage::testing::{count, execute};
 
 use super::*;
 use crate::departures::Departures;
@@ -93,6 +93,13 @@ both_engines! {
         let other = login(&accounts, "alice", PASSWORD, None).await.unwrap();
         accounts.put_filter(session.user_nid, b"{}").await.unwrap();
         accounts.set_account_data(session.user_nid, None, "org.x", b"{}").await.unwrap();
+        execute(
+            &scratch,
+            "INSERT INTO key_backups
+             (user_nid, version, algorithm, auth_data, etag, key_count, size_bytes, deleted)
+             SELECT user_nid, 1, 'm.test', '{}', 1, 0, 0, FALSE FROM accounts",
+        )
+        .await;
         challenge(accounts.deactivate(&session, true, None).await.unwrap_err());
         let wrong = accounts.deactivate(&session, true, Some(&proof("alice", "wrong"))).await;
         challenge(wrong.unwrap_err());
@@ -107,6 +114,8 @@ both_engines! {
         for table in ["devices", "access_tokens", "refresh_tokens", "filters", "account_data"] {
             assert_eq!(count(&server.context.storage, table).await, 0, "{table}");
         }
+        let kept = count(&server.context.storage, "key_backups WHERE NOT deleted").await;
+        assert_eq!(kept, 0, "its keys go in steps");
         let again = accounts.deactivate_account(&session.user_id, false).await;
         assert!(matches!(again, Err(AccountError::NotFound(_))));
     }
