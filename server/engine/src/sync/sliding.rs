@@ -105,9 +105,11 @@ impl ClientSync {
         self.resume(&connection, pos)?;
         let rules = self.rules(request, &connection).await?;
         let watch = self.ctx.notifier.watch(session.user_nid);
+        // Who begins is answered at once.
+        let timeout = pos.map_or(Duration::ZERO, |_| request.timeout.min(wait::TIMEOUT_MAX));
+        self.presence.polls(session, request.body.status(), timeout);
         let patience = Patience {
-            // Who begins is answered at once.
-            timeout: pos.map_or(Duration::ZERO, |_| request.timeout),
+            timeout,
             ended: ended(stopping, &turn),
         };
         let looks = Looking {

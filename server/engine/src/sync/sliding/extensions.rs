@@ -76,8 +76,10 @@ impl Extras {
             return Ok(found);
         }
         let asked = &request.body.extensions;
-        let mut extras = Self::default();
-        extras.messages_up_to = look.until;
+        let mut extras = Self {
+            messages_up_to: look.until,
+            ..Self::default()
+        };
         if asked.to_device().is_some() {
             if let Some(since) = received {
                 sync.to_device.delivered(user_nid, device_id, since).await?;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::super::SyncError;
 use crate::accounts::Session;
+use crate::presence::Status;
 
 /// Lists, and rooms subscribed to, in one request.
 const RULES_MAX: usize = 100;
@@ -201,6 +202,15 @@ impl SlidingBody {
     #[must_use]
     pub fn connection(&self) -> &str {
         self.conn_id.as_deref().unwrap_or_default()
+    }
+
+    /// What asking says of the person's presence.
+    pub(super) fn status(&self) -> Status {
+        match self.set_presence.as_deref() {
+            Some("offline") => Status::Offline,
+            Some("unavailable") => Status::Unavailable,
+            _ => Status::Online,
+        }
     }
 
     /// Refuses what breaks a rule or asks for more than anybody needs.
