@@ -49,7 +49,10 @@ pub struct Concurrency {
 
 /// A place of a request under way; given back when it is dropped.
 #[derive(Debug)]
-pub struct Place(Option<(Arc<Mutex<Taken>>, (i64, Lane))>);
+pub struct Place(Option<Held>);
+
+/// One place, and where it is counted.
+type Held = (Arc<Mutex<Taken>>, (i64, Lane));
 
 impl Concurrency {
     /// With limits.

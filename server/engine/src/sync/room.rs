@@ -198,7 +198,8 @@ impl Look<'_> {
         if !self.request.filter.room.wants(&room_id) {
             return Ok(None);
         }
-        if key == "invite_state" && self.is_unwanted(nid, member).await? {
+        let user_nid = self.request.session.user_nid;
+        if key == "invite_state" && rooms.is_unwanted(nid, user_nid, member).await? {
             return Ok(None);
         }
         let shown = rooms
@@ -212,27 +213,6 @@ impl Look<'_> {
         json.close();
         json.close();
         Ok(Some(RoomPart::bare(room_id, json)))
-    }
-
-    /// Whether an invite is not to be shown: its sender is ignored, or the person takes none.
-    async fn is_unwanted(&self, nid: i64, member: &RoomMembership) -> Result<bool, RoomError> {
-        let (rooms, user_nid) = (&self.sync.rooms, self.request.session.user_nid);
-        if rooms.blocks_invites(user_nid).await? {
-            return Ok(true);
-        }
-        let ignored = rooms.ignored.of(user_nid).await?;
-        if ignored.is_empty() {
-            return Ok(false);
-        }
-        let mut reader = rooms.ctx.storage.read().await?;
-        let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
-        drop(reader);
-        let Some(rules) = stored.and_then(|stored| rules_for(&stored.version)) else {
-            return Ok(false);
-        };
-        let events = rooms.known.by_nid(rules, &[member.event_nid]).await?;
-        let sender = events.values().next().map(|known| known.event.sender());
-        Ok(sender.is_some_and(|sender| ignored.contains(sender.as_str())))
     }
 
     /// Writes a room; none where there is nothing new.

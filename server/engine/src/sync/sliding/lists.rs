@@ -67,13 +67,13 @@ impl Look<'_> {
         let lists = &self.request.body.lists;
         let mut chosen = Chosen::default();
         let mut matched: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-        let entries = match lists.is_empty() {
-            true => {
-                self.entries(memberships, |nid| self.rules.subscribed.contains_key(&nid))
-                    .await?
-            }
-            false => self.entries(memberships, |_| true).await?,
+        let hidden = self.hidden(memberships).await?;
+        let is_asked = |nid| match lists.is_empty() {
+            true => self.rules.subscribed.contains_key(&nid),
+            false => true,
         };
+        let wants = |nid| is_asked(nid) && !hidden.contains(&nid);
+        let entries = self.entries(memberships, wants).await?;
         let listed = self.listed(memberships, &entries).await?;
         for (place, list) in lists.values().enumerate() {
             let sieve = self
@@ -91,7 +91,7 @@ impl Look<'_> {
                 .push(usize::try_from(count).unwrap_or(usize::MAX));
         }
         for (nid, rule) in &self.rules.subscribed {
-            if memberships.contains_key(nid) {
+            if memberships.contains_key(nid) && !hidden.contains(nid) {
                 matched.entry(*nid).or_default().push(*rule);
             }
         }
@@ -136,6 +136,24 @@ impl Look<'_> {
             wanted: wanted.unwrap_or_default(),
             rules: places.to_vec(),
         }
+    }
+
+    /// Rooms that their person does not want to see: those that they forgot, once the client knows that
+    /// they left, and invites from people whom they ignore.
+    async fn hidden(&self, memberships: &Memberships) -> Result<BTreeSet<i64>, SyncError> {
+        let (rooms, user_nid) = (&self.sync.rooms, self.request.session.user_nid);
+        let mut hidden = BTreeSet::new();
+        for (nid, member) in memberships {
+            let is_hidden = match member.membership.as_str() {
+                "invite" => rooms.is_unwanted(*nid, user_nid, member).await?,
+                "leave" | "ban" => member.forgotten && !self.is_to_be_told(*nid),
+                _ => false,
+            };
+            if is_hidden {
+                hidden.insert(*nid);
+            }
+        }
+        Ok(hidden)
     }
 
     /// A person's rooms, with when each last changed. What happens in a room after somebody left it

@@ -75,12 +75,14 @@ impl Places {
             None => Default::default(),
         };
         let changes = before.differences(state);
-        let keys = |is: fn(&(i64, Option<i64>, Option<i64>)) -> bool| -> Vec<i64> {
-            let changes = changes.iter().filter(|change| is(change));
-            changes.map(|(key, ..)| *key).collect()
-        };
-        let come = keys(|(_, before, now)| before.is_none() && now.is_some());
-        let gone = keys(|(_, before, now)| before.is_some() && now.is_none());
+        let (mut come, mut gone) = (Vec::new(), Vec::new());
+        for (key, before, now) in &changes {
+            match (before, now) {
+                (None, Some(_)) => come.push(*key),
+                (Some(_), None) => gone.push(*key),
+                _ => {}
+            }
+        }
         let names = rooms.ctx.storage.state_keys(&come).await?;
         let named = come.iter().zip(&names);
         let come: Vec<Place> = named

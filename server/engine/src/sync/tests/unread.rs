@@ -486,7 +486,7 @@ impl World {
 
     async fn check(&self, history: &[String]) {
         let room = self.room().await;
-        for who in 0..NAMES.len() {
+        for (who, name) in NAMES.iter().enumerate() {
             if !self.model.people[who].joined {
                 continue;
             }
@@ -496,13 +496,7 @@ impl World {
                 .await
                 .unwrap();
             let expected = self.model.unread(who);
-            assert_eq!(
-                found,
-                expected,
-                "{}, after:\n{}",
-                NAMES[who],
-                history.join("\n")
-            );
+            assert_eq!(found, expected, "{}, after:\n{}", name, history.join("\n"));
         }
     }
 

@@ -465,7 +465,7 @@ impl Story {
             .map(|known| known.event.event_id().to_string());
         assert_eq!(found, later, "{name}: the first from a time on");
         let earlier = all().filter(|(_, it)| it.time_ms <= fact.time_ms);
-        let earlier = earlier.filter_map(|(at, it)| seen(it, at)).last();
+        let earlier = earlier.filter_map(|(at, it)| seen(it, at)).next_back();
         let found = rooms.event_at_time(viewpoint, fact.time_ms, false).await;
         let found = found
             .unwrap()

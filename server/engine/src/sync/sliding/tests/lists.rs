@@ -151,3 +151,27 @@ both_engines! {
         assert_eq!(third["rooms"][secret.as_str()]["is_dm"], false);
     }
 }
+
+both_engines! {
+    async fn forgotten_rooms_and_invites_of_the_ignored_are_in_no_list(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let alice = house.person("alice").await;
+        drop(house.person("bob").await);
+        let left = house.create("bob", Preset::PublicChat).await;
+        house.change(&left, ("alice", "alice"), "join").await;
+        let invite = house.create("bob", Preset::PrivateChat).await;
+        house.change(&invite, ("bob", "alice"), "invite").await;
+        house.change(&left, ("bob", "alice"), "ban").await;
+        let asked = window(9, 1, &json!([]));
+        let before = house.slide(&alice, None, &asked).await;
+        assert_eq!(rooms_of(&before).len(), 2);
+        house.rooms.forget_room(&left, alice.user_nid).await.unwrap();
+        let ignored = br#"{"ignored_users":{"@bob:one.test":{}}}"#;
+        let kind = "m.ignored_user_list";
+        house.accounts.set_account_data(alice.user_nid, None, kind, ignored).await.unwrap();
+        house.rooms.ignored.changed(alice.user_nid);
+        let after = house.slide(&alice, None, &asked).await;
+        assert_eq!(after["lists"]["all"]["count"], 0);
+        assert_eq!(after["rooms"], json!({}));
+    }
+}
