@@ -1,6 +1,6 @@
 //! The state of rooms, and sending into them.
 
-use hearth_engine::rooms::send::Send;
+use hearth_engine::{accounts::Standing, rooms::send::Send};
 use hearth_types::ruma::{EventId, OwnedEventId};
 use http::{Response, StatusCode};
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use crate::{
         auth::User,
         body::Body,
         error::{Code, RouteError, json_bytes, json_response},
+        standing::suspended,
     },
     routes::Call,
 };
@@ -51,6 +52,9 @@ struct Reason {
 /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
 pub(super) async fn redact(user: User, call: Call) -> Result<Response<Body>, RouteError> {
     let target = event_id(&call)?;
+    if user.session.standing == Standing::Suspended {
+        must_be_own(&user, &call, &target).await?;
+    }
     let Reason { reason } = body(&call)?;
     let txn = Some(txn(&user, "redact", call.arg(2))?);
     let (rooms, sender) = (&call.app.rooms, user.session.user_id.clone());
@@ -59,6 +63,16 @@ pub(super) async fn redact(user: User, call: Call) -> Result<Response<Body>, Rou
             .redact(&room_id(&call)?, sender, &target, reason.as_deref(), txn)
             .await?,
     )
+}
+
+/// Who is suspended takes back what they said themselves, and nothing of others.
+async fn must_be_own(user: &User, call: &Call, target: &EventId) -> Result<(), RouteError> {
+    let viewpoint = viewpoint(user, call).await?;
+    let found = call.app.rooms.event(&viewpoint, target).await?;
+    match found {
+        Some(known) if known.event.sender() == &*user.session.user_id => Ok(()),
+        _ => Err(suspended()),
+    }
 }
 
 fn sent(event_id: &EventId) -> Result<Response<Body>, RouteError> {

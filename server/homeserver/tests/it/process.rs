@@ -182,7 +182,7 @@ fn the_admin_socket_is_for_the_owner_alone_and_goes_with_the_process() {
     assert!(status.contains("\"server_name\":\"one.test\""), "{status}");
     // The same path over the network is none.
     let stream = TcpStream::connect(running.address).unwrap();
-    assert!(get(stream, "/_hearth/admin/v1/server").starts_with("HTTP/1.1 404"));
+    assert!(get(stream, "/_hearth/admin/v1/server").starts_with("HTTP/1.1 401"));
     running.end("-TERM");
     assert!(!socket.exists());
 }

@@ -58,6 +58,10 @@ pub(super) const ANYBODYS_ROOM: &[(&str, &str)] = &[
     ),
     ("report_room", "the answer is always the same"),
     ("report_content", "the answer is always the same"),
+    (
+        "room_show",
+        "who looks after the server sees every room from outside",
+    ),
 ];
 
 /// The sample of a row, as somebody sends it.
