@@ -38,8 +38,8 @@ impl Default for RouteCounts {
 impl RouteCounts {
     /// Counts an answer.
     pub fn note(&self, status: u16, took: Duration) {
-        let class = usize::from(status / 100).saturating_sub(1);
-        if let Some(count) = self.by_status.get(class) {
+        let class = usize::from(status / 100).checked_sub(1);
+        if let Some(count) = class.and_then(|class| self.by_status.get(class)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.durations.note_time(took);

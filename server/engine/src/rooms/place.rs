@@ -422,19 +422,15 @@ impl Plan<'_> {
         state: &Snapshot,
         types: &[(&str, Cow<'_, str>)],
     ) -> Result<StateEvents, RoomError> {
-        let keys: Vec<StateKeyRow> = types
-            .iter()
-            .map(|(kind, state_key)| state_key_row(kind, state_key))
-            .collect();
-        let nids: Vec<i64> = self
-            .rooms
-            .ctx
-            .storage
-            .state_keys_intern(&keys)
-            .await?
-            .into_iter()
-            .filter_map(|key| state.map.get(key))
-            .collect();
+        let storage = &self.rooms.ctx.storage;
+        let mut nids = Vec::with_capacity(types.len());
+        for (kind, state_key) in types {
+            // What no state holds gets no name: who asks in vain leaves nothing behind.
+            let key = storage
+                .state_key_find(state_key_row(kind, state_key))
+                .await?;
+            nids.extend(key.and_then(|key| state.map.get(key)));
+        }
         Ok(self.by_nid(&nids).await?.into_values().collect())
     }
 

@@ -38,13 +38,22 @@ pub(super) fn user_id(field: &str, text: &str) -> Result<OwnedUserId, RouteError
     UserId::parse(text).map_err(|error| invalid(field, format!("is no user id: {error}")))
 }
 
-/// The body; one that is left out counts as empty.
+/// The body, a JSON object; one that is left out counts as empty.
 pub(super) fn body<T: DeserializeOwned>(call: &Call) -> Result<T, RouteError> {
     let body: &[u8] = match call.request.body() {
         body if body.is_empty() => b"{}",
         body => body,
     };
-    serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))
+    let read = serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))?;
+    // A list could pass for an object whose fields are all left out.
+    match body.trim_ascii_start().starts_with(b"{") {
+        true => Ok(read),
+        false => Err(no_object()),
+    }
+}
+
+fn no_object() -> RouteError {
+    RouteError::refuse(Code::BAD_JSON, "The body must be a JSON object")
 }
 
 /// The body as it was sent, once it is known to be a JSON object.
@@ -54,10 +63,7 @@ pub(super) fn content(call: &Call) -> Result<Box<RawValue>, RouteError> {
         serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))?;
     match content.get().starts_with('{') {
         true => Ok(content),
-        false => Err(RouteError::refuse(
-            Code::BAD_JSON,
-            "The body must be a JSON object",
-        )),
+        false => Err(no_object()),
     }
 }
 

@@ -84,7 +84,7 @@ async fn a_profile_has_fields_of_any_name() {
     };
     done(&set("m.tz", json!("Europe/Paris")).await);
     done(&set("org.test.list", json!([1, { "a": null }])).await);
-    let profile = done(&bob.get(&format!("/profile/{}", alice.user_id)).await);
+
     assert_eq!(profile["org.test.list"], json!([1, { "a": null }]));
     assert_eq!(
         done(&bob.get(&field("m.tz")).await),
@@ -238,6 +238,10 @@ async fn reports_are_taken_whatever_they_are_about() {
         answers.push(done(&bob.call("POST", &path, &reason).await));
     }
     assert!(answers.iter().all(|answer| *answer == json!({})));
+    // What was reported stays until an admin decides.
+    let path = format!("/rooms/{room_id}/event/{said}");
+    let event = done(&alice.get(&path).await);
+    assert_eq!(event["content"]["body"], "rude");
 }
 
 #[tokio::test]

@@ -455,22 +455,35 @@ impl Story {
                 "{name}: relations"
             );
         }
-        let seen = |fact: &Fact, at: usize| model.sees(at).then(|| fact.id.clone());
-        let all = || model.facts.iter().enumerate();
-        let later = all().filter(|(_, it)| it.time_ms >= fact.time_ms);
-        let later = later.filter_map(|(at, it)| seen(it, at)).next();
-        let found = rooms.event_at_time(viewpoint, fact.time_ms, true).await;
-        let found = found
-            .unwrap()
-            .map(|known| known.event.event_id().to_string());
-        assert_eq!(found, later, "{name}: the first from a time on");
-        let earlier = all().filter(|(_, it)| it.time_ms <= fact.time_ms);
-        let earlier = earlier.filter_map(|(at, it)| seen(it, at)).next_back();
-        let found = rooms.event_at_time(viewpoint, fact.time_ms, false).await;
-        let found = found
-            .unwrap()
-            .map(|known| known.event.event_id().to_string());
-        assert_eq!(found, earlier, "{name}: the last up to a time");
+        self.times_agree(name, viewpoint, (fact, model)).await;
+    }
+
+    /// The event nearest to a time is the same; of several at one time, the first or the last.
+    async fn times_agree(
+        &self,
+        name: &str,
+        viewpoint: &Viewpoint,
+        (fact, model): (&Fact, &Model<'_>),
+    ) {
+        let seen = || {
+            let facts = model.facts.iter().enumerate();
+            facts.filter(|(at, _)| model.sees(*at))
+        };
+        let order = |(at, it): &(usize, &Fact)| (it.time_ms, *at);
+        let later = seen().filter(|(_, it)| it.time_ms >= fact.time_ms);
+        let later = later.min_by_key(order);
+        let earlier = seen().filter(|(_, it)| it.time_ms <= fact.time_ms);
+        let earlier = earlier.max_by_key(order);
+        for (onwards, nearest) in [(true, later), (false, earlier)] {
+            let rooms = &self.house.rooms;
+            let found = rooms.event_at_time(viewpoint, fact.time_ms, onwards).await;
+            let found = found.unwrap();
+            assert_eq!(
+                found.as_ref().map(|known| known.event.event_id().as_str()),
+                nearest.map(|(_, it)| it.id.as_str()),
+                "{name}: nearest to a time, onwards: {onwards}"
+            );
+        }
     }
 
     async fn threads_agree(&self, name: &str, viewpoint: &Viewpoint, model: &Model<'_>) {
