@@ -84,7 +84,7 @@ async fn a_profile_has_fields_of_any_name() {
     };
     done(&set("m.tz", json!("Europe/Paris")).await);
     done(&set("org.test.list", json!([1, { "a": null }])).await);
-
+    let profile = done(&bob.get(&format!("/profile/{}", alice.user_id)).await);
     assert_eq!(profile["org.test.list"], json!([1, { "a": null }]));
     assert_eq!(
         done(&bob.get(&field("m.tz")).await),

@@ -146,7 +146,7 @@ async fn check_events(storage: &Storage, manifest: &Manifest) {
             None => {
                 let rules = rules_for(&room.version).unwrap();
                 let read = ProtocolEvent::from_trusted(rules, event.json.clone(), None).unwrap();
-                assert_eq!(read.event_id(), event.event_id);
+                assert_eq!(read.event_id().as_str(), event.event_id);
             }
         }
     }
