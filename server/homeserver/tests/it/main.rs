@@ -12,6 +12,7 @@ mod dehydrated_devices;
 mod directory;
 #[cfg(test)]
 mod effects;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod key_backups;
