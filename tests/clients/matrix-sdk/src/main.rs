@@ -3,6 +3,7 @@
 //! other, and one of them backs up her keys and restores them on a new device.
 //!
 //! Runs inside scripts/two-servers.sh, against the first server. Each chapter asserts what they see.
+#![recursion_limit = "256"]
 
 mod person;
 
