@@ -20,7 +20,7 @@ else
 fi
 
 start() { # sets $folder and $url
-    local port password
+    local port password connections
     folder=$(mktemp -d "${TMPDIR:-/tmp}/hearth-postgres.XXXXXX")
     port=$(free_ports 1)
     password=$(openssl rand -hex 16)
@@ -29,11 +29,14 @@ start() { # sets $folder and $url
     as_owner "$bin/initdb" --pgdata="$folder/data" --username=hearth --pwfile="$folder/password" \
         --auth=scram-sha-256 --locale=C --encoding=UTF8 >"$folder/initdb.log" 2>&1 ||
         fail "$(cat "$folder/initdb.log")"
+    # A test is a server or two, each with its pool and its followers, and as many tests run at once
+    # as there are processors.
+    connections=$((200 + 80 * $(nproc)))
     cat >>"$folder/data/postgresql.conf" <<CONF
 listen_addresses = '127.0.0.1'
 port = $port
 unix_socket_directories = '$folder'
-max_connections = 300
+max_connections = $connections
 fsync = on
 CONF
     as_owner "$bin/pg_ctl" --pgdata="$folder/data" --log="$folder/log" --wait --silent start ||

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,7 +51,8 @@ pub(crate) struct Handed {
 /// The network between all servers.
 pub(crate) struct Network {
     seed: u64,
-    hosts: OnceLock<BTreeMap<OwnedServerName, Arc<Host>>>,
+    /// The world owns them, and they reach each other through this.
+    hosts: OnceLock<BTreeMap<OwnedServerName, Weak<Host>>>,
     calls: Mutex<BTreeMap<(OwnedServerName, OwnedServerName, &'static str), u64>>,
     /// The sides of a partition, by server; empty when there is none.
     sides: Mutex<BTreeMap<OwnedServerName, u64>>,
@@ -89,7 +90,7 @@ impl Network {
     pub(crate) fn connect(&self, hosts: &[Arc<Host>]) {
         let hosts = hosts
             .iter()
-            .map(|host| (host.name.clone(), Arc::clone(host)))
+            .map(|host| (host.name.clone(), Arc::downgrade(host)))
             .collect();
         assert!(self.hosts.set(hosts).is_ok());
     }
@@ -140,7 +141,7 @@ impl Network {
     }
 
     fn host(&self, name: &ServerName) -> Option<Arc<Host>> {
-        self.hosts.get()?.get(name).cloned()
+        self.hosts.get()?.get(name)?.upgrade()
     }
 
     /// What happens to the next call of this kind on this link.

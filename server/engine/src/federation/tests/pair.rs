@@ -22,6 +22,8 @@ pub(super) struct Pair {
     wire: Arc<Wire>,
     /// How `two` reaches `one`.
     to_one: Far,
+    /// How `one` reaches `two`.
+    to_two: Far,
     _scratches: [Scratch; 2],
 }
 
@@ -48,6 +50,7 @@ impl Pair {
             two,
             wire,
             to_one,
+            to_two,
             _scratches: scratches,
         }
     }
@@ -88,5 +91,15 @@ impl Pair {
 
     pub(super) async fn assert_same_state(&self, room_id: &RoomId) {
         assert_eq!(self.one.state(room_id).await, self.two.state(room_id).await);
+    }
+}
+
+/// Each is reached by the other: together they would outlive their test, database connections
+/// included.
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for far in [&self.to_one, &self.to_two] {
+            far.lock().unwrap().take();
+        }
     }
 }
