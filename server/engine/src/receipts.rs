@@ -20,6 +20,7 @@ use hearth_storage::tables::receipts::{Place, ReadMarkerRow, ReceiptRow};
 use hearth_storage::{Commit, Slot, StorageError};
 
 pub use hearth_storage::tables::receipts::ReceiptKind;
+pub use held::Extent;
 pub use pieces::KIND;
 pub use send::Markers;
 pub use thread::Thread;

@@ -29,6 +29,47 @@ pub(crate) struct Held {
     pub(crate) position: i64,
 }
 
+/// Which receipts of a room a client is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Those that became known after this position; none where the client begins with the room, and
+    /// is told its person's own.
+    pub after: Option<i64>,
+    /// Those of events from this position on, too, however long they have been known.
+    pub events_from: Option<i64>,
+    /// Of all these only what became known by then.
+    pub until: i64,
+}
+
+impl Extent {
+    /// What became known after one position and up to another.
+    #[must_use]
+    pub fn news(after: i64, until: i64) -> Self {
+        Self {
+            after: Some(after),
+            events_from: None,
+            until,
+        }
+    }
+
+    /// The first position at which any of it may have become known.
+    pub(super) fn oldest(&self) -> i64 {
+        let news = self.after.filter(|_| self.events_from.is_none());
+        news.map_or(0, |after| after.saturating_add(1))
+    }
+
+    /// Whether a receipt belongs to it, the reader's own or somebody else's.
+    pub(super) fn includes(&self, held: &Held, is_own: bool) -> bool {
+        let is_new = match self.after {
+            Some(after) => held.position > after,
+            None => is_own,
+        };
+        let of_events = self.events_from;
+        held.position <= self.until
+            && (is_new || of_events.is_some_and(|from| held.place.live_position >= from))
+    }
+}
+
 /// A receipt as it is stored.
 pub(super) fn stored(row: StoredReceipt) -> (Key, Held) {
     let key = Key {
@@ -116,17 +157,18 @@ impl RoomReceipts {
         }
     }
 
-    /// What a person is shown that became known after one position and up to another, in that order.
+    /// What a person is shown of an extent, in the order in which it became known.
     pub(super) fn shown_to(
         &self,
         reader_nid: i64,
-        after: i64,
-        until: i64,
+        extent: Extent,
     ) -> impl Iterator<Item = (&Key, &Held)> {
-        let new = self.by_position.range(after.saturating_add(1)..);
-        new.take_while(move |(position, _)| **position <= until)
+        let known = self.by_position.range(extent.oldest()..);
+        known
+            .take_while(move |(position, _)| **position <= extent.until)
             .filter(move |(_, key)| key.is_shown_to(reader_nid))
             .filter_map(move |(_, key)| self.by_key.get_key_value(key))
+            .filter(move |(key, held)| extent.includes(held, key.user_nid == reader_nid))
     }
 
     /// A person's receipts.

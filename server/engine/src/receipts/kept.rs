@@ -8,7 +8,7 @@ use hearth_storage::cache::{Bounded, Size, bounded};
 use hearth_storage::tables::receipts as rows;
 use hearth_storage::{Storage, StorageError};
 
-use crate::receipts::held::{HELD_MAX, Held, Key, RoomReceipts, stored};
+use crate::receipts::held::{Extent, HELD_MAX, Held, Key, RoomReceipts, stored};
 use crate::rooms::RoomPositions;
 
 /// Receipts of a room that grew by less are not weighed again.
@@ -99,26 +99,27 @@ impl Kept {
         Ok(own.into_iter().map(stored).collect())
     }
 
-    /// What a person is shown that became known after one position and up to another: their own
-    /// receipts, and the newest of others.
+    /// What a person is shown of an extent: their own receipts, and the newest of others.
     pub(super) async fn shown_to(
         &self,
         room_nid: i64,
         reader_nid: i64,
-        (after, until): (i64, i64),
+        extent: Extent,
     ) -> Result<Vec<(Key, Held)>, StorageError> {
         let room = self.room(room_nid).await?;
         let (mut shown, reaches): (Vec<(Key, Held)>, bool) = {
             let receipts = room.read();
-            let shown = receipts.shown_to(reader_nid, after, until);
+            let shown = receipts.shown_to(reader_nid, extent);
             let shown = shown.map(|(key, held)| (key.clone(), held.clone()));
-            (shown.collect(), receipts.reaches(after))
+            (shown.collect(), receipts.reaches(extent.oldest() - 1))
         };
         if !reaches {
             shown.retain(|(key, _)| key.user_nid != reader_nid);
             let own = self.of_person(room_nid, reader_nid).await?;
-            let is_new = |held: &Held| held.position > after && held.position <= until;
-            shown.extend(own.into_iter().filter(|(_, held)| is_new(held)));
+            shown.extend(
+                own.into_iter()
+                    .filter(|(_, held)| extent.includes(held, true)),
+            );
         }
         Ok(shown)
     }

@@ -6,7 +6,7 @@ use hearth_storage::StorageError;
 use hearth_storage::tables::receipts::ReceiptKind;
 use serde::Serialize;
 
-use crate::receipts::held::{Held, Key};
+use crate::receipts::held::{Extent, Held, Key};
 use crate::receipts::{Receipts, Thread};
 
 /// The type of the event that carries receipts.
@@ -49,8 +49,8 @@ impl Receipts {
         self.kept.positions(rooms).await
     }
 
-    /// The `m.receipt` events that tell a person what became known in a room after one position and up
-    /// to another, one for each thread: their own receipts, and the newest thousand of others.
+    /// The `m.receipt` events that tell a person what there is of an extent, one for each thread: their
+    /// own receipts, and the newest thousand of others, without those whom they ignore.
     ///
     /// # Errors
     /// When the database fails.
@@ -58,13 +58,51 @@ impl Receipts {
         &self,
         room_nid: i64,
         reader_nid: i64,
-        (after, until): (i64, i64),
+        extent: Extent,
     ) -> Result<Vec<Vec<u8>>, StorageError> {
-        let shown = self
-            .kept
-            .shown_to(room_nid, reader_nid, (after, until))
-            .await?;
+        let shown = self.shown_to(room_nid, reader_nid, extent).await?;
         Ok(events(&shown))
+    }
+
+    /// The same in one `m.receipt` event; none where there is nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn event(
+        &self,
+        room_nid: i64,
+        reader_nid: i64,
+        extent: Extent,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        let shown = self.shown_to(room_nid, reader_nid, extent).await?;
+        Ok((!shown.is_empty()).then(|| event(&shown)))
+    }
+
+    /// Whether a person's own receipts in a room moved after one position and up to another.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_read(
+        &self,
+        room_nid: i64,
+        user_nid: i64,
+        (after, until): (i64, i64),
+    ) -> Result<bool, StorageError> {
+        let own = self.kept.of_person(room_nid, user_nid).await?;
+        let is_new = |held: &Held| held.position > after && held.position <= until;
+        Ok(own.iter().any(|(_, held)| is_new(held)))
+    }
+
+    async fn shown_to(
+        &self,
+        room_nid: i64,
+        reader_nid: i64,
+        extent: Extent,
+    ) -> Result<Vec<(Key, Held)>, StorageError> {
+        let mut shown = self.kept.shown_to(room_nid, reader_nid, extent).await?;
+        let ignored = self.rooms.ignored.of(reader_nid).await?;
+        shown.retain(|(_, held)| !ignored.contains(&held.user_id));
+        Ok(shown)
     }
 }
 
@@ -72,22 +110,38 @@ impl Receipts {
 fn events(shown: &[(Key, Held)]) -> Vec<Vec<u8>> {
     let mut threads: BTreeMap<&Thread, Content<'_>> = BTreeMap::new();
     for (key, held) in shown {
-        let thread_id = match &key.thread {
-            Thread::Unthreaded => None,
-            thread => Some(thread.as_str()),
-        };
-        let of_thread = threads.entry(&key.thread).or_default();
-        let of_event = of_thread.entry(&held.event_id).or_default();
-        let of_kind = of_event.entry(name(key.kind)).or_default();
-        let ts = held.at_ms;
-        of_kind.insert(&held.user_id, Receipt { thread_id, ts });
+        take(threads.entry(&key.thread).or_default(), key, held);
     }
-    let events = threads.values().map(|content| {
-        let kind = KIND;
-        // Maps of strings and numbers, which cannot fail.
-        serde_json::to_vec(&Event { content, kind }).unwrap_or_default()
-    });
-    events.collect()
+    threads.values().map(written).collect()
+}
+
+/// Of receipts of one person at one event, one event can tell one alone: the one that says the most. That
+/// is the one of the main timeline where the other is of the thread that begins with the event.
+fn event(shown: &[(Key, Held)]) -> Vec<u8> {
+    let mut receipts: Vec<&(Key, Held)> = shown.iter().collect();
+    receipts.sort_by(|(one, _), (other, _)| other.thread.cmp(&one.thread));
+    let mut content = Content::new();
+    for (key, held) in receipts {
+        take(&mut content, key, held);
+    }
+    written(&content)
+}
+
+fn take<'a>(content: &mut Content<'a>, key: &'a Key, held: &'a Held) {
+    let thread_id = match &key.thread {
+        Thread::Unthreaded => None,
+        thread => Some(thread.as_str()),
+    };
+    let of_event = content.entry(&held.event_id).or_default();
+    let of_kind = of_event.entry(name(key.kind)).or_default();
+    let ts = held.at_ms;
+    of_kind.insert(&held.user_id, Receipt { thread_id, ts });
+}
+
+fn written(content: &Content<'_>) -> Vec<u8> {
+    let kind = KIND;
+    // Maps of strings and numbers, which cannot fail.
+    serde_json::to_vec(&Event { content, kind }).unwrap_or_default()
 }
 
 /// A type of receipt as it is named on the wire.

@@ -12,6 +12,7 @@ use hearth_types::ruma::{RoomId, UserId};
 use crate::moments::Moments;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
+use crate::rooms::ignored::Ignored;
 use crate::rooms::plan::Effects;
 use crate::rooms::view::Room;
 
@@ -217,16 +218,36 @@ impl Typing {
         news
     }
 
-    /// The `m.typing` event of a room, where anybody types in it or `told` says that it is to be told
-    /// anyway.
-    pub(crate) fn event(&self, room_nid: i64, told: bool) -> Option<Vec<u8>> {
+    /// Of rooms, with the moment of what a client was told of each, those of which it is to be told
+    /// something else, with the moment of that. Moment 0 is that nobody types: where those do alone
+    /// who are `ignored`, too.
+    pub(crate) fn differing(
+        &self,
+        rooms: impl Iterator<Item = (i64, i64)>,
+        ignored: &Ignored,
+    ) -> Vec<(i64, i64)> {
         let state = self.state();
-        let people = state.rooms.get(&room_nid).map(|room| &room.people);
-        if !told && people.is_none_or(BTreeMap::is_empty) {
+        let now = |nid| {
+            let room = state.rooms.get(&nid);
+            let busy = room.filter(|room| room.seen(ignored).next().is_some());
+            busy.map_or(0, |room| room.changed)
+        };
+        rooms
+            .map(|(nid, told)| (nid, told, now(nid)))
+            .filter(|(_, told, now)| told != now)
+            .map(|(nid, _, now)| (nid, now))
+            .collect()
+    }
+
+    /// The `m.typing` event of a room, where anybody types in it who is not `ignored`, or `told` says
+    /// that it is to be told anyway.
+    pub(crate) fn event(&self, room_nid: i64, told: bool, ignored: &Ignored) -> Option<Vec<u8>> {
+        let state = self.state();
+        let room = state.rooms.get(&room_nid);
+        let user_ids: Vec<&str> = room.into_iter().flat_map(|it| it.seen(ignored)).collect();
+        if !told && user_ids.is_empty() {
             return None;
         }
-        let people = people.into_iter().flat_map(BTreeMap::values);
-        let user_ids: Vec<&str> = people.map(|typist| &*typist.user_id).collect();
         let event = serde_json::json!({ "type": KIND, "content": { "user_ids": user_ids } });
         Some(event.to_string().into_bytes())
     }
@@ -244,6 +265,14 @@ impl Typing {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RoomTyping {
+    /// Those whom somebody sees typing.
+    fn seen<'t>(&'t self, ignored: &'t Ignored) -> impl Iterator<Item = &'t str> {
+        let people = self.people.values().map(|typist| &*typist.user_id);
+        people.filter(|user_id| !ignored.contains(user_id))
     }
 }
 

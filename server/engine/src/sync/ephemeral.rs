@@ -8,7 +8,7 @@ use hearth_types::ruma::RoomId;
 use super::look::Look;
 use super::timeline::Span;
 use crate::presence;
-use crate::receipts;
+use crate::receipts::{self, Extent};
 use crate::rooms::typing::{self, Known, News};
 use crate::rooms::view::Room;
 
@@ -39,13 +39,16 @@ impl Look<'_> {
         let receipts = &self.sync.receipts;
         if self.wants_ephemeral(&room.id, receipts::KIND) && receipts.newest() > span.after {
             let reader_nid = self.request.session.user_nid;
-            let span = (span.after, span.until);
-            events = receipts.events(room.nid, reader_nid, span).await?;
+            let news = Extent::news(span.after, span.until);
+            events = receipts.events(room.nid, reader_nid, news).await?;
         }
         // A client that begins with a room believes nobody to be typing in it.
         let begins = span.after == 0;
         if (types || begins) && self.wants_ephemeral(&room.id, typing::KIND) {
-            events.extend(self.sync.rooms.typing.event(room.nid, types && !begins));
+            let rooms = &self.sync.rooms;
+            let ignored = rooms.ignored.of(self.request.session.user_nid).await?;
+            let told = types && !begins;
+            events.extend(rooms.typing.event(room.nid, told, &ignored));
         }
         Ok(events)
     }

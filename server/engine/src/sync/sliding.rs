@@ -224,7 +224,7 @@ impl ClientSync {
     fn answer(&self, request: &SlidingRequest, connection: &Connection, seen: Seen) -> Bytes {
         let point = Point {
             mark: self.new_mark(),
-            position: seen.until,
+            ..seen.point
         };
         let pos = SlidingPos {
             generation: self.generation,
@@ -251,7 +251,7 @@ impl ClientSync {
         }
         json.close();
         seen.extras
-            .write(request, self.generation, &seen.data, &mut json);
+            .write(request, self.generation, &seen.beside, &mut json);
         json.close();
         let mut state = connection.state();
         state.keys = Some(Arc::clone(&seen.extras.keys));
@@ -260,7 +260,7 @@ impl ClientSync {
         }
         state.answered(Answer {
             point,
-            told: seen.told,
+            told: seen.told.into_rooms(),
         });
         json.into_bytes().into()
     }

@@ -81,6 +81,26 @@ async fn a_client_looks_through_a_window_and_waits() {
         (&event["event_id"], &event["content"]["body"]),
         (&sent["event_id"], &json!("hello"))
     );
+    // What is no part of its history wakes, too.
+    let waits = format!("?timeout=30000&pos={}", waiting["pos"].as_str().unwrap());
+    let types = format!("/rooms/{room_id}/typing/{}", bob.user_id);
+    let (typing, _) = tokio::join!(
+        slide(&alice, &waits, &body),
+        done(
+            &bob,
+            "PUT",
+            &types,
+            json!({ "typing": true, "timeout": 30_000 })
+        ),
+    );
+    let typing = &typing["extensions"]["typing"]["rooms"][room_id];
+    assert_eq!(typing["content"]["user_ids"], json!([bob.user_id]));
+    let event_id = sent["event_id"].as_str().unwrap();
+    let reads = format!("/rooms/{room_id}/receipt/m.read/{event_id}");
+    done(&bob, "POST", &reads, json!({})).await;
+    let read = slide(&alice, &waits, &body).await;
+    let receipts = &read["extensions"]["receipts"]["rooms"][room_id];
+    assert!(receipts["content"][event_id]["m.read"][&bob.user_id]["ts"].is_i64());
     // History goes on before what was shown, from the position or from the room's own token.
     let prev = waiting["rooms"][room_id]["prev_batch"].as_str().unwrap();
     for (from, newest) in [

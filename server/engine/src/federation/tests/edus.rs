@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::pair::{Pair, Side};
 use crate::outbox::Outbox;
 use crate::presence::Presence;
-use crate::receipts::Receipts;
+use crate::receipts::{Extent, Receipts};
 use crate::rooms::create::Preset;
 use crate::rooms::error::RoomError;
+use crate::rooms::ignored::Ignored;
 
 const ALICE: &str = "@alice:one.test";
 const BOB: &str = "@bob:two.test";
@@ -62,7 +63,7 @@ impl<'p> Told<'p> {
         let alice = self.side.person(ALICE).await;
         let events = self
             .receipts
-            .events(self.room_nid, alice, (0, i64::MAX))
+            .events(self.room_nid, alice, Extent::news(0, i64::MAX))
             .await
             .unwrap();
         let first = events
@@ -78,7 +79,12 @@ impl<'p> Told<'p> {
     }
 
     fn typing(&self) -> Value {
-        let event = self.side.rooms.typing.event(self.room_nid, true).unwrap();
+        let event = self
+            .side
+            .rooms
+            .typing
+            .event(self.room_nid, true, &Ignored::default())
+            .unwrap();
         let mut event: Value = serde_json::from_slice(&event).unwrap();
         event["content"]["user_ids"].take()
     }

@@ -1,25 +1,37 @@
-//! What is answered besides rooms: messages to the device, device lists, keys, account data.
+//! What is answered besides rooms: messages to the device, device lists, keys, account data; and with
+//! rooms, besides their history: account data, receipts, who is typing.
 //!
-//! None of it changes with a message in a room, which is what most answers are about. So what a look
-//! into the database found is remembered as long as nobody reports a change.
+//! What belongs to no room does not change with a message in one, which is what most answers are about.
+//! So what a look into the database found is remembered as long as nobody reports a change.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod account_data;
+mod ephemeral;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hearth_types::ruma::OwnedRoomId;
 
 use super::super::SyncError;
 use super::super::json::Json;
-use super::super::look::write_data;
 use super::super::others::KeysLeft;
 use super::super::token::{decode_to_device, encode_to_device};
-use super::look::Look;
-use super::request::SlidingRequest;
-use super::told::Told;
+use super::lists::Chosen;
+use super::look::{Look, RoomsSeen};
+use super::request::{Asked, SlidingRequest};
 use crate::accounts::AccountData;
 use crate::device_lists::Changes;
 use crate::notifier::Watch;
+use account_data::RoomsData;
+use ephemeral::Events;
+
+/// Where a client stands in what belongs to no room; none in what it does not ask for.
+#[derive(Debug, Clone, Copy)]
+struct Stand {
+    messages: Option<i64>,
+    devices: Option<i64>,
+    data: Option<i64>,
+}
 
 /// A look that found nothing new.
 #[derive(Debug, Clone)]
@@ -28,10 +40,11 @@ pub(super) struct Quiet {
     watch: Arc<Watch>,
     /// Its count when the look began.
     count: u64,
-    /// Nothing is new in this range.
-    range: (i64, i64),
-    /// Nor are there messages in this one.
-    messages: (i64, i64),
+    /// Nothing is new from here...
+    from: Stand,
+    /// ...to here, and nothing of the messages to there.
+    until: i64,
+    messages_until: i64,
     keys: Arc<KeysLeft>,
 }
 
@@ -39,7 +52,7 @@ pub(super) struct Quiet {
 #[derive(Debug, Default)]
 pub(super) struct Extras {
     /// Messages to the device, and up to where these are all.
-    pub(super) messages: Vec<Bytes>,
+    messages: Vec<Bytes>,
     messages_up_to: i64,
     /// Whose devices changed.
     lists: Changes,
@@ -51,64 +64,70 @@ pub(super) struct Extras {
     pub(super) quiet: Option<Quiet>,
 }
 
-/// Account data of the rooms of an answer.
+/// What there is with rooms, besides their history.
 #[derive(Debug, Default)]
-pub(super) struct RoomsData {
-    by_room: BTreeMap<OwnedRoomId, Vec<AccountData>>,
-    /// Rooms that the client has it of from now on.
-    pub(super) told: BTreeSet<i64>,
-    /// Rooms that it has not all of any more.
-    pub(super) missed: BTreeSet<i64>,
+pub(super) struct Beside {
+    data: RoomsData,
+    receipts: Events,
+    typing: Events,
+}
+
+impl Beside {
+    /// Whether there is nothing new in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.receipts.is_empty() && self.typing.is_empty()
+    }
+}
+
+impl Quiet {
+    /// Whether a client that stands there would be told nothing new.
+    fn holds(&self, stand: Stand) -> bool {
+        let within = |it: Option<i64>, from: Option<i64>, until| {
+            it.is_none_or(|it| from.is_some_and(|from| (from..=until).contains(&it)))
+        };
+        within(stand.messages, self.from.messages, self.messages_until)
+            && within(stand.devices, self.from.devices, self.until)
+            && within(stand.data, self.from.data, self.until)
+    }
 }
 
 impl Extras {
     /// Looks, into the database only where something may have changed.
     pub(super) async fn look(look: &Look<'_>) -> Result<Self, SyncError> {
-        let (sync, request) = (look.sync, look.request);
-        let (user_nid, device_id) = (request.session.user_nid, &request.session.device_id);
+        let (sync, session) = (look.sync, &look.request.session);
         // In this order: a change that is counted here is committed, and one that is committed here
         // is at or before the head or spoils the memory of this look.
         let count = look.watch.others();
         let committed = sync.ctx.storage.writer().head().committed();
-        let received = look.received(committed);
-        let since = received.unwrap_or_default();
-        if let Some(found) = look.remembered(count, since) {
+        let stand = look.stand(committed);
+        if let Some(found) = look.remembered(count, stand) {
             return Ok(found);
         }
-        let asked = &request.body.extensions;
         let mut extras = Self {
             messages_up_to: look.until,
             ..Self::default()
         };
-        if asked.to_device().is_some() {
-            if let Some(since) = received {
-                sync.to_device.delivered(user_nid, device_id, since).await?;
-            }
-            let waiting = &sync.to_device;
-            let waiting = waiting
-                .waiting(user_nid, device_id, since, look.until)
-                .await?;
-            (extras.messages, extras.messages_up_to) = (waiting.events, waiting.up_to);
+        if let Some(since) = stand.messages {
+            (extras.messages, extras.messages_up_to) = look.messages(since).await?;
         }
-        if asked.wants_e2ee() {
-            let keys = KeysLeft::of(sync, user_nid, device_id.as_str()).await?;
-            extras.keys = Arc::new(keys);
-            if let Some(from) = look.from() {
-                extras.lists = sync.lists.changes(user_nid, from, look.until).await?;
+        if let Some(since) = stand.devices {
+            let keys = KeysLeft::of(sync, session.user_nid, session.device_id.as_str());
+            extras.keys = Arc::new(keys.await?);
+            if since != 0 {
+                let changes = sync.lists.changes(session.user_nid, since, look.until);
+                extras.lists = changes.await?;
             }
         }
-        if asked.account_data().is_some() {
+        if stand.data.is_some() {
             extras.data = look.changed_data().await?;
         }
-        if let Some(from) = look.from()
-            && extras.is_empty()
-            && committed <= look.until
-        {
+        if look.from().is_some() && extras.is_empty() && committed <= look.until {
             extras.quiet = Some(Quiet {
                 watch: Arc::clone(&look.watch),
                 count,
-                range: (from, look.until),
-                messages: (since, extras.messages_up_to),
+                from: stand,
+                until: look.until,
+                messages_until: extras.messages_up_to,
                 keys: Arc::clone(&extras.keys),
             });
         }
@@ -125,21 +144,13 @@ impl Extras {
         &self,
         request: &SlidingRequest,
         generation: [u8; 8],
-        rooms: &RoomsData,
+        beside: &Beside,
         json: &mut Json,
     ) {
         let asked = &request.body.extensions;
         json.open_at("extensions");
         if asked.account_data().is_some() {
-            json.open_at("account_data");
-            let global = self.data.iter().filter(|data| data.room_nid.is_none());
-            write_data(json, "global", global);
-            json.open_at("rooms");
-            for (room_id, data) in &rooms.by_room {
-                write_data(json, room_id.as_str(), data.iter());
-            }
-            json.close();
-            json.close();
+            beside.data.write(&self.data, json);
         }
         if asked.wants_e2ee() {
             json.open_at("e2ee");
@@ -148,6 +159,9 @@ impl Extras {
             json.field("device_unused_fallback_key_types", &self.keys.fallback);
             json.close();
         }
+        if asked.receipts().is_some() {
+            ephemeral::write("receipts", &beside.receipts, json);
+        }
         if asked.to_device().is_some() {
             json.open_at("to_device");
             json.list_at("events", self.messages.iter().map(AsRef::as_ref));
@@ -155,97 +169,112 @@ impl Extras {
             json.field("next_batch", &next);
             json.close();
         }
+        if asked.typing().is_some() {
+            ephemeral::write("typing", &beside.typing, json);
+        }
         json.close();
     }
-
-    /// The account data of those of `rooms` of which the client has none, and what changed of it in
-    /// the others.
-    pub(super) async fn of_rooms(
-        &mut self,
-        look: &Look<'_>,
-        rooms: &BTreeSet<i64>,
-    ) -> Result<RoomsData, SyncError> {
-        let has_data = |nid: &i64| has_data(&look.told, *nid);
-        let mut found = RoomsData::default();
-        let (known, new): (BTreeSet<i64>, Vec<i64>) = {
-            let new = rooms.iter().copied().filter(|nid| !has_data(nid)).collect();
-            (rooms.iter().copied().filter(has_data).collect(), new)
-        };
-        let (changed, global): (Vec<AccountData>, Vec<AccountData>) =
-            std::mem::take(&mut self.data)
-                .into_iter()
-                .partition(|data| data.room_nid.is_some());
-        self.data = global;
-        let missed = changed.iter().filter_map(|data| data.room_nid);
-        found.missed = missed
-            .filter(|nid| has_data(nid) && !known.contains(nid))
-            .collect();
-        let mut all: Vec<AccountData> = changed
-            .into_iter()
-            .filter(|data| data.room_nid.is_some_and(|nid| known.contains(&nid)))
-            .collect();
-        if !new.is_empty() {
-            let (accounts, session) = (&look.sync.accounts, &look.request.session);
-            all.extend(
-                accounts
-                    .account_data_of_rooms(session, &new, look.until)
-                    .await?,
-            );
-            found.told = new.into_iter().collect();
-        }
-        for data in all {
-            let Some(nid) = data.room_nid else { continue };
-            let room_id = look.sync.rooms.room_id(nid).await?;
-            found.by_room.entry(room_id).or_default().push(data);
-        }
-        Ok(found)
-    }
-}
-
-impl RoomsData {
-    /// Whether there is nothing new in it.
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_room.is_empty()
-    }
-}
-
-fn has_data(told: &Told, nid: i64) -> bool {
-    told.get(&nid).is_some_and(|told| told.has_data)
 }
 
 impl Look<'_> {
+    /// What is new of rooms besides their history, and a note of it where the client has it.
+    pub(super) async fn beside(
+        &self,
+        chosen: &Chosen,
+        extras: &mut Extras,
+        rooms: &mut RoomsSeen,
+    ) -> Result<Beside, SyncError> {
+        let (mut beside, asked) = (Beside::default(), &self.request.body.extensions);
+        if let Some(asked) = asked.account_data() {
+            let concerned = self.concerned(asked, chosen).await?;
+            beside.data = self.data_of(&concerned, extras).await?;
+            beside.data.take_note(&self.told, &mut rooms.told);
+        }
+        if let Some(asked) = asked.receipts() {
+            let concerned = self.concerned(asked, chosen).await?;
+            beside.receipts = self.receipts(&concerned, chosen, rooms).await?;
+        }
+        if let Some(asked) = asked.typing() {
+            let concerned = self.concerned(asked, chosen).await?;
+            beside.typing = self.typing(&concerned, chosen, rooms).await?;
+        }
+        Ok(beside)
+    }
+
+    /// The rooms that an extension is asked about: those of an answer's rooms that are in the lists it
+    /// names, or are subscribed to and named.
+    async fn concerned(&self, asked: &Asked, chosen: &Chosen) -> Result<BTreeSet<i64>, SyncError> {
+        let named = self.named(asked).await?;
+        let lists = &self.request.body.lists;
+        let is_concerned = |nid: &i64| {
+            let wants_room = || named.as_ref().is_none_or(|named| named.contains(nid));
+            let wanted = (asked.lists.as_deref(), wants_room);
+            let sum = chosen.rooms.get(nid);
+            sum.is_some_and(|sum| self.rules.concern(sum, lists, wanted))
+        };
+        Ok(chosen.rooms.keys().copied().filter(is_concerned).collect())
+    }
+
+    /// The rooms subscribed to of which an extension is asked; none for all of them.
+    async fn named(&self, asked: &Asked) -> Result<Option<BTreeSet<i64>>, SyncError> {
+        let Some(rooms) = asked
+            .rooms
+            .as_ref()
+            .filter(|rooms| !rooms.iter().any(|it| it == "*"))
+        else {
+            return Ok(None);
+        };
+        let mut named = BTreeSet::new();
+        for nid in self.rules.subscribed.keys() {
+            let room_id = self.sync.rooms.room_id(*nid).await?;
+            if rooms.iter().any(|it| *it == room_id.as_str()) {
+                named.insert(*nid);
+            }
+        }
+        Ok(Some(named))
+    }
+
     /// What the last look found, if it would find the same.
-    fn remembered(&self, count: u64, since: i64) -> Option<Extras> {
+    fn remembered(&self, count: u64, stand: Stand) -> Option<Extras> {
         let quiet = self.connection.state().quiet.clone()?;
-        let within = |(first, last): (i64, i64), it: i64| (first..=last).contains(&it);
         let is_same = Arc::ptr_eq(&quiet.watch, &self.watch)
             && quiet.count == count
-            && within(quiet.range, self.from()?)
-            && within(quiet.messages, since);
+            && self.from().is_some()
+            && quiet.holds(stand);
         is_same.then(|| Extras {
-            messages_up_to: quiet.messages.1,
+            messages_up_to: quiet.messages_until,
             keys: quiet.keys,
             ..Extras::default()
         })
     }
 
-    /// Up to where the client has its messages, as far as it says so.
-    fn received(&self, committed: i64) -> Option<i64> {
-        let asked = self.request.body.extensions.to_device()?;
-        let position = decode_to_device(self.sync.generation, asked.since.as_deref()?)?;
-        (position <= committed).then_some(position)
+    /// Where the client stands in what it asks for.
+    fn stand(&self, committed: i64) -> Stand {
+        let asked = &self.request.body.extensions;
+        let has_received = |since: &str| {
+            let position = decode_to_device(self.sync.generation, since)?;
+            (position <= committed).then_some(position)
+        };
+        let messages = asked.to_device().map(|asked| {
+            let received = asked.since.as_deref().and_then(has_received);
+            received.unwrap_or_default()
+        });
+        Stand {
+            messages,
+            devices: asked.wants_e2ee().then_some(self.point.devices),
+            data: asked.account_data().map(|_| self.point.data),
+        }
     }
 
-    /// Account data that changed; all that belongs to no room where the client begins.
-    async fn changed_data(&self) -> Result<Vec<AccountData>, SyncError> {
-        let (accounts, session) = (&self.sync.accounts, &self.request.session);
-        Ok(match self.from() {
-            Some(from) => {
-                accounts
-                    .account_data_since(session, from, self.until)
-                    .await?
-            }
-            None => accounts.global_account_data(session, self.until).await?,
-        })
+    /// Messages to the device, and up to where these are all. What it has is deleted.
+    async fn messages(&self, since: i64) -> Result<(Vec<Bytes>, i64), SyncError> {
+        let (to_device, session) = (&self.sync.to_device, &self.request.session);
+        let (user_nid, device_id) = (session.user_nid, &session.device_id);
+        if since != 0 {
+            to_device.delivered(user_nid, device_id, since).await?;
+        }
+        let waiting = to_device.waiting(user_nid, device_id, since, self.until);
+        let waiting = waiting.await?;
+        Ok((waiting.events, waiting.up_to))
     }
 }

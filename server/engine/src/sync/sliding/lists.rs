@@ -49,6 +49,8 @@ pub(super) struct Chosen {
     pub(super) rooms: BTreeMap<i64, Arc<Sum>>,
     /// When each last changed, as far as its person may know.
     pub(super) positions: BTreeMap<i64, i64>,
+    /// When the receipts of those that their person is in last changed.
+    pub(super) receipts: BTreeMap<i64, i64>,
     /// How many rooms are in each list.
     pub(super) counts: Vec<usize>,
 }
@@ -98,6 +100,9 @@ impl Look<'_> {
         let positions = entries
             .iter()
             .filter(|entry| matched.contains_key(&entry.nid));
+        let is_in = |entry: &&Entry| entry.standing == Standing::Joined;
+        let joined = positions.clone().filter(is_in).map(|entry| entry.nid);
+        chosen.receipts = self.sync.receipts.positions(joined).await?;
         chosen.positions = positions.map(|entry| (entry.nid, entry.position)).collect();
         chosen.rooms = self.sums(matched);
         Ok(chosen)

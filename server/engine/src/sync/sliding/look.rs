@@ -1,18 +1,18 @@
 //! One look at what is new on a connection, bounded by the head of the log as it was when the look
 //! began.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hearth_types::ruma::{OwnedRoomId, UserId};
 
 use super::super::{ClientSync, SyncError};
 use super::connections::Connection;
-use super::extensions::{Extras, RoomsData};
+use super::extensions::{Beside, Extras};
 use super::lists::{Chosen, Rules, Sum};
 use super::marks::Direct;
-use super::request::{Asked, SlidingRequest};
-use super::told::{Point, RoomTold, Standing, Told};
+use super::request::SlidingRequest;
+use super::told::{Changed, Point, RoomTold, Standing, Told};
 use crate::notifier::Watch;
 use crate::rooms::serve::Reader;
 use crate::rooms::{Memberships, RoomMembership};
@@ -37,17 +37,18 @@ pub(super) struct Look<'a> {
 
 /// What a look found.
 pub(super) struct Seen {
-    /// The head of the log.
-    pub(super) until: i64,
+    /// Where the answer takes the client; its mark is not given yet.
+    pub(super) point: Point,
     /// How many rooms are in each list.
     pub(super) counts: Vec<usize>,
     /// What is said of rooms.
     pub(super) rooms: Vec<(OwnedRoomId, Vec<u8>)>,
     /// What the client has of rooms once it has the answer, where that is not what it had.
-    pub(super) told: Vec<(i64, RoomTold)>,
+    pub(super) told: Changed,
     /// What there is besides.
     pub(super) extras: Extras,
-    pub(super) data: RoomsData,
+    /// What there is besides with rooms.
+    pub(super) beside: Beside,
     /// Whether the device's keys are fewer or more than the client was told.
     keys_changed: bool,
 }
@@ -57,7 +58,7 @@ impl Seen {
     pub(super) fn is_empty(&self) -> bool {
         self.rooms.is_empty()
             && self.extras.is_empty()
-            && self.data.is_empty()
+            && self.beside.is_empty()
             && !self.keys_changed
     }
 }
@@ -67,7 +68,19 @@ pub(super) struct RoomSeen {
     pub(super) room_id: OwnedRoomId,
     /// JSON; none where there is nothing to say.
     pub(super) json: Option<Vec<u8>>,
+    /// Where its timeline begins, if it shows what the client was told the rest of before.
+    pub(super) shown_from: Option<i64>,
     pub(super) told: RoomTold,
+}
+
+/// What is said of rooms.
+#[derive(Default)]
+pub(super) struct RoomsSeen {
+    pieces: Vec<(OwnedRoomId, Vec<u8>)>,
+    /// What the client has of them then.
+    pub(super) told: Changed,
+    /// Where the timelines begin that show what the client was told the rest of before.
+    pub(super) shown_from: BTreeMap<i64, i64>,
 }
 
 impl Look<'_> {
@@ -81,36 +94,58 @@ impl Look<'_> {
         }
         let chosen = self.choose(&memberships).await?;
         let mut extras = Extras::look(self).await?;
-        let mut told: BTreeMap<i64, RoomTold> = BTreeMap::new();
-        let mut rooms = Vec::new();
+        let mut rooms = self.rooms(&memberships, &chosen).await?;
+        let beside = self.beside(&chosen, &mut extras, &mut rooms).await?;
+        Ok(Some(Seen {
+            point: self.reached(),
+            counts: chosen.counts,
+            rooms: rooms.pieces,
+            told: rooms.told,
+            keys_changed: self.keys_changed(&extras),
+            extras,
+            beside,
+        }))
+    }
+
+    /// Looks at the rooms of which there may be something to say.
+    async fn rooms(
+        &self,
+        memberships: &Memberships,
+        chosen: &Chosen,
+    ) -> Result<RoomsSeen, SyncError> {
+        let mut rooms = RoomsSeen::default();
         for (nid, sum) in &chosen.rooms {
             let Some(member) = memberships.get(nid) else {
                 continue;
             };
-            let position = chosen
-                .positions
-                .get(nid)
-                .copied()
-                .unwrap_or(member.position);
-            if !self.has_news(*nid, (member, position), sum) {
+            let position = chosen.positions.get(nid).copied();
+            let position = position.unwrap_or(member.position);
+            if !self.has_news(*nid, (member, position), sum) && !self.has_read(*nid, chosen).await?
+            {
                 continue;
             }
             if let Some(seen) = self.room(*nid, member, sum).await? {
-                rooms.extend(seen.json.map(|json| (seen.room_id, json)));
-                told.insert(*nid, seen.told);
+                rooms
+                    .pieces
+                    .extend(seen.json.map(|json| (seen.room_id, json)));
+                rooms
+                    .shown_from
+                    .extend(seen.shown_from.map(|from| (*nid, from)));
+                rooms.told.insert(*nid, seen.told);
             }
         }
-        let data = self.data(&memberships, &chosen, &mut extras).await?;
-        self.take_data(&data, &mut told);
-        Ok(Some(Seen {
-            until: self.until,
-            counts: chosen.counts,
-            rooms,
-            told: told.into_iter().collect(),
-            keys_changed: self.keys_changed(&extras),
-            extras,
-            data,
-        }))
+        Ok(rooms)
+    }
+
+    /// Whether the person has read in a room since the client was told of it, so that less may be
+    /// unread.
+    async fn has_read(&self, nid: i64, chosen: &Chosen) -> Result<bool, SyncError> {
+        let changed = chosen.receipts.get(&nid).copied().unwrap_or_default();
+        let Some(told) = self.told.get(&nid).filter(|told| told.up_to < changed) else {
+            return Ok(false);
+        };
+        let (user_nid, since) = (self.request.session.user_nid, (told.up_to, self.until));
+        Ok(self.sync.receipts.has_read(nid, user_nid, since).await?)
     }
 
     /// Whether there may be something to say of a room.
@@ -130,76 +165,25 @@ impl Look<'_> {
             || self.direct.contains(&nid) != told.is_dm
     }
 
-    /// The account data of the rooms that it is asked of.
-    async fn data(
-        &self,
-        memberships: &Memberships,
-        chosen: &Chosen,
-        extras: &mut Extras,
-    ) -> Result<RoomsData, SyncError> {
-        let Some(asked) = self.request.body.extensions.account_data() else {
-            return Ok(RoomsData::default());
-        };
-        let named = self.named(asked).await?;
-        let lists = &self.request.body.lists;
-        let concerned: BTreeSet<i64> = chosen
-            .rooms
-            .iter()
-            .filter(|(nid, sum)| {
-                let wants_room = || named.as_ref().is_none_or(|named| named.contains(nid));
-                memberships.contains_key(nid)
-                    && self
-                        .rules
-                        .concern(sum, lists, (asked.lists.as_deref(), wants_room))
-            })
-            .map(|(nid, _)| *nid)
-            .collect();
-        extras.of_rooms(self, &concerned).await
-    }
-
-    /// The rooms subscribed to of which an extension is asked; none for all of them.
-    async fn named(&self, asked: &Asked) -> Result<Option<BTreeSet<i64>>, SyncError> {
-        let Some(rooms) = asked
-            .rooms
-            .as_ref()
-            .filter(|rooms| !rooms.iter().any(|it| it == "*"))
-        else {
-            return Ok(None);
-        };
-        let mut named = BTreeSet::new();
-        for nid in self.rules.subscribed.keys() {
-            let room_id = self.sync.rooms.room_id(*nid).await?;
-            if rooms.iter().any(|it| *it == room_id.as_str()) {
-                named.insert(*nid);
-            }
-        }
-        Ok(Some(named))
-    }
-
-    /// Remembers of which rooms the client has the account data.
-    fn take_data(&self, data: &RoomsData, told: &mut BTreeMap<i64, RoomTold>) {
-        let mut set = |nid: &i64, has_data| {
-            let known = told.get(nid).or_else(|| self.told.get(nid));
-            if let Some(mut known) = known.cloned() {
-                known.has_data = has_data;
-                told.insert(*nid, known);
-            }
-        };
-        for nid in &data.told {
-            set(nid, true);
-        }
-        for nid in &data.missed {
-            set(nid, false);
-        }
-    }
-
     fn keys_changed(&self, extras: &Extras) -> bool {
         let told = &self.connection.state().keys;
         let differ = told.as_ref().is_some_and(|told| *told != extras.keys);
         differ && self.request.body.extensions.wants_e2ee()
     }
 
-    /// Up to where the client has everything besides rooms; none where it begins.
+    /// Where the answer takes the client, but for its mark.
+    fn reached(&self) -> Point {
+        let asked = &self.request.body.extensions;
+        let up_to = |is_asked: bool, before| if is_asked { self.until } else { before };
+        Point {
+            mark: 0,
+            position: self.until,
+            data: up_to(asked.account_data().is_some(), self.point.data),
+            devices: up_to(asked.wants_e2ee(), self.point.devices),
+        }
+    }
+
+    /// Up to where the client was answered; none where it begins.
     pub(super) fn from(&self) -> Option<i64> {
         (self.point.mark != 0).then_some(self.point.position)
     }

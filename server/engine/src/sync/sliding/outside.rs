@@ -6,6 +6,7 @@ use super::super::json::Json;
 use super::lists::Sum;
 use super::look::{Look, RoomSeen};
 use super::told::{RoomTold, Standing};
+use crate::push::counts::Count;
 use crate::rooms::RoomMembership;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
@@ -39,6 +40,7 @@ impl Look<'_> {
         Ok(RoomSeen {
             room_id: rooms.room_id(nid).await?,
             json: Some(json.into_bytes()),
+            shown_from: None,
             told: self.told_outside(nid, (member, standing), sum),
         })
     }
@@ -60,6 +62,7 @@ impl Look<'_> {
         Ok(RoomSeen {
             room_id: rooms.room_id(nid).await?,
             json,
+            shown_from: None,
             told: self.told_outside(nid, (member, Standing::Out), sum),
         })
     }
@@ -98,7 +101,10 @@ impl Look<'_> {
             wanted: Arc::clone(&sum.wanted),
             members: Arc::default(),
             is_dm: self.direct.contains(&nid),
+            unread: Count::default(),
             has_data: before.is_some_and(|told| told.has_data),
+            receipts: 0,
+            typing: before.map_or(0, |told| told.typing),
         }
     }
 }

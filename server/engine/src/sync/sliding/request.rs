@@ -117,6 +117,10 @@ pub struct Extensions {
     pub e2ee: Option<Asked>,
     /// What the person keeps, globally and with rooms.
     pub account_data: Option<Asked>,
+    /// Up to where people have read.
+    pub receipts: Option<Asked>,
+    /// Who is typing.
+    pub typing: Option<Asked>,
 }
 
 /// Messages to the device.
@@ -190,6 +194,16 @@ impl Extensions {
     /// Account data, if it is wanted.
     pub(super) fn account_data(&self) -> Option<&Asked> {
         enabled(self.account_data.as_ref())
+    }
+
+    /// Receipts, if they are wanted.
+    pub(super) fn receipts(&self) -> Option<&Asked> {
+        enabled(self.receipts.as_ref())
+    }
+
+    /// Who is typing, if it is wanted.
+    pub(super) fn typing(&self) -> Option<&Asked> {
+        enabled(self.typing.as_ref())
     }
 }
 

@@ -14,6 +14,7 @@ use super::lists::Sum;
 use super::look::{Look, RoomSeen};
 use super::pick::Picked;
 use super::told::{RoomTold, Standing};
+use crate::push::counts::Count;
 use crate::rooms::RoomMembership;
 use crate::rooms::error::RoomError;
 use crate::rooms::form::EventForm;
@@ -130,22 +131,25 @@ impl Look<'_> {
     async fn tell(&self, telling: &Telling<'_>, standing: Standing) -> Result<RoomSeen, RoomError> {
         let picked = self.pick(telling).await?;
         let room = &telling.viewpoint.room;
-        let is_dm = self.direct.contains(&room.nid);
-        let is_silent = telling
-            .known
-            .is_some_and(|known| known.standing == standing && known.is_dm == is_dm)
-            && telling.timeline.events.is_empty()
+        let told = self.told_after(telling, &picked, standing).await?;
+        let is_silent = telling.known.is_some_and(|known| {
+            let said = |told: &RoomTold| (told.standing, told.is_dm, told.unread);
+            said(known) == said(&told)
+        }) && telling.timeline.events.is_empty()
             && !telling.timeline.limited
             && picked.events.is_empty()
             && !picked.members_changed;
         let json = match is_silent {
             true => None,
-            false => Some(self.write(telling, &picked, is_dm).await?),
+            false => Some(self.write(telling, &picked, &told).await?),
         };
+        let begins = telling.known.is_none() || telling.is_expanded;
+        let oldest = telling.timeline.events.first().filter(|_| begins);
         Ok(RoomSeen {
             room_id: room.id.clone(),
             json,
-            told: after(telling, &picked, (standing, is_dm)),
+            shown_from: oldest.map(|shown| shown.position),
+            told,
         })
     }
 
@@ -153,7 +157,7 @@ impl Look<'_> {
         &self,
         telling: &Telling<'_>,
         picked: &Picked,
-        is_dm: bool,
+        told: &RoomTold,
     ) -> Result<Vec<u8>, RoomError> {
         let (rooms, viewpoint) = (&self.sync.rooms, &telling.viewpoint);
         let timeline = &telling.timeline;
@@ -164,8 +168,8 @@ impl Look<'_> {
             json.field("initial", &true);
         }
         json.field("bump_stamp", &self.bump_stamp(telling).await?);
-        if is_dm || telling.known.is_some_and(|known| known.is_dm) {
-            json.field("is_dm", &is_dm);
+        if told.is_dm || telling.known.is_some_and(|known| known.is_dm) {
+            json.field("is_dm", &told.is_dm);
         }
         self.write_names(telling, picked, &mut json).await?;
         let events = rooms
@@ -191,14 +195,8 @@ impl Look<'_> {
             json.field("unstable_expanded_timeline", &true);
         }
         if viewpoint.until.is_none() {
-            let counts = &self.sync.ctx.push.counts;
-            let user_nid = self.request.session.user_nid;
-            let unread = counts
-                .of(&viewpoint.room, user_nid, telling.until)
-                .await?
-                .whole();
-            json.field("notification_count", &unread.notifications);
-            json.field("highlight_count", &unread.highlights);
+            json.field("notification_count", &told.unread.notifications);
+            json.field("highlight_count", &told.unread.highlights);
         }
         json.close();
         Ok(json.into_bytes())
@@ -325,34 +323,55 @@ impl Look<'_> {
         let rules = telling.viewpoint.room.rules;
         Ok(rooms.known.by_nid(rules, &[nid]).await?.remove(&nid))
     }
-}
 
-/// What the client has of a room once it was told.
-fn after(telling: &Telling<'_>, picked: &Picked, (standing, is_dm): (Standing, bool)) -> RoomTold {
-    let timeline = &telling.timeline;
-    let newest = match telling.known {
-        Some(known) if !telling.is_expanded && !timeline.limited => {
-            known.newest.saturating_add(timeline.events.len())
+    /// What the client has of a room once it was told.
+    async fn told_after(
+        &self,
+        telling: &Telling<'_>,
+        picked: &Picked,
+        standing: Standing,
+    ) -> Result<RoomTold, RoomError> {
+        let (timeline, room) = (&telling.timeline, &telling.viewpoint.room);
+        let newest = match telling.known {
+            Some(known) if !telling.is_expanded && !timeline.limited => {
+                known.newest.saturating_add(timeline.events.len())
+            }
+            _ => telling.sum.limit,
+        };
+        let mut told = RoomTold {
+            up_to: telling.until,
+            standing,
+            newest,
+            wanted: Arc::clone(&telling.sum.wanted),
+            members: Arc::default(),
+            is_dm: self.direct.contains(&room.nid),
+            unread: self.unread(telling).await?,
+            has_data: telling.known.is_some_and(|known| known.has_data),
+            receipts: telling.known.map_or(0, |known| known.receipts),
+            // However the room came back, the client may still show whom it was told of.
+            typing: self.told.get(&room.nid).map_or(0, |told| told.typing),
+        };
+        // Who is not told of every member that changes has to be told again of those who matter.
+        if telling.sum.wanted.is_lazy() {
+            if let Some(known) = telling.known
+                && !timeline.limited
+            {
+                told.members = Arc::clone(&known.members);
+            }
+            told.take_members(&picked.people);
         }
-        _ => telling.sum.limit,
-    };
-    let mut told = RoomTold {
-        up_to: telling.until,
-        standing,
-        newest,
-        wanted: Arc::clone(&telling.sum.wanted),
-        members: Arc::default(),
-        is_dm,
-        has_data: telling.known.is_some_and(|known| known.has_data),
-    };
-    // Who is not told of every member that changes has to be told again of those who matter.
-    if telling.sum.wanted.is_lazy() {
-        if let Some(known) = telling.known
-            && !timeline.limited
-        {
-            told.members = Arc::clone(&known.members);
-        }
-        told.take_members(&picked.people);
+        Ok(told)
     }
-    told
+
+    /// How much the person has not read of a room that they are in.
+    async fn unread(&self, telling: &Telling<'_>) -> Result<Count, RoomError> {
+        let viewpoint = &telling.viewpoint;
+        if viewpoint.until.is_some() {
+            return Ok(Count::default());
+        }
+        let counts = &self.sync.ctx.push.counts;
+        let user_nid = self.request.session.user_nid;
+        let counts = counts.of(&viewpoint.room, user_nid, telling.until).await?;
+        Ok(counts.whole())
+    }
 }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::told::{Answer, Point, RoomTold, Standing, State, Told};
 use super::wanted::Wanted;
+use crate::push::counts::Count;
 
 /// The form, so that later ones can be told apart: what cannot be read is a lost connection.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const IS_DM: u8 = 1;
 const HAS_DATA: u8 = 2;
@@ -17,10 +18,10 @@ const HAS_DATA: u8 = 2;
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u8,
-    point: (u64, i64),
+    point: Point,
     wanted: Vec<Wanted>,
     told: Vec<StoredRoom>,
-    answers: Vec<((u64, i64), Vec<StoredRoom>)>,
+    answers: Vec<(Point, Vec<StoredRoom>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +40,12 @@ struct StoredRoom(
     usize,
     /// Members.
     Vec<i64>,
+    /// Unread, and how much of it stands out.
+    (i64, i64),
+    /// Up to where receipts.
+    i64,
+    /// Who types, as of this moment.
+    i64,
 );
 
 /// A connection as bytes.
@@ -46,14 +53,14 @@ pub(super) fn write(state: &State) -> Vec<u8> {
     let mut kept = Requirements::default();
     let stored = Stored {
         version: VERSION,
-        point: (state.point.mark, state.point.position),
+        point: state.point,
         told: kept.rooms(state.told.iter()),
         answers: state
             .answers
             .iter()
             .map(|answer| {
                 let told = answer.told.iter().map(|(nid, told)| (nid, told));
-                ((answer.point.mark, answer.point.position), kept.rooms(told))
+                (answer.point, kept.rooms(told))
             })
             .collect(),
         wanted: kept.wanted,
@@ -68,7 +75,7 @@ pub(super) fn read(content: &[u8], used_at_ms: i64) -> Option<State> {
         return None;
     }
     let mut state = State {
-        point: point(stored.point),
+        point: stored.point,
         used_at_ms,
         ..State::default()
     };
@@ -83,18 +90,11 @@ pub(super) fn read(content: &[u8], used_at_ms: i64) -> Option<State> {
         .map(|room| read_room(room, &wanted))
         .collect();
     state.told = Arc::new(told?);
-    for (at, rooms) in stored.answers {
+    for (point, rooms) in stored.answers {
         let told: Option<Vec<_>> = rooms.iter().map(|room| read_room(room, &wanted)).collect();
-        state.answers.push(Answer {
-            point: point(at),
-            told: told?,
-        });
+        state.answers.push(Answer { point, told: told? });
     }
     Some(state)
-}
-
-fn point((mark, position): (u64, i64)) -> Point {
-    Point { mark, position }
 }
 
 /// The requirements that the rooms refer to, each once.
@@ -133,12 +133,16 @@ impl Requirements {
             told.newest,
             place,
             told.members.iter().copied().collect(),
+            (told.unread.notifications, told.unread.highlights),
+            told.receipts,
+            told.typing,
         )
     }
 }
 
 fn read_room(room: &StoredRoom, wanted: &[Arc<Wanted>]) -> Option<(i64, RoomTold)> {
-    let StoredRoom(nid, up_to, standing, flags, newest, place, members) = room;
+    let StoredRoom(nid, up_to, standing, flags, newest, place, members, unread, receipts, typing) =
+        room;
     let standing = match standing {
         0 => Standing::Joined,
         1 => Standing::Invited,
@@ -153,7 +157,13 @@ fn read_room(room: &StoredRoom, wanted: &[Arc<Wanted>]) -> Option<(i64, RoomTold
         wanted: Arc::clone(wanted.get(*place)?),
         members: Arc::new(members.iter().copied().collect()),
         is_dm: flags & IS_DM != 0,
+        unread: Count {
+            notifications: unread.0,
+            highlights: unread.1,
+        },
         has_data: flags & HAS_DATA != 0,
+        receipts: *receipts,
+        typing: *typing,
     };
     Some((*nid, told))
 }
@@ -168,6 +178,8 @@ mod tests {
             point: Point {
                 mark: u64::MAX,
                 position: 7,
+                data: 6,
+                devices: 5,
             },
             ..State::default()
         };
@@ -180,7 +192,13 @@ mod tests {
             wanted: Arc::clone(&wanted),
             members: Arc::new([3, 4].into()),
             is_dm,
+            unread: Count {
+                highlights: 1,
+                notifications: 2,
+            },
             has_data: !is_dm,
+            receipts: 8,
+            typing: 1_800_000_000_000,
         };
         state.told = Arc::new(Told::from([
             (1, told(Standing::Joined, true)),
@@ -190,6 +208,7 @@ mod tests {
             point: Point {
                 mark: 9,
                 position: 8,
+                ..Point::default()
             },
             told: vec![
                 (3, told(Standing::Invited, false)),
@@ -210,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_is_of_another_form_is_lost() {
-        for content in [&b""[..], b"{}", br#"{"version":2}"#, b"\xff"] {
+        for content in [&b""[..], b"{}", br#"{"version":3}"#, b"\xff"] {
             assert!(read(content, 1).is_none());
         }
     }

@@ -1,6 +1,7 @@
 //! Sliding sync over whole rooms, on both engines.
 
 mod client;
+mod ephemeral;
 mod extensions;
 mod histories;
 mod lists;
@@ -34,7 +35,12 @@ impl House {
     }
 
     /// Asks without waiting.
-    async fn slide(&self, session: &Arc<Session>, pos: Option<&str>, body: &Value) -> Value {
+    pub(crate) async fn slide(
+        &self,
+        session: &Arc<Session>,
+        pos: Option<&str>,
+        body: &Value,
+    ) -> Value {
         self.try_slide(&request(session, pos, body)).await.unwrap()
     }
 }

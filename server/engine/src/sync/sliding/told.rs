@@ -7,9 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::others::KeysLeft;
 use super::extensions::Quiet;
 use super::wanted::Wanted;
+use crate::push::counts::Count;
 
 /// Answers to one position that the client may still name.
 const ANSWERS_MAX: usize = 3;
@@ -60,8 +63,14 @@ pub(super) struct RoomTold {
     pub(super) members: Arc<BTreeSet<i64>>,
     /// Whether the room was said to be direct.
     pub(super) is_dm: bool,
+    /// How much the person has not read, as it was told.
+    pub(super) unread: Count,
     /// Whether it has the person's account data of the room.
     pub(super) has_data: bool,
+    /// Up to where it has the receipts; 0 where it was never told any.
+    pub(super) receipts: i64,
+    /// The moment of what it was told of who is typing; 0 for nobody.
+    pub(super) typing: i64,
 }
 
 impl RoomTold {
@@ -79,16 +88,49 @@ impl RoomTold {
     }
 }
 
+/// What a client has of rooms once it has an answer, where that is not what it had.
+#[derive(Debug, Default)]
+pub(super) struct Changed(BTreeMap<i64, RoomTold>);
+
+impl Changed {
+    /// Notes what it has of a room.
+    pub(super) fn insert(&mut self, nid: i64, told: RoomTold) {
+        self.0.insert(nid, told);
+    }
+
+    /// What it has of a room: with the answer, or `before` it.
+    pub(super) fn of<'t>(&'t self, nid: i64, before: &'t Told) -> Option<&'t RoomTold> {
+        self.0.get(&nid).or_else(|| before.get(&nid))
+    }
+
+    /// Changes what it has of a room of which it knows.
+    pub(super) fn set(&mut self, nid: i64, before: &Told, change: impl FnOnce(&mut RoomTold)) {
+        if let Some(mut told) = self.of(nid, before).cloned() {
+            change(&mut told);
+            self.insert(nid, told);
+        }
+    }
+
+    /// All of them.
+    pub(super) fn into_rooms(self) -> Vec<(i64, RoomTold)> {
+        self.0.into_iter().collect()
+    }
+}
+
 /// What was told of rooms, by their local id.
 pub(super) type Told = BTreeMap<i64, RoomTold>;
 
 /// Where a client stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Point {
     /// Which answer it took in last; 0 for none.
     pub(super) mark: u64,
     /// The head of the log when that was given.
     pub(super) position: i64,
+    /// Up to where it has account data; 0 where it never asked for any.
+    pub(super) data: i64,
+    /// Up to where it knows whose devices changed; 0 where it never asked.
+    pub(super) devices: i64,
 }
 
 /// An answer that was given to the client where it stands.
@@ -189,13 +231,19 @@ mod tests {
             wanted: Arc::default(),
             members: Arc::default(),
             is_dm: false,
+            unread: Count::default(),
             has_data: false,
+            receipts: 0,
+            typing: 0,
         }
     }
 
     fn answer(mark: u64, room: i64) -> Answer {
         Answer {
-            point: Point { mark, position: 0 },
+            point: Point {
+                mark,
+                ..Point::default()
+            },
             told: vec![(room, told(1))],
         }
     }

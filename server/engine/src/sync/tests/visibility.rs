@@ -207,6 +207,8 @@ struct Story {
     said: Vec<OwnedEventId>,
     forgotten: BTreeSet<&'static str>,
     ignoring: BTreeSet<&'static str>,
+    /// Where everybody stands on a connection of sliding sync that lasts.
+    slid: BTreeMap<&'static str, String>,
     numbers: Numbers,
 }
 
@@ -224,6 +226,7 @@ impl Story {
             said: Vec::new(),
             forgotten: BTreeSet::new(),
             ignoring: BTreeSet::new(),
+            slid: BTreeMap::new(),
             numbers: Numbers(0),
         }
     }
@@ -356,21 +359,56 @@ impl Story {
         all.events.iter().rev().map(Fact::of).collect()
     }
 
+    /// Goes on with somebody's sliding sync: whatever it shows of the room, they see at that time.
+    async fn slide(&mut self, name: &'static str) {
+        let (session, body) = (&self.sessions[name], self.window(1));
+        let pos = self.slid.get(name).map(String::as_str);
+        let answer = self.house.slide(session, pos, &body).await;
+        self.slid
+            .insert(name, answer["pos"].as_str().unwrap().to_owned());
+        let facts = self.facts().await;
+        let (user_id, ignored) = (user(name), self.ignored_by(name));
+        let model = self.model(name, (&facts, user_id.as_str(), &ignored));
+        let seen = model.seen(|_| true);
+        for id in ids_of(&answer["rooms"][self.room_id.as_str()]["timeline"]) {
+            assert!(seen.iter().any(|it| it == id), "{name} slides to {id}");
+        }
+    }
+
+    /// All rooms and this one, whatever became of it, in a timeline of so many events.
+    fn window(&self, limit: usize) -> Value {
+        let rule = json!({ "timeline_limit": limit, "required_state": [["*", "*"]] });
+        json!({ "lists": { "all": rule }, "room_subscriptions": { self.room_id.as_str(): rule } })
+    }
+
+    fn ignored_by(&self, name: &str) -> BTreeSet<String> {
+        let ignored = self
+            .ignoring
+            .contains(name)
+            .then(|| user("erin").to_string());
+        ignored.into_iter().collect()
+    }
+
+    fn model<'m>(
+        &self,
+        name: &str,
+        (facts, user_id, ignored): (&'m [Fact], &'m str, &'m BTreeSet<String>),
+    ) -> Model<'m> {
+        Model {
+            facts,
+            user_id,
+            forgotten: self.forgotten.contains(name),
+            ignored,
+        }
+    }
+
     async fn check(&self) {
         let facts = self.facts().await;
         for name in READERS {
-            let user_id = user(name);
-            let mut ignored = BTreeSet::new();
-            if self.ignoring.contains(name) {
-                ignored.insert(user("erin").to_string());
-            }
-            let model = Model {
-                facts: &facts,
-                user_id: user_id.as_str(),
-                forgotten: self.forgotten.contains(name),
-                ignored: &ignored,
-            };
+            let (user_id, ignored) = (user(name), self.ignored_by(name));
+            let model = self.model(name, (&facts, user_id.as_str(), &ignored));
             self.sync_agrees(name, &model).await;
+            self.sliding_sync_agrees(name, &model).await;
             match self.viewpoint(name).await {
                 Ok(viewpoint) => self.agrees(name, &viewpoint, &model).await,
                 Err(RoomError::Forbidden(_)) => {
@@ -550,14 +588,44 @@ impl Story {
             _ => None,
         };
         if let Some(shown) = shown {
-            let events = shown["timeline"]["events"].as_array().unwrap();
-            let ids: Vec<&str> = events
-                .iter()
-                .map(|it| it["event_id"].as_str().unwrap())
-                .collect();
-            assert_eq!(ids, model.seen(|_| true), "{name}: sync");
+            let events = ids_of(&shown["timeline"]["events"]);
+            assert_eq!(events, model.seen(|_| true), "{name}: sync");
         }
     }
+
+    /// A connection that begins.
+    async fn sliding_sync_agrees(&self, name: &str, model: &Model<'_>) {
+        let session = &self.sessions[name];
+        let mut body = self.window(100);
+        body["conn_id"] = json!("new");
+        let answer = self.house.slide(session, None, &body).await;
+        let room = answer["rooms"].get(self.room_id.as_str());
+        let now = model.memberships().last().map(|(_, what)| *what);
+        let invite = room.and_then(|room| room.get("invite_state"));
+        assert_eq!(invite.is_some(), now == Some("invite"), "{name} slides");
+        let Some(room) = room.filter(|room| room.get("timeline").is_some()) else {
+            let standing = model.standing();
+            let was_inside = matches!(standing, Standing::Inside | Standing::Left(_));
+            assert!(!was_inside, "{name} slides: {standing:?}");
+            return;
+        };
+        assert_ne!(model.standing(), Standing::Refused, "{name} slides");
+        let events = ids_of(&room["timeline"]);
+        assert_eq!(events, model.seen(|_| true), "{name} slides");
+        let state: BTreeSet<&str> = ids_of(&room["required_state"]).into_iter().collect();
+        let expected = model.state();
+        let expected: BTreeSet<&str> = expected.values().map(String::as_str).collect();
+        assert_eq!(state, expected, "{name} slides: state");
+    }
+}
+
+/// The ids of a list of events in an answer.
+fn ids_of(events: &Value) -> Vec<&str> {
+    let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
+    events
+        .iter()
+        .map(|event| event["event_id"].as_str().unwrap())
+        .collect()
 }
 
 fn ids(events: &[Known]) -> Vec<String> {
@@ -574,6 +642,10 @@ both_engines! {
             story.another_room(seed).await;
             for _ in 0..STEPS {
                 story.step().await;
+                if story.numbers.below(8) == 0 {
+                    let reader = READERS[story.numbers.below(READERS.len())];
+                    story.slide(reader).await;
+                }
             }
             story.check().await;
         }

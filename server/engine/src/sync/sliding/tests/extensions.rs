@@ -202,3 +202,44 @@ both_engines! {
         }
     }
 }
+
+both_engines! {
+    async fn what_is_switched_on_later_is_told_then(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let alice = house.person("alice").await;
+        let room_id = house.create("alice", Preset::PublicChat).await;
+        put(&house, &alice, None, "global", 1).await;
+        put(&house, &alice, Some(&room_id), "room", 1).await;
+        let off = window(9, 1, &json!([]));
+        let mut on = off.clone();
+        on["extensions"] = json!({ "account_data": { "enabled": true }, "e2ee": { "enabled": true } });
+        let data = |answer: &Value| answer["extensions"]["account_data"].clone();
+        let first = house.slide(&alice, None, &off).await;
+        // Nothing is new, which is remembered; but not of what was not asked for.
+        let quiet = house.slide(&alice, pos(&first), &off).await;
+        let mut waits = request(&alice, pos(&quiet), &on);
+        waits.timeout = Duration::from_secs(60);
+        let told = house.try_slide(&waits).await.unwrap();
+        assert_eq!(types(&data(&told)["global"]), ["m.push_rules", "global"]);
+        assert_eq!(data(&told)["rooms"][room_id.as_str()][0]["content"]["n"], 1);
+        let devices = &told["extensions"]["e2ee"]["device_lists"];
+        assert_eq!(*devices, json!({ "changed": [], "left": [] }));
+        let again = house.slide(&alice, pos(&quiet), &on).await;
+        assert_eq!(data(&again), data(&told), "the answer was lost");
+        let nothing = house.slide(&alice, pos(&again), &on).await;
+        assert_eq!(data(&nothing), json!({ "global": [], "rooms": {} }));
+        // What changes while it is switched off is told when it is switched on again.
+        let off_again = house.slide(&alice, pos(&nothing), &off).await;
+        put(&house, &alice, None, "global", 2).await;
+        put(&house, &alice, Some(&room_id), "room", 2).await;
+        drop(house.person("bob").await);
+        house.change(&room_id, ("bob", "bob"), "join").await;
+        let unaware = house.slide(&alice, pos(&off_again), &off).await;
+        let unaware = house.slide(&alice, pos(&unaware), &off).await;
+        let told = house.slide(&alice, pos(&unaware), &on).await;
+        assert_eq!(types(&data(&told)["global"]), ["global"]);
+        assert_eq!(data(&told)["rooms"][room_id.as_str()][0]["content"]["n"], 2);
+        let changed = &told["extensions"]["e2ee"]["device_lists"]["changed"];
+        assert_eq!(*changed, json!(["@bob:one.test"]));
+    }
+}
