@@ -90,5 +90,26 @@ class Keys(unittest.TestCase):
                 policy.check_keys(rules)
 
 
+class Beside(unittest.TestCase):
+    NAME = "tests/clients/matrix-sdk/Cargo.lock"
+    REGISTRY = "registry+https://a.example"
+
+    def found(self, **package):
+        lock = {"package": [{"name": "a", "version": "1.0.0", **package}]}
+        return policy.lockfile_violations(self.NAME, lock)
+
+    def test_what_is_locked_in_the_registry_is_in_order(self):
+        self.assertEqual(self.found(source=self.REGISTRY, checksum="00"), [])
+        self.assertEqual(self.found(), [], "a folder of this repository")
+
+    def test_what_comes_from_elsewhere_is_not(self):
+        self.assertIn("comes from git+https://", self.found(source="git+https://a.example")[0])
+        self.assertIn("no checksum", self.found(source=self.REGISTRY)[0])
+
+    def test_a_lockfile_that_nobody_knows_is_refused(self):
+        self.assertEqual(policy.unknown_lockfiles(["Cargo.lock", self.NAME]), [])
+        self.assertEqual(len(policy.unknown_lockfiles(["tools/Cargo.lock"])), 1)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -17,6 +17,14 @@ from pathlib import Path
 # How Cargo spells that a package comes from a registry, not from a repository or a folder.
 REGISTRY = "registry+"
 
+ROOT = Path(__file__).parent.parent
+
+# Workspaces of their own: a client that is not ours and brings other versions of our libraries, and fuzzing,
+# which needs another compiler. Nothing of them is linked into Hearth or shipped with it: what deny.toml says
+# of licenses, of several versions and of what is banned is not about them. What they bring onto the machines
+# of those who test matters, so where it comes from is checked. Any other lockfile is an error.
+BESIDE = ["tests/clients/matrix-sdk/Cargo.lock", "tests/fuzz/Cargo.lock"]
+
 KNOWN_KEYS = {
     "graph": {"targets"},
     "licenses": {"allow"},
@@ -143,6 +151,35 @@ def violations(policy, packages):
     return found
 
 
+def lockfile_violations(name, lock):
+    """What a workspace beside ours locks that does not come from the registry as it was there, nor from a
+    folder of this repository."""
+    found = []
+    for package in lock.get("package", []):
+        label = f"{name}: {package['name']} {package['version']}"
+        source = package.get("source")
+        if source is not None and not source.startswith(REGISTRY):
+            found.append(f"{label} comes from {source}, not from a registry")
+        elif source is not None and "checksum" not in package:
+            found.append(f"{label} may be anything: no checksum is locked")
+    return found
+
+
+def unknown_lockfiles(names):
+    """Lockfiles of which nobody decided what they may hold."""
+    known = {"Cargo.lock", *BESIDE}
+    return [f"{name} is neither ours nor known beside it: see BESIDE" for name in names if name not in known]
+
+
+def violations_beside():
+    """Everything that is wrong with the workspaces beside ours."""
+    listed = subprocess.run(["git", "ls-files", "*Cargo.lock"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    found = unknown_lockfiles(listed.stdout.split())
+    for name in BESIDE:
+        found += lockfile_violations(name, tomllib.loads((ROOT / name).read_text()))
+    return found
+
+
 def compiled_packages(targets):
     """The packages that the targets compile, tests included.
 
@@ -182,11 +219,11 @@ def run_cargo_deny():
 
 
 def main():
-    policy = tomllib.loads((Path(__file__).parent.parent / "deny.toml").read_text())
+    policy = tomllib.loads((ROOT / "deny.toml").read_text())
     try:
         check_keys(policy)
         packages = compiled_packages(policy["graph"]["targets"])
-        found = violations(policy, packages)
+        found = violations(policy, packages) + violations_beside()
     except PolicyError as error:
         found, packages = [str(error)], []
     for sentence in found:

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
+use matrix_sdk::RoomState;
 use matrix_sdk::encryption::verification::{
     SasState, SasVerification, Verification, VerificationRequest, VerificationRequestState,
 };
@@ -19,7 +20,6 @@ use matrix_sdk::ruma::events::key::verification::VerificationMethod;
 use matrix_sdk::ruma::events::room::encryption::RoomEncryptionEventContent;
 use matrix_sdk::ruma::events::{EmptyStateKey, InitialStateEvent};
 use matrix_sdk::ruma::{OwnedRoomId, RoomId};
-use matrix_sdk::RoomState;
 use person::{Person, until};
 
 /// One chapter after the other must be over by then.
@@ -28,7 +28,12 @@ const STORY: Duration = Duration::from_secs(300);
 #[tokio::main]
 async fn main() -> Result<()> {
     let server = std::env::var("HEARTH_E2E_ONE").context("run me inside scripts/two-servers.sh")?;
-    tokio::time::timeout(STORY, story(&server)).await.context("the story takes too long")?
+    // Its name under .localhost is for browsers; not every resolver knows it.
+    let port = server.rsplit(':').next().unwrap_or_default();
+    let server = format!("http://127.0.0.1:{port}");
+    tokio::time::timeout(STORY, story(&server))
+        .await
+        .context("the story takes too long")?
 }
 
 async fn story(server: &str) -> Result<()> {
@@ -58,11 +63,24 @@ async fn meet(alice: &Person, bob: &Person) -> Result<OwnedRoomId> {
     let made = alice.client.create_room(request).await?;
     let room_id = made.room_id().to_owned();
     let is = async |person: &Person, state| {
-        person.client.get_room(&room_id).is_some_and(|room| room.state() == state)
+        person
+            .client
+            .get_room(&room_id)
+            .is_some_and(|room| room.state() == state)
     };
-    until("the invitation", async || is(bob, RoomState::Invited).await.then_some(())).await?;
-    bob.client.get_room(&room_id).context("the room")?.join().await?;
-    until("the joined room", async || is(bob, RoomState::Joined).await.then_some(())).await?;
+    until("the invitation", async || {
+        is(bob, RoomState::Invited).await.then_some(())
+    })
+    .await?;
+    bob.client
+        .get_room(&room_id)
+        .context("the room")?
+        .join()
+        .await?;
+    until("the joined room", async || {
+        is(bob, RoomState::Joined).await.then_some(())
+    })
+    .await?;
     for person in [alice, bob] {
         until("both people in the room", async || {
             let room = person.client.get_room(&room_id)?;
@@ -91,7 +109,12 @@ async fn talk(alice: &Person, bob: &Person, room_id: &RoomId) -> Result<()> {
 /// They compare emoji, as two people who meet would.
 async fn verify(alice: &Person, bob: &Person) -> Result<()> {
     let device = until("Bob's device", async || {
-        let devices = alice.client.encryption().get_user_devices(bob.user_id()).await.ok()?;
+        let devices = alice
+            .client
+            .encryption()
+            .get_user_devices(bob.user_id())
+            .await
+            .ok()?;
         devices.devices().next()
     })
     .await?;
@@ -100,12 +123,21 @@ async fn verify(alice: &Person, bob: &Person) -> Result<()> {
     let asked = device.request_verification_with_methods(methods()).await?;
     let flow = asked.flow_id().to_owned();
     let received = until("the request", async || {
-        bob.client.encryption().get_verification_request(alice.user_id(), &flow).await
+        bob.client
+            .encryption()
+            .get_verification_request(alice.user_id(), &flow)
+            .await
     })
     .await?;
     received.accept_with_methods(methods()).await?;
-    until("a request that is ready", async || asked.is_ready().then_some(())).await?;
-    let begun = asked.start_sas().await?.context("a verification that begins")?;
+    until("a request that is ready", async || {
+        asked.is_ready().then_some(())
+    })
+    .await?;
+    let begun = asked
+        .start_sas()
+        .await?
+        .context("a verification that begins")?;
     let other = transitioned(&received).await?;
     other.accept().await?;
     let (mine, theirs) = (emoji(&begun).await?, emoji(&other).await?);
@@ -113,11 +145,18 @@ async fn verify(alice: &Person, bob: &Person) -> Result<()> {
     begun.confirm().await?;
     other.confirm().await?;
     for sas in [&begun, &other] {
-        until("the end of the verification", async || sas.is_done().then_some(())).await?;
+        until("the end of the verification", async || {
+            sas.is_done().then_some(())
+        })
+        .await?;
     }
     for (who, whom) in [(alice, bob), (bob, alice)] {
         until("the other's verified identity", async || {
-            let identity = who.client.encryption().request_user_identity(whom.user_id()).await;
+            let identity = who
+                .client
+                .encryption()
+                .request_user_identity(whom.user_id())
+                .await;
             identity.ok()??.is_verified().then_some(())
         })
         .await?;
@@ -152,11 +191,28 @@ async fn emoji(sas: &SasVerification) -> Result<Vec<&'static str>> {
 
 /// Alice backs her keys up; a new device of hers reads what was said before it was there.
 async fn restore(alice: &Person, room_id: &RoomId) -> Result<()> {
-    let recovery_key = alice.client.encryption().recovery().enable().wait_for_backups_to_upload().await?;
+    let recovery_key = alice
+        .client
+        .encryption()
+        .recovery()
+        .enable()
+        .wait_for_backups_to_upload()
+        .await?;
     let new = alice.another_device().await?;
-    new.client.encryption().recovery().recover(&recovery_key).await?;
-    until("the new device in the room", async || new.client.get_room(room_id)).await?;
-    new.client.encryption().backups().download_room_keys_for_room(room_id).await?;
+    new.client
+        .encryption()
+        .recovery()
+        .recover(&recovery_key)
+        .await?;
+    until("the new device in the room", async || {
+        new.client.get_room(room_id)
+    })
+    .await?;
+    new.client
+        .encryption()
+        .backups()
+        .download_room_keys_for_room(room_id)
+        .await?;
     new.reads_back(room_id, "How are the beans?").await?;
     new.stop().await;
     Ok(())

@@ -52,14 +52,20 @@ impl Person {
             ),
         );
         let auth = AuthData::Password(Password::new(identifier, PASSWORD.to_owned()));
-        client.encryption().bootstrap_cross_signing_if_needed(Some(auth)).await?;
+        client
+            .encryption()
+            .bootstrap_cross_signing_if_needed(Some(auth))
+            .await?;
         Self::syncing(server, client).await
     }
 
     /// The same person on a new device.
     pub async fn another_device(&self) -> Result<Self> {
         let client = client(&self.server).await?;
-        client.matrix_auth().login_username(self.user_id(), PASSWORD).await?;
+        client
+            .matrix_auth()
+            .login_username(self.user_id(), PASSWORD)
+            .await?;
         Self::syncing(&self.server, client).await
     }
 
@@ -91,7 +97,10 @@ impl Person {
     /// Waits until a message can be read, as its sender's.
     pub async fn hears(&self, room_id: &RoomId, sender: &UserId, text: &str) -> Result<()> {
         let timeline = self.room(room_id)?.timeline().await?;
-        until(text, async || says(&timeline, Some(sender), text).await.then_some(())).await
+        until(text, async || {
+            says(&timeline, Some(sender), text).await.then_some(())
+        })
+        .await
     }
 
     /// Looks back in the room until a message can be read.
