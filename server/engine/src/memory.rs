@@ -5,7 +5,7 @@
 //! their way, the database's own pages.
 
 /// Rooms with their newest events, ready to be shown.
-const ROOMS: u64 = 28;
+const ROOMS: u64 = 27;
 /// Parsed events.
 const EVENTS: u64 = 20;
 /// State snapshots.
@@ -25,7 +25,7 @@ const SMALL: u64 = 4;
 /// What was told on connections of sliding sync.
 const SLIDING: u64 = 3;
 /// What lists of sliding sync are sorted and filtered by, and what is in a room's state.
-const SLIDING_INDEX: u64 = 2;
+const SLIDING_INDEX: u64 = 3;
 
 const SHARES: [u64; 11] = [
     ROOMS,
@@ -113,7 +113,7 @@ impl MemoryBudget {
 
     /// For each of the caches that lists of sliding sync are made from.
     pub(crate) fn sliding_index_bytes(self) -> u64 {
-        self.share(SLIDING_INDEX) / 6
+        self.share(SLIDING_INDEX) / 8
     }
 
     fn share(self, percent: u64) -> u64 {

@@ -1,6 +1,7 @@
-//! Whom people do not want to hear: their `m.ignored_user_list`, read once and kept while it is used.
+//! Whom people do not want to hear, and who does not want to be invited: their `m.ignored_user_list`
+//! and `m.invite_permission_config`, read once and kept while they are used.
 //!
-//! spec: client-server v1.19 §Ignoring Users.
+//! spec: client-server v1.19 §Ignoring Users, §Invite permission.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,41 +15,66 @@ use serde_json::value::RawValue;
 /// The account data that holds the list.
 pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
 
-/// The people whom somebody ignores.
+/// The account data that says who is not invited.
+const INVITE_PERMISSION: &str = "m.invite_permission_config";
+
+/// The people whom somebody ignores, and whether they ignore whoever invites them.
 #[derive(Debug, Default)]
-pub struct Ignored(BTreeSet<String>);
+pub struct Ignored {
+    people: BTreeSet<String>,
+    blocks_invites: bool,
+}
 
 impl Ignored {
     /// Whether a person is ignored.
     #[must_use]
     pub fn contains(&self, user_id: &str) -> bool {
-        !self.0.is_empty() && self.0.contains(user_id)
+        !self.people.is_empty() && self.people.contains(user_id)
     }
 
     /// Whether nobody is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.people.is_empty()
     }
 
-    fn read(content: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Content {
-            ignored_users: std::collections::BTreeMap<String, Box<RawValue>>,
-        }
-        let content: Option<Content> = serde_json::from_slice(content).ok();
-        let users = content.map(|content| content.ignored_users);
-        Self(users.unwrap_or_default().into_keys().collect())
+    /// Whether they take no invites.
+    #[must_use]
+    pub fn blocks_invites(&self) -> bool {
+        self.blocks_invites
     }
+
+    fn read(list: Option<&[u8]>, permission: Option<&[u8]>) -> Self {
+        #[derive(Deserialize)]
+        struct Permission {
+            default_action: String,
+        }
+        let permission =
+            permission.and_then(|json| serde_json::from_slice::<Permission>(json).ok());
+        Self {
+            people: list.map(read_list).unwrap_or_default(),
+            blocks_invites: permission.is_some_and(|it| it.default_action == "block"),
+        }
+    }
+}
+
+fn read_list(content: &[u8]) -> BTreeSet<String> {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: std::collections::BTreeMap<String, Box<RawValue>>,
+    }
+    let content: Option<Content> = serde_json::from_slice(content).ok();
+    let users = content.map(|content| content.ignored_users);
+    users.unwrap_or_default().into_keys().collect()
 }
 
 impl Size for Ignored {
     fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.0.iter().map(Size::size_bytes).sum::<usize>() * 3 / 2
+        size_of::<Self>() + self.people.iter().map(Size::size_bytes).sum::<usize>() * 3 / 2
     }
 }
 
-/// The lists of our people.
+/// What our people want to hear nothing of.
 #[derive(Debug)]
 pub struct IgnoredUsers {
     storage: Storage,
@@ -76,10 +102,12 @@ impl IgnoredUsers {
         }
         let before = *self.changes();
         let mut reader = self.storage.read().await?;
-        let found =
-            account_data::account_data(reader.conn(), user_nid, GLOBAL, IGNORED_USER_LIST).await?;
+        let [list, permission] = [IGNORED_USER_LIST, INVITE_PERMISSION];
+        let list = account_data::account_data(reader.conn(), user_nid, GLOBAL, list).await?;
+        let permission =
+            account_data::account_data(reader.conn(), user_nid, GLOBAL, permission).await?;
         drop(reader);
-        let read = Arc::new(found.as_deref().map(Ignored::read).unwrap_or_default());
+        let read = Arc::new(Ignored::read(list.as_deref(), permission.as_deref()));
         let changes = self.changes();
         if *changes == before {
             self.cache.insert(user_nid, Arc::clone(&read));
@@ -88,8 +116,11 @@ impl IgnoredUsers {
         Ok(read)
     }
 
-    /// A person's list was changed.
-    pub fn changed(&self, user_nid: i64) {
+    /// A person changed their account data of this type.
+    pub fn changed(&self, user_nid: i64, kind: &str) {
+        if ![IGNORED_USER_LIST, INVITE_PERMISSION].contains(&kind) {
+            return;
+        }
         let mut changes = self.changes();
         *changes += 1;
         self.cache.remove(&user_nid);
@@ -106,11 +137,17 @@ mod tests {
 
     #[test]
     fn a_list_is_read_and_what_is_none_ignores_nobody() {
-        let list = Ignored::read(br#"{"ignored_users":{"@a:one.test":{},"@b:one.test":{"x":1}}}"#);
+        let list = br#"{"ignored_users":{"@a:one.test":{},"@b:one.test":{"x":1}}}"#;
+        let list = Ignored::read(Some(list), None);
         assert!(list.contains("@a:one.test") && list.contains("@b:one.test"));
-        assert!(!list.contains("@c:one.test"));
+        assert!(!list.contains("@c:one.test") && !list.blocks_invites());
         for none in [&b"{}"[..], b"[]", br#"{"ignored_users":["@a:one.test"]}"#] {
-            assert!(Ignored::read(none).is_empty());
+            assert!(Ignored::read(Some(none), Some(none)).is_empty());
+        }
+        for (action, blocks) in [("block", true), ("allow", false)] {
+            let permission = format!(r#"{{"default_action":"{action}"}}"#);
+            let read = Ignored::read(None, Some(permission.as_bytes()));
+            assert_eq!(read.blocks_invites(), blocks);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! When each room, or what people read of it, last changed: what tells a sync which rooms to look at,
 //! without reading them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hearth_storage::cache::{Bounded, bounded};
 use hearth_storage::tables::receipts::receipts_changed_at;
@@ -16,12 +17,43 @@ enum Of {
     Receipts,
 }
 
+/// How much memory a room takes among those that changed last, about.
+const RECENT_BYTES: u64 = 80;
+
+/// The rooms that changed last, in order.
+#[derive(Debug, Default)]
+struct Recent {
+    by_position: BTreeMap<i64, i64>,
+    by_room: HashMap<i64, i64>,
+    /// Every change after this one is here.
+    since: i64,
+}
+
+impl Recent {
+    /// Takes a room's change, and forgets the oldest where they are more than `most`.
+    fn take(&mut self, room_nid: i64, position: i64, most: usize) {
+        if let Some(before) = self.by_room.insert(room_nid, position) {
+            self.by_position.remove(&before);
+        }
+        self.by_position.insert(position, room_nid);
+        while self.by_position.len() > most {
+            if let Some((position, room_nid)) = self.by_position.pop_first() {
+                self.by_room.remove(&room_nid);
+                self.since = position.max(self.since);
+            }
+        }
+    }
+}
+
 /// The position of each room's last change.
 #[derive(Debug)]
 pub struct RoomPositions {
     storage: Storage,
     of: Of,
     last: Bounded<i64, i64>,
+    recent: Mutex<Recent>,
+    /// So many rooms are among those that changed last.
+    recent_max: usize,
     /// Counts changes, so that a read which a change overtook is not kept.
     changes: AtomicU64,
 }
@@ -38,12 +70,36 @@ impl RoomPositions {
     }
 
     fn new(storage: Storage, of: Of, budget_bytes: u64) -> Self {
+        let recent_bytes = budget_bytes / 4;
+        let recent = Recent {
+            // What was committed before this process began lies at or before its first head.
+            since: storage.writer().head().position(),
+            ..Recent::default()
+        };
         Self {
             storage,
             of,
-            last: bounded(budget_bytes),
+            last: bounded(budget_bytes - recent_bytes),
+            recent: Mutex::new(recent),
+            recent_max: usize::try_from(recent_bytes / RECENT_BYTES).unwrap_or(usize::MAX),
             changes: AtomicU64::new(0),
         }
+    }
+
+    /// The rooms that changed after a position that was visible; none where that is not remembered
+    /// any more, or they are more than `most`.
+    #[must_use]
+    pub(crate) fn changed_since(&self, position: i64, most: usize) -> Option<Vec<i64>> {
+        let recent = self.recent();
+        if position < recent.since {
+            return None;
+        }
+        let new = recent.by_position.range(position.saturating_add(1)..);
+        let rooms: Vec<i64> = new
+            .map(|(_, nid)| *nid)
+            .take(most.saturating_add(1))
+            .collect();
+        (rooms.len() <= most).then_some(rooms)
     }
 
     /// The positions of rooms, by local id.
@@ -85,6 +141,30 @@ impl RoomPositions {
     pub(crate) fn changed(&self, room_nid: i64, position: i64) {
         self.changes.fetch_add(1, Ordering::AcqRel);
         let known = self.last.get(&room_nid).unwrap_or_default();
-        self.last.insert(room_nid, position.max(known));
+        let position = position.max(known);
+        self.last.insert(room_nid, position);
+        self.recent().take(room_nid, position, self.recent_max);
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_room_is_there_once_and_the_oldest_go() {
+        let mut recent = Recent::default();
+        for (room, position) in [(1, 10), (2, 11), (1, 12), (3, 13)] {
+            recent.take(room, position, 3);
+        }
+        let rooms: Vec<i64> = recent.by_position.values().copied().collect();
+        assert_eq!((rooms, recent.since), (vec![2, 1, 3], 0));
+        recent.take(4, 14, 3);
+        assert_eq!(recent.since, 11, "the change of room 2 is forgotten");
+        assert_eq!(recent.by_room.len(), recent.by_position.len());
     }
 }

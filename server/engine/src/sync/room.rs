@@ -199,8 +199,11 @@ impl Look<'_> {
             return Ok(None);
         }
         let user_nid = self.request.session.user_nid;
-        if key == "invite_state" && rooms.is_unwanted(nid, user_nid, member).await? {
-            return Ok(None);
+        if key == "invite_state" {
+            let ignored = rooms.ignored.of(user_nid).await?;
+            if rooms.is_unwanted(nid, member, &ignored).await? {
+                return Ok(None);
+            }
         }
         let shown = rooms
             .shown_to_invited(nid, self.request.session.user_nid)

@@ -13,6 +13,7 @@ mod extensions;
 mod lists;
 mod look;
 mod marks;
+mod order;
 mod outside;
 mod pick;
 mod places;
@@ -47,6 +48,7 @@ use connections::{Connection, Turn};
 use lists::{Rule, Rules};
 use look::{Look, Seen};
 use marks::Marks;
+use order::Orders;
 use places::Places;
 use put_out::PutOuts;
 pub use request::{SlidingBody, SlidingRequest};
@@ -59,6 +61,7 @@ pub(super) struct Sliding {
     connections: Arc<Connections>,
     bumps: Bumps,
     marks: Marks,
+    orders: Orders,
     places: Places,
     put_outs: PutOuts,
     spaces: Spaces,
@@ -71,6 +74,7 @@ impl Sliding {
             connections: Arc::new(Connections::new(storage, memory.sliding_bytes())),
             bumps: Bumps::new(index),
             marks: Marks::new(index),
+            orders: Orders::new(index),
             places: Places::new(index),
             put_outs: PutOuts::new(index),
             spaces: Spaces::new(index),

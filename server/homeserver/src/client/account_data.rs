@@ -1,6 +1,5 @@
 //! What clients keep with a person.
 
-use hearth_engine::rooms::ignored::IGNORED_USER_LIST;
 use hearth_types::ruma::{OwnedRoomId, RoomId};
 use http::{Response, StatusCode};
 use serde_json::json;
@@ -47,8 +46,8 @@ async fn set(
         .accounts
         .set_account_data(user_nid, room_id, kind, content)
         .await?;
-    if room_id.is_none() && kind == IGNORED_USER_LIST {
-        call.app.rooms.ignored.changed(user_nid);
+    if room_id.is_none() {
+        call.app.rooms.ignored.changed(user_nid, kind);
     }
     Ok(json_response(StatusCode::OK, &json!({})))
 }

@@ -62,6 +62,8 @@ both_engines! {
             slot,
         });
         drop(pair.two.ctx.storage.writer().commit(commit).await.unwrap());
+        let bob = pair.two.person(BOB).await;
+        pair.two.rooms.ignored.changed(bob, "m.invite_permission_config");
         let invited = pair.one.invite(&room, ALICE, BOB).await;
         assert!(invited.is_err(), "{invited:?}");
         let knows_of = pair.two.rooms.room_nid(&room).await.unwrap();

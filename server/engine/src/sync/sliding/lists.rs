@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::super::SyncError;
 use super::look::Look;
 use super::marks::Tags;
+use super::order::{Entry, FactsByRoom, Person};
 use super::put_out::PutOut;
 use super::request::{Filters, List};
 use super::told::Standing;
@@ -55,28 +56,23 @@ pub(super) struct Chosen {
     pub(super) counts: Vec<usize>,
 }
 
-/// One of a person's rooms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    position: i64,
-    nid: i64,
-    standing: Standing,
-}
-
 impl Look<'_> {
     /// The rooms that the request is about.
     pub(super) async fn choose(&self, memberships: &Arc<Memberships>) -> Result<Chosen, SyncError> {
         let lists = &self.request.body.lists;
         let mut chosen = Chosen::default();
+        if lists.is_empty() && self.rules.subscribed.is_empty() {
+            return Ok(chosen);
+        }
         let mut matched: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-        let hidden = self.hidden(memberships).await?;
-        let is_asked = |nid| match lists.is_empty() {
-            true => self.rules.subscribed.contains_key(&nid),
-            false => true,
-        };
-        let wants = |nid| is_asked(nid) && !hidden.contains(&nid);
-        let entries = self.entries(memberships, wants).await?;
-        let listed = self.listed(memberships, &entries).await?;
+        let entries = self
+            .sync
+            .sliding
+            .orders
+            .entries(&self.sync.rooms, self.person(memberships))
+            .await?;
+        let hidden = self.hidden(memberships, &entries).await?;
+        let listed = self.listed(memberships, (&entries, &hidden)).await?;
         for (place, list) in lists.values().enumerate() {
             let sieve = self
                 .sieve(list.filters.as_ref(), memberships, &listed)
@@ -143,42 +139,41 @@ impl Look<'_> {
         }
     }
 
+    fn person<'p>(&self, memberships: &'p Arc<Memberships>) -> Person<'p> {
+        Person {
+            user_nid: self.request.session.user_nid,
+            memberships,
+            until: self.until,
+        }
+    }
+
     /// Rooms that their person does not want to see: those that they forgot, once the client knows that
-    /// they left, and invites from people whom they ignore.
-    async fn hidden(&self, memberships: &Memberships) -> Result<BTreeSet<i64>, SyncError> {
+    /// they left, and invites that they do not want.
+    async fn hidden(
+        &self,
+        memberships: &Memberships,
+        entries: &[Entry],
+    ) -> Result<BTreeSet<i64>, SyncError> {
         let (rooms, user_nid) = (&self.sync.rooms, self.request.session.user_nid);
+        let ignored = rooms.ignored.of(user_nid).await?;
         let mut hidden = BTreeSet::new();
-        for (nid, member) in memberships {
-            let is_hidden = match member.membership.as_str() {
-                "invite" => rooms.is_unwanted(*nid, user_nid, member).await?,
-                "leave" | "ban" => member.forgotten && !self.is_to_be_told(*nid),
-                _ => false,
+        let others = entries
+            .iter()
+            .filter(|entry| entry.standing != Standing::Joined);
+        for entry in others {
+            let Some(member) = memberships.get(&entry.nid) else {
+                continue;
+            };
+            let is_hidden = match entry.standing {
+                Standing::Invited => rooms.is_unwanted(entry.nid, member, &ignored).await?,
+                Standing::Out => member.forgotten && !self.is_to_be_told(entry.nid),
+                Standing::Joined | Standing::Knocked => false,
             };
             if is_hidden {
-                hidden.insert(*nid);
+                hidden.insert(entry.nid);
             }
         }
         Ok(hidden)
-    }
-
-    /// A person's rooms, with when each last changed. What happens in a room after somebody left it
-    /// does not move it.
-    async fn entries(
-        &self,
-        memberships: &Memberships,
-        wants: impl Fn(i64) -> bool,
-    ) -> Result<Vec<Entry>, SyncError> {
-        let wanted = || memberships.iter().filter(|(nid, _)| wants(**nid));
-        let joined = wanted().filter(|(_, member)| member.membership == "join");
-        let positions = &self.sync.rooms.positions;
-        let positions = positions.of(joined.map(|(nid, _)| *nid)).await?;
-        Ok(wanted()
-            .map(|(nid, member)| Entry {
-                position: positions.get(nid).copied().unwrap_or(member.position),
-                nid: *nid,
-                standing: Standing::of(&member.membership),
-            })
-            .collect())
     }
 
     /// The rooms that are in lists, the one that changed last first. Those that somebody left
@@ -186,20 +181,21 @@ impl Look<'_> {
     async fn listed(
         &self,
         memberships: &Arc<Memberships>,
-        entries: &[Entry],
+        (entries, hidden): (&[Entry], &BTreeSet<i64>),
     ) -> Result<Vec<Entry>, SyncError> {
         if self.request.body.lists.is_empty() {
             return Ok(Vec::new());
         }
         let put_out = self.put_out(memberships).await?;
-        let is_listed = |entry: &&Entry| {
-            entry.standing != Standing::Out
-                || put_out.contains_key(&entry.nid)
-                || self.is_to_be_told(entry.nid)
+        let is_listed = |entry: &&Entry| match entry.standing {
+            Standing::Joined => true,
+            Standing::Invited | Standing::Knocked => !hidden.contains(&entry.nid),
+            Standing::Out => {
+                let is_told = put_out.contains_key(&entry.nid) || self.is_to_be_told(entry.nid);
+                is_told && !hidden.contains(&entry.nid)
+            }
         };
-        let mut listed: Vec<Entry> = entries.iter().filter(is_listed).copied().collect();
-        listed.sort_unstable_by(|left, right| right.cmp(left));
-        Ok(listed)
+        Ok(entries.iter().filter(is_listed).copied().collect())
     }
 
     /// Whether the client knows a room from inside that its person has left.
@@ -224,7 +220,8 @@ impl Look<'_> {
         let mut sieve = Sieve {
             look: self,
             filters,
-            facts: BTreeMap::new(),
+            facts: Arc::default(),
+            facts_outside: FactsByRoom::new(),
             tags: Arc::default(),
             children: None,
         };
@@ -249,35 +246,32 @@ impl Look<'_> {
             || filters.room_types.is_some()
             || filters.not_room_types.is_some();
         if asks_for_facts {
-            sieve.facts = self.facts(memberships, entries).await?;
+            let (rooms, person) = (&self.sync.rooms, self.person(memberships));
+            sieve.facts = sliding.orders.facts(rooms, person).await?;
+            sieve.facts_outside = self.facts_outside(memberships, entries).await?;
         }
         Ok(sieve)
     }
 
-    /// The facts of rooms, as far as their person may know them.
-    async fn facts(
+    /// The facts of rooms that their person is not in, as far as they may know them.
+    async fn facts_outside(
         &self,
         memberships: &Arc<Memberships>,
         entries: &[Entry],
-    ) -> Result<BTreeMap<i64, Facts>, SyncError> {
-        let of = |standing: &'static [Standing]| {
-            let are = entries
-                .iter()
-                .filter(move |entry| standing.contains(&entry.standing));
-            are.map(|entry| entry.nid)
-        };
+    ) -> Result<FactsByRoom, SyncError> {
         let rooms = &self.sync.rooms;
-        let mut facts = rooms.facts.of(of(&[Standing::Joined])).await?;
-        let shown: Vec<i64> = of(&[Standing::Invited, Standing::Knocked]).collect();
+        let is_shown = |entry: &&Entry| {
+            let standing = entry.standing;
+            matches!(standing, Standing::Invited | Standing::Knocked)
+        };
+        let shown = entries.iter().filter(is_shown);
+        let shown: Vec<i64> = shown.map(|entry| entry.nid).collect();
+        let mut facts = FactsByRoom::new();
         if !shown.is_empty() {
-            let shown = rooms
-                .shown_to(self.request.session.user_nid, &shown)
-                .await?;
-            facts.extend(
-                shown
-                    .into_iter()
-                    .map(|(nid, state)| (nid, shown_facts(&state))),
-            );
+            let shown = rooms.shown_to(self.request.session.user_nid, &shown);
+            for (nid, state) in shown.await? {
+                facts.insert(nid, shown_facts(&state));
+            }
         }
         let put_out = self.put_out(memberships).await?;
         facts.extend(put_out.iter().map(|(nid, facts)| (*nid, facts.clone())));
@@ -308,7 +302,10 @@ fn shown_facts(state: &[u8]) -> Facts {
 struct Sieve<'f> {
     look: &'f Look<'f>,
     filters: Option<&'f Filters>,
-    facts: BTreeMap<i64, Facts>,
+    /// Of the rooms that their person is in.
+    facts: Arc<FactsByRoom>,
+    /// Of others.
+    facts_outside: FactsByRoom,
     tags: Arc<Tags>,
     children: Option<BTreeSet<i64>>,
 }
@@ -319,8 +316,12 @@ impl Sieve<'_> {
             return true;
         };
         let nid = &entry.nid;
+        let facts = match entry.standing {
+            Standing::Joined => self.facts.get(nid),
+            _ => self.facts_outside.get(nid),
+        };
         // What somebody left and does not know of passes whatever is known of it.
-        let is_known = self.facts.contains_key(nid) || entry.standing != Standing::Out;
+        let is_known = facts.is_some() || entry.standing != Standing::Out;
         is_asked(filters.is_dm, self.look.direct.contains(nid))
             && is_asked(filters.is_invite, entry.standing == Standing::Invited)
             && self
@@ -328,7 +329,7 @@ impl Sieve<'_> {
                 .as_ref()
                 .is_none_or(|children| children.contains(nid))
             && self.has_tags(filters, *nid)
-            && (!is_known || self.has_facts(filters, *nid))
+            && (!is_known || has_facts(filters, facts))
     }
 
     fn has_tags(&self, filters: &Filters, nid: i64) -> bool {
@@ -338,19 +339,17 @@ impl Sieve<'_> {
         };
         filters.tags.as_ref().is_none_or(has) && !filters.not_tags.as_ref().is_some_and(has)
     }
+}
 
-    fn has_facts(&self, filters: &Filters, nid: i64) -> bool {
-        let unknown = Facts::default();
-        let facts = self.facts.get(&nid).unwrap_or(&unknown);
-        let is_one_of = |kinds: &Vec<Option<String>>| {
-            kinds
-                .iter()
-                .any(|kind| kind.as_deref() == facts.kind.as_deref())
-        };
-        is_asked(filters.is_encrypted, facts.is_encrypted)
-            && filters.room_types.as_ref().is_none_or(is_one_of)
-            && !filters.not_room_types.as_ref().is_some_and(is_one_of)
-    }
+fn has_facts(filters: &Filters, facts: Option<&Facts>) -> bool {
+    let (is_encrypted, kind) = match facts {
+        Some(facts) => (facts.is_encrypted, facts.kind.as_deref()),
+        None => (false, None),
+    };
+    let is_one_of = |kinds: &Vec<Option<String>>| kinds.iter().any(|it| it.as_deref() == kind);
+    is_asked(filters.is_encrypted, is_encrypted)
+        && filters.room_types.as_ref().is_none_or(is_one_of)
+        && !filters.not_room_types.as_ref().is_some_and(is_one_of)
 }
 
 fn is_asked(asked: Option<bool>, it: bool) -> bool {

@@ -5,6 +5,7 @@ mod ephemeral;
 mod extensions;
 mod histories;
 mod lists;
+mod order;
 mod rooms;
 mod standing;
 

@@ -337,7 +337,10 @@ impl Story {
             .set_account_data(user_nid, None, IGNORED_USER_LIST, list.as_bytes())
             .await
             .unwrap();
-        self.house.rooms.ignored.changed(user_nid);
+        self.house
+            .rooms
+            .ignored
+            .changed(user_nid, IGNORED_USER_LIST);
         self.ignoring.insert(reader);
     }
 

@@ -71,7 +71,7 @@ impl Two {
             .set_account_data(who.user_nid, None, kind, list.as_bytes())
             .await
             .unwrap();
-        self.house.rooms.ignored.changed(who.user_nid);
+        self.house.rooms.ignored.changed(who.user_nid, kind);
     }
 
     /// What somebody is answered who waits for it.

@@ -169,7 +169,7 @@ both_engines! {
         let ignored = br#"{"ignored_users":{"@bob:one.test":{}}}"#;
         let kind = "m.ignored_user_list";
         house.accounts.set_account_data(alice.user_nid, None, kind, ignored).await.unwrap();
-        house.rooms.ignored.changed(alice.user_nid);
+        house.rooms.ignored.changed(alice.user_nid, kind);
         let after = house.slide(&alice, None, &asked).await;
         assert_eq!(after["lists"]["all"]["count"], 0);
         assert_eq!(after["rooms"], json!({}));
