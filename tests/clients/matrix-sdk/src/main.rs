@@ -1,6 +1,6 @@
 //! Two people with matrix-sdk and its UI crate, the client under Element X: all they learn, they
-//! learn by sliding sync. They register, meet in an encrypted room, talk both ways, verify each
-//! other, and one of them backs up her keys and restores them on a new device.
+//! learn by sliding sync. They register, meet in an encrypted room, talk both ways; one sees the other
+//! type and read; they verify each other, and one backs up her keys and restores them on a new device.
 //!
 //! Runs inside scripts/two-servers.sh, against the first server. Each chapter asserts what they see.
 #![recursion_limit = "256"]
@@ -17,10 +17,11 @@ use matrix_sdk::encryption::verification::{
 };
 use matrix_sdk::ruma::api::client::room::create_room::v3 as create_room;
 use matrix_sdk::ruma::events::key::verification::VerificationMethod;
+use matrix_sdk::ruma::events::receipt::{ReceiptThread, ReceiptType};
 use matrix_sdk::ruma::events::room::encryption::RoomEncryptionEventContent;
 use matrix_sdk::ruma::events::{EmptyStateKey, InitialStateEvent};
 use matrix_sdk::ruma::{OwnedRoomId, RoomId};
-use person::{Person, until};
+use person::{DEADLINE, Person, until};
 
 /// One chapter after the other must be over by then.
 const STORY: Duration = Duration::from_secs(300);
@@ -41,12 +42,15 @@ async fn story(server: &str) -> Result<()> {
     let bob = Person::register(server, "bob").await?;
     let room_id = meet(&alice, &bob).await?;
     talk(&alice, &bob, &room_id).await?;
+    notice(&alice, &bob, &room_id).await?;
     verify(&alice, &bob).await?;
     restore(&alice, &room_id).await?;
     for person in [&alice, &bob] {
         person.stop().await;
     }
-    println!("matrix-sdk: met, talked, verified each other, restored keys");
+    println!(
+        "matrix-sdk: met, talked, saw each other type and read, verified each other, restored keys"
+    );
     Ok(())
 }
 
@@ -104,6 +108,22 @@ async fn talk(alice: &Person, bob: &Person, room_id: &RoomId) -> Result<()> {
         to.hears(room_id, from.user_id(), text).await?;
     }
     Ok(())
+}
+
+/// Alice sees that Bob types, and how far he has read.
+async fn notice(alice: &Person, bob: &Person, room_id: &RoomId) -> Result<()> {
+    let (_listening, mut typing) = alice.room(room_id)?.subscribe_to_typing_notifications();
+    bob.room(room_id)?.typing_notice(true).await?;
+    let who = tokio::time::timeout(DEADLINE, typing.recv()).await??;
+    ensure!(who == [bob.user_id()], "{who:?} type");
+    let event_id = bob.reads(room_id).await?;
+    until("Bob's receipt", async || {
+        let (kind, thread) = (ReceiptType::Read, ReceiptThread::Unthreaded);
+        let room = alice.room(room_id).ok()?;
+        let receipt = room.load_user_receipt(kind, thread, bob.user_id()).await;
+        (receipt.ok()??.0 == event_id).then_some(())
+    })
+    .await
 }
 
 /// They compare emoji, as two people who meet would.

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use matrix_sdk::ruma::api::client::account::register::v3 as register;
+use matrix_sdk::ruma::api::client::receipt::create_receipt::v3::ReceiptType;
 use matrix_sdk::ruma::api::client::uiaa::{AuthData, Dummy, Password, UserIdentifier};
+use matrix_sdk::ruma::events::receipt::ReceiptThread;
 use matrix_sdk::ruma::events::room::message::RoomMessageEventContent;
-use matrix_sdk::ruma::{RoomId, UserId};
+use matrix_sdk::ruma::{OwnedEventId, RoomId, UserId};
 use matrix_sdk::sliding_sync::VersionBuilder;
 use matrix_sdk::{Client, Room};
 use matrix_sdk_ui::sync_service::SyncService;
 use matrix_sdk_ui::timeline::{RoomExt, Timeline};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "correct horse battery";
 
 /// What a look gives, as soon as it gives something.
@@ -94,6 +96,16 @@ impl Person {
         Ok(())
     }
 
+    /// Reads up to the newest event.
+    pub async fn reads(&self, room_id: &RoomId) -> Result<OwnedEventId> {
+        let room = self.room(room_id)?;
+        let newest = room.timeline().await?.latest_event_id().await;
+        let newest = newest.context("something to read")?;
+        room.send_single_receipt(ReceiptType::Read, ReceiptThread::Unthreaded, newest.clone())
+            .await?;
+        Ok(newest)
+    }
+
     /// Waits until a message can be read, as its sender's.
     pub async fn hears(&self, room_id: &RoomId, sender: &UserId, text: &str) -> Result<()> {
         let timeline = self.room(room_id)?.timeline().await?;
@@ -114,7 +126,7 @@ impl Person {
         .await
     }
 
-    fn room(&self, room_id: &RoomId) -> Result<Room> {
+    pub fn room(&self, room_id: &RoomId) -> Result<Room> {
         self.client.get_room(room_id).context("the room")
     }
 }

@@ -122,10 +122,14 @@ impl Extras {
             extras.data = look.changed_data().await?;
         }
         if look.from().is_some() && extras.is_empty() && committed <= look.until {
+            // Who begins is told of no device, whatever there is: nothing is known of before.
+            let devices = stand
+                .devices
+                .map(|it| if it == 0 { look.until } else { it });
             extras.quiet = Some(Quiet {
                 watch: Arc::clone(&look.watch),
                 count,
-                from: stand,
+                from: Stand { devices, ..stand },
                 until: look.until,
                 messages_until: extras.messages_up_to,
                 keys: Arc::clone(&extras.keys),

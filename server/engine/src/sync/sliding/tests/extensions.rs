@@ -243,3 +243,23 @@ both_engines! {
         assert_eq!(*changed, json!(["@bob:one.test"]));
     }
 }
+
+both_engines! {
+    async fn a_look_of_who_begins_hides_nothing_from_who_goes_on(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let alice = house.person("alice").await;
+        let room_id = house.create("alice", Preset::PublicChat).await;
+        let on = json!({ "extensions": { "e2ee": { "enabled": true } } });
+        let off = house.slide(&alice, None, &json!({})).await;
+        let first = house.slide(&alice, pos(&off), &on).await;
+        drop(house.person("bob").await);
+        house.change(&room_id, ("bob", "bob"), "join").await;
+        // Switched on once more, as if the answer were lost; but then it arrives.
+        let again = house.slide(&alice, pos(&off), &on).await;
+        let next = house.slide(&alice, pos(&first), &on).await;
+        let changed = |answer: &Value| {
+            answer["extensions"]["e2ee"]["device_lists"]["changed"].clone()
+        };
+        assert_eq!((changed(&again), changed(&next)), (json!([]), json!(["@bob:one.test"])));
+    }
+}
