@@ -89,8 +89,8 @@ impl Receipts {
         (after, until): (i64, i64),
     ) -> Result<bool, StorageError> {
         let own = self.kept.of_person(room_nid, user_nid).await?;
-        let is_new = |held: &Held| held.position > after && held.position <= until;
-        Ok(own.iter().any(|(_, held)| is_new(held)))
+        let news = Extent::news(after, until);
+        Ok(own.iter().any(|(_, held)| news.includes(held, true)))
     }
 
     async fn shown_to(

@@ -422,14 +422,9 @@ impl Plan<'_> {
         state: &Snapshot,
         types: &[(&str, Cow<'_, str>)],
     ) -> Result<StateEvents, RoomError> {
-        let storage = &self.rooms.ctx.storage;
         let mut nids = Vec::with_capacity(types.len());
         for (kind, state_key) in types {
-            // What no state holds gets no name: who asks in vain leaves nothing behind.
-            let key = storage
-                .state_key_find(state_key_row(kind, state_key))
-                .await?;
-            nids.extend(key.and_then(|key| state.map.get(key)));
+            nids.extend(self.rooms.nid_at(state, kind, state_key).await?);
         }
         Ok(self.by_nid(&nids).await?.into_values().collect())
     }

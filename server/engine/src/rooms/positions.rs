@@ -23,6 +23,8 @@ const RECENT_BYTES: u64 = 80;
 /// The rooms that changed last, in order.
 #[derive(Debug, Default)]
 struct Recent {
+    /// So many rooms are here.
+    most: usize,
     by_position: BTreeMap<i64, i64>,
     by_room: HashMap<i64, i64>,
     /// Every change after this one is here.
@@ -30,13 +32,13 @@ struct Recent {
 }
 
 impl Recent {
-    /// Takes a room's change, and forgets the oldest where they are more than `most`.
-    fn take(&mut self, room_nid: i64, position: i64, most: usize) {
+    /// Takes a room's change, and forgets the oldest where there are too many.
+    fn take(&mut self, room_nid: i64, position: i64) {
         if let Some(before) = self.by_room.insert(room_nid, position) {
             self.by_position.remove(&before);
         }
         self.by_position.insert(position, room_nid);
-        while self.by_position.len() > most {
+        while self.by_position.len() > self.most {
             if let Some((position, room_nid)) = self.by_position.pop_first() {
                 self.by_room.remove(&room_nid);
                 self.since = position.max(self.since);
@@ -51,9 +53,8 @@ pub struct RoomPositions {
     storage: Storage,
     of: Of,
     last: Bounded<i64, i64>,
-    recent: Mutex<Recent>,
-    /// So many rooms are among those that changed last.
-    recent_max: usize,
+    /// Kept of events alone: nobody asks which receipts changed last.
+    recent: Option<Mutex<Recent>>,
     /// Counts changes, so that a read which a change overtook is not kept.
     changes: AtomicU64,
 }
@@ -61,7 +62,17 @@ pub struct RoomPositions {
 impl RoomPositions {
     /// Of changes by events.
     pub(super) fn of_events(storage: Storage, budget_bytes: u64) -> Self {
-        Self::new(storage, Of::Events, budget_bytes)
+        let recent_bytes = budget_bytes / 4;
+        let recent = Recent {
+            most: usize::try_from(recent_bytes / RECENT_BYTES).unwrap_or(usize::MAX),
+            // What was committed before this process began lies at or before its first head.
+            since: storage.writer().head().position(),
+            ..Recent::default()
+        };
+        Self {
+            recent: Some(Mutex::new(recent)),
+            ..Self::new(storage, Of::Events, budget_bytes - recent_bytes)
+        }
     }
 
     /// Of changes of receipts.
@@ -70,18 +81,11 @@ impl RoomPositions {
     }
 
     fn new(storage: Storage, of: Of, budget_bytes: u64) -> Self {
-        let recent_bytes = budget_bytes / 4;
-        let recent = Recent {
-            // What was committed before this process began lies at or before its first head.
-            since: storage.writer().head().position(),
-            ..Recent::default()
-        };
         Self {
             storage,
             of,
-            last: bounded(budget_bytes - recent_bytes),
-            recent: Mutex::new(recent),
-            recent_max: usize::try_from(recent_bytes / RECENT_BYTES).unwrap_or(usize::MAX),
+            last: bounded(budget_bytes),
+            recent: None,
             changes: AtomicU64::new(0),
         }
     }
@@ -90,7 +94,7 @@ impl RoomPositions {
     /// any more, or they are more than `most`.
     #[must_use]
     pub(crate) fn changed_since(&self, position: i64, most: usize) -> Option<Vec<i64>> {
-        let recent = self.recent();
+        let recent = self.recent()?;
         if position < recent.since {
             return None;
         }
@@ -143,11 +147,14 @@ impl RoomPositions {
         let known = self.last.get(&room_nid).unwrap_or_default();
         let position = position.max(known);
         self.last.insert(room_nid, position);
-        self.recent().take(room_nid, position, self.recent_max);
+        if let Some(mut recent) = self.recent() {
+            recent.take(room_nid, position);
+        }
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn recent(&self) -> Option<MutexGuard<'_, Recent>> {
+        let recent = self.recent.as_ref()?;
+        Some(recent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -157,13 +164,16 @@ mod tests {
 
     #[test]
     fn each_room_is_there_once_and_the_oldest_go() {
-        let mut recent = Recent::default();
+        let mut recent = Recent {
+            most: 3,
+            ..Recent::default()
+        };
         for (room, position) in [(1, 10), (2, 11), (1, 12), (3, 13)] {
-            recent.take(room, position, 3);
+            recent.take(room, position);
         }
         let rooms: Vec<i64> = recent.by_position.values().copied().collect();
         assert_eq!((rooms, recent.since), (vec![2, 1, 3], 0));
-        recent.take(4, 14, 3);
+        recent.take(4, 14);
         assert_eq!(recent.since, 11, "the change of room 2 is forgotten");
         assert_eq!(recent.by_room.len(), recent.by_position.len());
     }

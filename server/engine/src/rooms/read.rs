@@ -59,12 +59,23 @@ impl Rooms {
         kind: &str,
         state_key: &str,
     ) -> Result<Option<Known>, RoomError> {
-        let key = state_key_row(kind, state_key);
-        let key = self.ctx.storage.state_key_find(key).await?;
-        let Some(nid) = key.and_then(|key| state.map.get(key)) else {
+        let Some(nid) = self.nid_at(state, kind, state_key).await? else {
             return Ok(None);
         };
         Ok(self.known.by_nid(room.rules, &[nid]).await?.remove(&nid))
+    }
+
+    /// The local id of the event in a place of a state. What no state holds gets no name: who asks in
+    /// vain leaves nothing behind.
+    pub(super) async fn nid_at(
+        &self,
+        state: &Snapshot,
+        kind: &str,
+        state_key: &str,
+    ) -> Result<Option<i64>, RoomError> {
+        let key = state_key_row(kind, state_key);
+        let key = self.ctx.storage.state_key_find(key).await?;
+        Ok(key.and_then(|key| state.map.get(key)))
     }
 
     /// The member events of a room in the state that a person sees.

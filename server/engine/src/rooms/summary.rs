@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::rooms::Rooms;
 use crate::rooms::authorize::StateEvents;
 use crate::rooms::error::RoomError;
-use crate::rooms::place::state_key_row;
 use crate::rooms::view::Room;
 use crate::state::snapshots::Snapshot;
 
@@ -116,9 +115,7 @@ impl Rooms {
     pub async fn summary(&self, room: &Room, state: &Snapshot) -> Result<RoomSummary, RoomError> {
         let mut nids = Vec::new();
         for kind in SUMMARIZED {
-            let key = state_key_row(kind, "");
-            let key = self.ctx.storage.state_key_find(key).await?;
-            nids.extend(key.and_then(|key| state.map.get(key)));
+            nids.extend(self.nid_at(state, kind, "").await?);
         }
         let events = self.known.by_nid(room.rules, &nids).await?;
         Ok(RoomSummary::of(room, &events.into_values().collect()))
