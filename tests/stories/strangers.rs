@@ -177,6 +177,15 @@ async fn one_bad_event_harms_no_other() {
     changed.1["depth"] = json!(7_777);
     let mut nowhere = first.1.clone();
     nowhere["room_id"] = json!("!nowhere");
+    let overlong = |field: &str, count: usize| {
+        let mut event = first.1.clone();
+        event[field] = vec![event[field][0].clone(); count].into();
+        event
+    };
+    let mut deep = first.1.clone();
+    deep["content"] = (0..200).fold(json!({}), |deep, _| json!({ "n": deep }));
+    let mut beyond = first.1.clone();
+    beyond["content"]["n"] = json!(9_007_199_254_740_992_i64);
     let pdus = [
         first.1.clone(),
         json!({}),
@@ -185,6 +194,10 @@ async fn one_bad_event_harms_no_other() {
         foreign.1.clone(),
         changed.1.clone(),
         nowhere,
+        overlong("prev_events", 21),
+        overlong("auth_events", 11),
+        deep,
+        beyond,
         last.1.clone(),
     ];
     let (status, body) = stranger.transact(&one, "mixed", &pdus).await;
@@ -205,6 +218,20 @@ async fn one_bad_event_harms_no_other() {
         .map(|(_, it)| it)
         .collect();
     assert_eq!(texts, ["first", "last"]);
+
+    // Where one event is all that was asked about, the answer names the rule.
+    let carol = stranger.user("carol");
+    let join = stranger.proposed(&one, &room, &carol, "join").await;
+    let (id, mut event) = stranger.sign(&join);
+    event["prev_events"] = vec![event["prev_events"][0].clone(); 21].into();
+    let (status, body) = stranger.send_join(&one, &room, &id, &event).await;
+    assert_eq!(
+        (status, &body["errcode"]),
+        (400, &json!("M_BAD_JSON")),
+        "{body}"
+    );
+    let rule = "field `prev_events` must not have more than 20 entries";
+    assert!(body["error"].as_str().unwrap().contains(rule), "{body}");
 
     let too_many = vec![json!({}); 51];
     assert_eq!(stranger.transact(&one, "many", &too_many).await.0, 400);

@@ -38,6 +38,7 @@ pub mod report;
 mod resident;
 pub mod send;
 pub mod serve;
+mod stated_ids;
 pub(crate) mod stripped;
 pub mod summary;
 pub(crate) mod threads;

@@ -8,6 +8,7 @@ mod hostile;
 mod lane;
 mod names;
 mod pair;
+mod stated_ids;
 mod synced;
 mod unseen;
 mod versions;

@@ -36,6 +36,9 @@ impl Plan<'_> {
             if is_told || event.room_id() != self.room.id {
                 continue;
             }
+            if self.misnamed(event, before).await?.is_some() {
+                continue;
+            }
             let auth = self.auth_of(event).await?;
             if event.auth_events().iter().all(|id| auth.contains_key(id)) {
                 let allowed = self.by_auth_events(event, &auth).is_ok();
@@ -222,6 +225,9 @@ impl Plan<'_> {
                 auth: lacking,
             });
         }
+        if let Some(refused) = self.misplaced(&event, here.as_ref()).await? {
+            return Ok(refused);
+        }
         let verdict = self.judge(&event, &auth, &before, asks).await?;
         let prev = self.known(event.prev_events()).await?;
         let gaps: Vec<OwnedEventId> = event
@@ -286,8 +292,7 @@ fn auth_edges(
 }
 
 /// Sorts events so that each comes after those of its auth events that are among them, and after the
-/// create event that its room id implies. What names itself in a circle is left out: no verified
-/// event can.
+/// create event that its room id implies. What lies on a circle is left out.
 fn after_their_auth_events<'p>(
     rules: &RoomVersionRules,
     pdus: &'p [VerifiedPdu],

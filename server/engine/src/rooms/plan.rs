@@ -417,6 +417,9 @@ impl<'a> Plan<'a> {
         if let Some(missing) = missing(&event, &prev, &auth) {
             return Ok(missing);
         }
+        if let Some(refused) = self.misplaced(&event, here.as_ref()).await? {
+            return Ok(refused);
+        }
         let mut states: Vec<i64> = prev
             .values()
             .filter_map(|known| known.snapshot_nid)

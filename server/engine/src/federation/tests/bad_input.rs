@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hearth_protocol::PduDraft;
 use hearth_protocol::room_version::ROOM_VERSIONS;
-use hearth_protocol::verify::VerifiedPdu;
+use hearth_protocol::verify::{UnverifiedPdu, VerifiedPdu};
 use hearth_storage::both_engines;
 use hearth_types::ruma::{OwnedEventId, RoomId};
 use serde_json::value::RawValue;
@@ -15,6 +15,7 @@ use super::pair::{Pair, id};
 use crate::rooms::Rooms;
 use crate::rooms::create::Preset;
 use crate::rooms::error::RoomError;
+use crate::rooms::plan::Received;
 
 const ALICE: &str = "@alice:one.test";
 const BOB: &str = "@bob:two.test";
@@ -69,6 +70,58 @@ both_engines! {
             let mut read = pair.one.read(&room, ALICE).await;
             read.sort();
             assert_eq!(read, ["a", "b"], "{}", rules.id);
+        }
+    }
+}
+
+/// The event with more references than there may be, as it would travel. What else it says does not
+/// matter: nobody reads further.
+fn overlong(pdu: &VerifiedPdu, field: &str, count: usize) -> Vec<u8> {
+    let mut event: Value = serde_json::from_slice(pdu.event().json()).unwrap();
+    let reference = pdu.event().prev_events()[0].as_str();
+    let reference = match event[field][0].is_array() {
+        true => json!([reference, {}]),
+        false => json!(reference),
+    };
+    event[field] = vec![reference; count].into();
+    serde_json::to_vec(&event).unwrap()
+}
+
+both_engines! {
+    async fn an_event_follows_20_others_and_no_more(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        for rules in &ROOM_VERSIONS {
+            let room = pair.one.create(ALICE, Preset::PublicChat, rules.id).await;
+            pair.two.join_over(&room, BOB, "one.test").await.unwrap();
+            pair.deliver().await;
+            let end = vec![pair.two.end(&room).await];
+            let depth = pair.two.rooms.room(&room).await.unwrap().live().extremities[0].depth + 1;
+            let place = async |sender: &str, prev: Vec<OwnedEventId>, depth| {
+                pair.two.placed_at(&room, sender, "m.room.message", prev, depth).await
+            };
+            // As many ends as one event may follow, each a fork of its own.
+            let mut forks = Vec::new();
+            for number in 0..20 {
+                forks.push(place(BOB, end.clone(), depth + number).await);
+            }
+            let ends = forks.iter().map(|pdu| pdu.event().event_id().to_owned()).collect();
+            let there = pair.one.rooms.room(&room).await.unwrap();
+            for (_, received) in pair.one.federation.receive(pair.two.name(), forks).await {
+                received.unwrap();
+            }
+            assert_eq!(pair.one.extremities(&room).await, 20, "{}", rules.id);
+            let merge = place(BOB, ends, depth + 20).await;
+            for (field, max) in [("prev_events", 20), ("auth_events", 10)] {
+                let refused = UnverifiedPdu::parse(rules, &overlong(&merge, field, max + 1));
+                let rule = format!("event: field `{field}` must not have more than {max} entries");
+                assert_eq!(refused.err().map(|error| error.to_string()), Some(rule), "{}", rules.id);
+                assert!(UnverifiedPdu::parse(rules, &overlong(&merge, field, max)).is_ok());
+            }
+            let received = pair.one.rooms.receive(&there, merge, false).await;
+            assert_eq!(received.unwrap(), Received::Accepted, "{}", rules.id);
+            assert_eq!(pair.one.extremities(&room).await, 1, "{}", rules.id);
+            pair.one.send(&room, ALICE, "on").await.unwrap();
+            assert_eq!(pair.one.read(&room, ALICE).await.len(), 22, "{}", rules.id);
         }
     }
 }

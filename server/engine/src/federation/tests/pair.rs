@@ -11,6 +11,7 @@ use hearth_storage::testing::{On, Scratch};
 use hearth_types::ruma::RoomId;
 
 use self::link::{Far, Wire};
+pub(super) use self::link::{key, verified};
 pub(super) use self::side::{Side, id};
 use crate::memory::MemoryBudget;
 use crate::testing::settings;
@@ -24,7 +25,7 @@ pub(super) struct Pair {
     to_one: Far,
     /// How `one` reaches `two`.
     to_two: Far,
-    _scratches: [Scratch; 2],
+    scratches: [Scratch; 2],
 }
 
 impl Pair {
@@ -51,7 +52,7 @@ impl Pair {
             wire,
             to_one,
             to_two,
-            _scratches: scratches,
+            scratches,
         }
     }
 
@@ -87,6 +88,16 @@ impl Pair {
     /// Loses what both have sent since the last time.
     pub(super) async fn lose(&self) {
         drop((self.one.outbound().await, self.two.outbound().await));
+    }
+
+    /// What is stored of `one` keeps to every invariant.
+    pub(super) async fn assert_sound(&self) {
+        self.one.settle().await;
+        let connect_to = self.scratches[0].options().connect_to;
+        let report = hearth_storage::verify::verify(&connect_to, None)
+            .await
+            .unwrap();
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
     }
 
     pub(super) async fn assert_same_state(&self, room_id: &RoomId) {

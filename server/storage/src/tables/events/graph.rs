@@ -177,6 +177,25 @@ pub async fn is_gap(conn: Conn<'_>, room_nid: i64, event_id: &str) -> Result<boo
     Ok(after.is_some())
 }
 
+/// Whether an event that is not here is named as a predecessor by one that is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_awaited(
+    conn: Conn<'_>,
+    room_nid: i64,
+    event_id: &str,
+) -> Result<bool, StorageError> {
+    let child = sql!(
+        conn,
+        optional::<(i64,)>,
+        "SELECT child_nid FROM backward_extremities WHERE room_nid = $1 AND event_id = $2 LIMIT 1",
+        room_nid,
+        event_id
+    )?;
+    Ok(child.is_some())
+}
+
 /// A room's forward extremities.
 ///
 /// # Errors

@@ -28,7 +28,7 @@ pub(super) struct Wire {
     pub(super) withholds: AtomicBool,
 }
 
-pub(super) fn key(name: &str) -> SigningKey {
+pub(in crate::federation::tests) fn key(name: &str) -> SigningKey {
     SigningKey::from_seed(
         "test",
         &[u8::try_from(name.len()).unwrap() + name.as_bytes()[0]; 32],
@@ -53,7 +53,7 @@ impl KeyLookup for Keys {
     }
 }
 
-pub(super) fn verified(rules: &RoomVersionRules, json: &[u8]) -> VerifiedPdu {
+pub(in crate::federation::tests) fn verified(rules: &RoomVersionRules, json: &[u8]) -> VerifiedPdu {
     UnverifiedPdu::parse(rules, json)
         .unwrap()
         .verify(&Keys)
