@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hearth::app::Parts;
 use hearth_engine::context::{Context, Settings, Spawn};
+use hearth_engine::erased::Erased;
 use hearth_engine::memory::MemoryBudget;
 use hearth_engine::notifier::Notifier;
 use hearth_engine::push::Push;
@@ -216,6 +217,7 @@ impl Host {
         tasks.start(Box::pin(writer.run()));
         tasks.start(Box::pin(background.checkpointer.run()));
         let context = Context {
+            erased: Erased::new(storage.clone()),
             push: Push::new(&storage, settings().memory),
             storage,
             server_name: self.name.clone(),

@@ -10,6 +10,7 @@ use hearth_protocol::signing::SigningKey;
 use hearth_storage::Storage;
 use hearth_types::ruma::OwnedServerName;
 
+use crate::erased::Erased;
 use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::peers::Peers;
@@ -81,6 +82,8 @@ pub struct Context {
     pub notifier: Notifier,
     /// What people are told of, and what of it they have not read.
     pub push: Push,
+    /// Whose messages are not for those who come later.
+    pub erased: Erased,
 }
 
 impl Context {

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod context;
 pub mod departures;
 pub mod device_lists;
+pub mod erased;
 pub mod federation;
 pub mod keys;
 pub mod memory;

@@ -9,6 +9,7 @@ pub mod client_event;
 pub mod context;
 mod count;
 pub mod create;
+mod erased;
 pub mod error;
 pub(crate) mod facts;
 pub mod figures;

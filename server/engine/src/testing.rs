@@ -14,6 +14,7 @@ use hearth_storage::testing::{Scratch, identity};
 use hearth_types::ruma::ServerName;
 
 use crate::context::{Context, SessionLifetimes, Settings, Spawn};
+use crate::erased::Erased;
 use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::peers::{Isolated, Peers};
@@ -50,6 +51,7 @@ impl TestServer {
         let name = identity().server_name;
         let storage = scratch.open().await;
         let context = Context {
+            erased: Erased::new(storage.clone()),
             push: Push::new(&storage, settings.memory),
             storage,
             server_name: ServerName::parse(name).expect("a server name"),

@@ -10,6 +10,7 @@ use hearth_engine::{
     accounts::Accounts,
     context::{Context, SessionLifetimes, Settings},
     departures::Departures,
+    erased::Erased,
     memory::MemoryBudget,
     notifier::Notifier,
     outbox::Outbox,
@@ -101,6 +102,7 @@ pub(crate) async fn wire(
     };
     let settings = settings(config);
     let parts = Parts::new(Arc::new(Context {
+        erased: Erased::new(storage.clone()),
         push: Push::new(&storage, settings.memory),
         storage,
         server_name,

@@ -10,6 +10,7 @@ use hearth_types::ruma::UserId;
 use serde_json::Value;
 
 use super::{AccountError, Accounts, Session, profile};
+use crate::device_lists;
 
 impl Accounts {
     /// Closes the person's own account, once the password confirms it.
@@ -45,8 +46,8 @@ impl Accounts {
         self.departing.notified().await;
     }
 
-    /// In one commit, the account is closed and its devices, profile, account data and key backups are
-    /// gone. The rooms are left by [`crate::departures`].
+    /// In one commit, the account is closed and its devices, keys, profile, account data and key
+    /// backups are gone, and what only its owner knew of how far they have read. The rooms are left by [`crate::departures`].
     async fn close(
         &self,
         user_nid: i64,
@@ -64,9 +65,14 @@ impl Accounts {
             profile::push_change(&mut commit, user_nid, field, &Value::Null);
         }
         let devices = self.device_ids(user_nid, |_| true).await?;
+        // Also without a device there are keys that are not theirs any more.
+        device_lists::changed_here(&mut commit, user_nid);
         Self::push_removal(&mut commit, user_nid, user_id, devices);
         self.commit(user_nid, commit, |_| AccountError::NotFound("the user"))
             .await?;
+        if erase {
+            self.context.erased.note(user_id).await?;
+        }
         // A session that was opened while the account was being closed.
         self.remove_devices(user_nid, user_id, |_| true).await?;
         self.departing.notify_one();

@@ -216,7 +216,7 @@ impl Federation {
     }
 
     /// An event as a server may have it: redacted where the room's history visibility shows it to
-    /// none of its people. State is always whole: the others need it to authorize.
+    /// none of its people, or its sender had themselves erased and none of them was there. State is always whole: the others need it to authorize.
     ///
     /// spec: server-server v1.19 §Backfilling and retrieving missing events.
     async fn as_seen_by(
@@ -241,24 +241,18 @@ impl Federation {
                 serde_json::from_str(event.event.content()).unwrap_or_default();
             HistoryVisibility::from_name(content["history_visibility"].as_str().unwrap_or(""))
         });
-        if matches!(
-            visibility,
-            HistoryVisibility::WorldReadable | HistoryVisibility::Shared
-        ) {
+        let is_erased = self.ctx.erased.contains(known.event.sender()).await?;
+        let for_all = [HistoryVisibility::WorldReadable, HistoryVisibility::Shared];
+        if for_all.contains(&visibility) && !is_erased {
             return Ok(known);
         }
         let best = self.best_membership(room, &state, origin).await?;
-        if may_see(Around::unchanged(visibility), Around::unchanged(best), true) {
+        if may_see(Around::unchanged(visibility), Around::unchanged(best), true)
+            && (best == Membership::Join || !is_erased)
+        {
             return Ok(known);
         }
-        let event = known
-            .event
-            .redacted(room.rules)
-            .map_err(|error| RoomError::Invalid {
-                field: "event",
-                rule: error.to_string(),
-            })?;
-        Ok(Known { event, ..known })
+        known.pruned(room.rules)
     }
 
     /// The best-placed membership of a server's people in a state.

@@ -223,6 +223,32 @@ both_engines! {
 }
 
 both_engines! {
+    async fn a_server_that_came_later_is_given_nothing_that_an_erased_person_said(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        let (alice, erin) = ("@alice:one.test", "@erin:one.test");
+        let room = pair.one.create(alice, Preset::PublicChat, "12").await;
+        pair.one.join(&room, erin).await.unwrap();
+        let before = pair.one.send(&room, erin, "before").await.unwrap();
+        pair.one.send(&room, alice, "of another").await.unwrap();
+        pair.two.join_over(&room, "@bob:two.test", "one.test").await.unwrap();
+        let after = pair.one.send(&room, erin, "after").await.unwrap();
+        let (federation, two) = (&pair.one.federation, pair.two.name());
+        let given = async || {
+            let from = std::slice::from_ref(&after);
+            let mut given = federation.backfill(two, &room, from, 10).await.unwrap();
+            given.push(federation.event(two, &before).await.unwrap());
+            String::from_utf8(given.concat()).unwrap()
+        };
+        let whole = given().await;
+        assert!(whole.contains(r#""before""#) && whole.contains(r#""after""#), "{whole}");
+        pair.one.ctx.erased.note(&self::pair::id(erin)).await.unwrap();
+        let given = given().await;
+        assert!(!given.contains(r#""before""#), "{given}");
+        assert!(given.contains(r#""after""#) && given.contains(r#""of another""#), "{given}");
+    }
+}
+
+both_engines! {
     async fn nothing_but_an_invite_of_theirs_to_one_of_ours_is_signed(scratch: Scratch) {
         let pair = Pair::new(scratch).await;
         let room = pair.one.create("@alice:one.test", Preset::PublicChat, "12").await;

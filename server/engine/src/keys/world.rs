@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::{KeyError, Keys};
 use crate::context::{Context, Spawn as _};
 use crate::device_lists::DeviceLists;
+use crate::erased::Erased;
 use crate::notifier::Notifier;
 use crate::peers::{Answer, PeerError, Peers};
 use crate::push::Push;
@@ -108,6 +109,7 @@ impl Server {
             wire: Arc::clone(wire),
         };
         let context = Arc::new(Context {
+            erased: Erased::new(storage.clone()),
             push: Push::new(&storage, settings().memory),
             storage,
             server_name: name.clone(),

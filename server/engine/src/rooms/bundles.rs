@@ -5,6 +5,7 @@
 //!
 //! spec: client-server v1.19 §Aggregations of child events.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::event::Event;
@@ -170,6 +171,7 @@ impl Rooms {
             if let (Some(latest), Some((_, count, theirs))) =
                 (replies.and_then(|it| it.first()), count)
             {
+                let latest = &*self.as_shown_to(viewpoint, latest).await?;
                 let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, latest).await?;
                 if let Some(replace) = self.edit(reader, viewpoint, latest, &edits).await? {
                     let replace = Some(replace);
@@ -242,6 +244,10 @@ impl Rooms {
         let Some(edit) = newest else {
             return Ok(None);
         };
+        // Of an erased person there is nothing to put in its place.
+        if let Cow::Owned(_) = self.as_shown_to(viewpoint, edit).await? {
+            return Ok(None);
+        }
         let unsigned = self.unsigned_of_timeline(reader, viewpoint, edit).await?;
         Ok(Some(client_event::whole(&edit.event, &unsigned)))
     }

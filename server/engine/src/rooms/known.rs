@@ -12,6 +12,7 @@ use hearth_storage::{Storage, StorageError};
 use hearth_types::ruma::{EventId, OwnedEventId};
 
 use crate::rooms::client_event;
+use crate::rooms::error::RoomError;
 use crate::rooms::view::Room;
 
 /// An event with what this server knows of it.
@@ -38,6 +39,22 @@ impl Known {
     #[must_use]
     pub fn is_placed(&self) -> bool {
         self.snapshot_nid.is_some()
+    }
+
+    /// The same without what a redaction would take, though nobody redacted it.
+    ///
+    /// # Errors
+    /// `Invalid` when what is left is no event.
+    pub(crate) fn pruned(&self, rules: &RoomVersionRules) -> Result<Self, RoomError> {
+        let event = self.event.redacted(rules);
+        let event = event.map_err(|error| RoomError::Invalid {
+            field: "event",
+            rule: error.to_string(),
+        })?;
+        Ok(Self {
+            event,
+            ..self.clone()
+        })
     }
 
     /// Whether this is the same event after something happened to it.

@@ -46,7 +46,8 @@ impl Rooms {
         let mut bundles = self.bundles(reader, viewpoint, events.iter()).await?;
         let mut served = Vec::with_capacity(events.len());
         for known in events {
-            let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, known).await?;
+            let known = self.as_shown_to(viewpoint, known).await?;
+            let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, &known).await?;
             unsigned.relations = bundles.remove(&known.nid);
             unsigned.transaction_id = txn_ids.get(known.event.event_id().as_str()).cloned();
             served.push(client_event::whole(&known.event, &unsigned));
@@ -61,12 +62,13 @@ impl Rooms {
     pub async fn serve_state(
         &self,
         reader: &Reader<'_>,
-        room: &Room,
+        viewpoint: &Viewpoint,
         events: &[Known],
     ) -> Result<Vec<Box<RawValue>>, RoomError> {
         let mut served = Vec::with_capacity(events.len());
         for known in events {
-            let unsigned = self.unsigned(reader, room, known).await?;
+            let known = self.as_shown_to(viewpoint, known).await?;
+            let unsigned = self.unsigned(reader, &viewpoint.room, &known).await?;
             served.push(client_event::whole(&known.event, &unsigned));
         }
         Ok(served)
@@ -89,6 +91,7 @@ impl Rooms {
             && known.is_placed()
             && let Some(before) = self.replaced(&viewpoint.room, known).await?
         {
+            let before = self.as_shown_to(viewpoint, &before).await?;
             unsigned.prev_content = Some(client_event::content(&before.event).to_owned());
             unsigned.replaces_state = Some(before.event.event_id().to_owned());
         }

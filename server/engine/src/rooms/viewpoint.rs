@@ -307,7 +307,7 @@ impl Rooms {
         })
     }
 
-    async fn membership_of(
+    pub(super) async fn membership_of(
         &self,
         viewpoint: &Viewpoint,
         after: &Snapshot,

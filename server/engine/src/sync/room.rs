@@ -1,5 +1,6 @@
 //! What an answer says of one room.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -296,7 +297,11 @@ impl Look<'_> {
         json.open_list_at("events");
         for known in state {
             let unsigned = rooms.unsigned(&reader, &viewpoint.room, known).await?;
-            let piece = rooms.known.piece(known);
+            let known = rooms.as_shown_to(viewpoint, known).await?;
+            let piece = match &known {
+                Cow::Borrowed(known) => rooms.known.piece(known),
+                Cow::Owned(known) => client_event::open(&known.event),
+            };
             json.raw_by(|out| form.write(&known.event, &piece, &unsigned, out));
         }
         json.close_list();

@@ -3,6 +3,7 @@
 mod answers;
 pub(crate) mod client;
 mod ephemeral;
+mod erased;
 mod filters;
 pub(crate) mod histories;
 mod lazy;

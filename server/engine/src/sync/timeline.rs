@@ -1,5 +1,7 @@
 //! The newest events of a room that an answer shows, from memory as far as it reaches.
 
+use std::borrow::Cow;
+
 use hearth_storage::tables::events as rows;
 
 use super::filter::EventFilter;
@@ -163,7 +165,13 @@ pub(super) async fn pieces(
             None => stored.get(shown.known.event.event_id().as_str()).cloned(),
         };
         let mut piece = Vec::with_capacity(shown.json.len() + 128);
-        form.write(&shown.known.event, &shown.json, &unsigned, &mut piece);
+        match rooms.as_shown_to(viewpoint, &shown.known).await? {
+            Cow::Borrowed(known) => form.write(&known.event, &shown.json, &unsigned, &mut piece),
+            Cow::Owned(known) => {
+                let json = client_event::open(&known.event);
+                form.write(&known.event, &json, &unsigned, &mut piece);
+            }
+        }
         pieces.push(piece);
     }
     Ok(pieces)

@@ -87,9 +87,7 @@ pub(super) async fn get_messages(user: User, call: Call) -> Result<Response<Body
             .map(|known| known.event.sender())
             .collect();
         let members = rooms.members_of(&viewpoint, senders.into_iter()).await?;
-        state = rooms
-            .serve_state(&reader, &viewpoint.room, &members)
-            .await?;
+        state = rooms.serve_state(&reader, &viewpoint, &members).await?;
     }
     let page = Page {
         chunk: rooms.serve(&reader, &viewpoint, &page.events).await?,

@@ -50,7 +50,7 @@ pub(super) async fn get_members(user: User, call: Call) -> Result<Response<Body>
     let served = call
         .app
         .rooms
-        .serve_state(&reader(&user, &call), &viewpoint.room, &members)
+        .serve_state(&reader(&user, &call), &viewpoint, &members)
         .await?;
     Ok(json_response(StatusCode::OK, &json!({ "chunk": served })))
 }

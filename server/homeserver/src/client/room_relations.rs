@@ -65,9 +65,7 @@ pub(super) async fn get_context(user: User, call: Call) -> Result<Response<Body>
         event: event.pop(),
         events_before: rooms.serve(&reader, &viewpoint, &found.before).await?,
         events_after: rooms.serve(&reader, &viewpoint, &found.after).await?,
-        state: rooms
-            .serve_state(&reader, &viewpoint.room, &found.state)
-            .await?,
+        state: rooms.serve_state(&reader, &viewpoint, &found.state).await?,
     };
     Ok(json_response(StatusCode::OK, &answer))
 }

@@ -94,7 +94,7 @@ pub(super) async fn get_all_state(user: User, call: Call) -> Result<Response<Bod
     let served = call
         .app
         .rooms
-        .serve_state(&reader(&user, &call), &viewpoint.room, &state)
+        .serve_state(&reader(&user, &call), &viewpoint, &state)
         .await?;
     Ok(json_response(StatusCode::OK, &served))
 }

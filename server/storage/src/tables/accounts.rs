@@ -109,7 +109,7 @@ impl AccountModerate {
 }
 
 /// A guard that closes an account for good; it must be there and active. What its owner kept goes with
-/// it. Their devices go by `DevicesRemove` in the same commit, their rooms later.
+/// it, the keys that vouch for their devices, and what only they knew of how far they have read. Their devices go by `DevicesRemove` in the same commit, their rooms later.
 #[derive(Debug, Clone)]
 pub struct AccountClose {
     /// Whose account it is.
@@ -135,6 +135,32 @@ impl AccountClose {
             conn.again(),
             execute,
             "DELETE FROM account_data WHERE user_nid = $1",
+            self.user_nid
+        )?;
+        sql!(
+            conn.again(),
+            execute,
+            "DELETE FROM cross_signing_keys WHERE user_nid = $1",
+            self.user_nid
+        )?;
+        sql!(
+            conn.again(),
+            execute,
+            "DELETE FROM key_signatures WHERE target_nid = $1 OR signer_nid = $1",
+            self.user_nid
+        )?;
+        sql!(
+            conn.again(),
+            execute,
+            "DELETE FROM push_classes WHERE user_nid = $1",
+            self.user_nid
+        )?;
+        sql!(
+            conn.again(),
+            execute,
+            "DELETE FROM receipts WHERE user_nid = $1 AND kind <> 0 AND room_nid IN (
+                 SELECT room_nid FROM memberships WHERE user_nid = $1
+             )",
             self.user_nid
         )?;
         sql!(
@@ -197,11 +223,12 @@ pub async fn rooms_to_leave(conn: Conn<'_>, user_nid: i64) -> Result<Vec<String>
 ///
 /// # Errors
 /// When the database fails.
-pub async fn accounts_erased(conn: Conn<'_>) -> Result<Vec<i64>, StorageError> {
+pub async fn accounts_erased(conn: Conn<'_>) -> Result<Vec<String>, StorageError> {
     sql!(
         conn,
-        scalars::<i64>,
-        "SELECT user_nid FROM accounts WHERE erased ORDER BY user_nid"
+        scalars::<String>,
+        "SELECT u.user_id FROM accounts a JOIN users u ON u.user_nid = a.user_nid WHERE a.erased
+         ORDER BY u.user_id"
     )
 }
 

@@ -245,7 +245,7 @@ both_engines! {
         let mut reader = storage.read().await.unwrap();
         let stored = accounts::account_by_id(reader.conn(), "@alice:one.test").await.unwrap().unwrap();
         assert!(stored.deactivated && stored.password_hash.is_none());
-        assert_eq!(accounts::accounts_erased(reader.conn()).await.unwrap(), [nid]);
+        assert_eq!(accounts::accounts_erased(reader.conn()).await.unwrap(), ["@alice:one.test"]);
         let leaving = accounts::accounts_leaving(reader.conn()).await.unwrap();
         assert_eq!(leaving, [(nid, "@alice:one.test".to_owned())]);
         drop(reader);

@@ -100,6 +100,20 @@ both_engines! {
              SELECT user_nid, 1, 'm.test', '{}', 1, 0, 0, FALSE FROM accounts",
         )
         .await;
+        for statement in [
+            "INSERT INTO cross_signing_keys (user_nid, usage, content) SELECT user_nid, 'master', '{}' FROM accounts",
+            "INSERT INTO key_signatures (target_nid, target_key, signer_nid, signer_key, signature, position)
+             SELECT user_nid, 'A', user_nid, 'B', 'C', 1 FROM accounts",
+            "INSERT INTO rooms (room_nid, room_id, version, revision) VALUES (7, '!r:one.test', '12', 0)",
+            "INSERT INTO memberships (room_nid, user_nid, membership, event_nid, position)
+             SELECT 7, user_nid, 'leave', 1, 1 FROM accounts",
+            "INSERT INTO receipts
+             (room_nid, user_nid, kind, thread, live_position, depth, event_nid, at_ms, position, outbound)
+             SELECT 7, user_nid, 1, '', 1, 1, 1, 1, 1, FALSE FROM accounts",
+            "INSERT INTO push_classes (user_nid, room_nid, position, class) SELECT user_nid, 7, 1, 1 FROM accounts",
+        ] {
+            execute(&scratch, statement).await;
+        }
         challenge(accounts.deactivate(&session, true, None).await.unwrap_err());
         let wrong = accounts.deactivate(&session, true, Some(&proof("alice", "wrong"))).await;
         challenge(wrong.unwrap_err());
@@ -111,7 +125,8 @@ both_engines! {
         assert!(accounts.own_profile(&session.user_id).await.unwrap().is_empty());
         let taken = accounts.available("alice").await;
         assert!(matches!(taken, Err(AccountError::UserInUse)), "nobody takes the name over");
-        for table in ["devices", "access_tokens", "refresh_tokens", "filters", "account_data"] {
+        for table in ["devices", "access_tokens", "refresh_tokens", "filters", "account_data",
+            "cross_signing_keys", "key_signatures", "receipts", "push_classes"] {
             assert_eq!(count(&server.context.storage, table).await, 0, "{table}");
         }
         let kept = count(&server.context.storage, "key_backups WHERE NOT deleted").await;

@@ -178,7 +178,7 @@ impl Look<'_> {
             .await?;
         let events: Vec<Known> = events.into_values().collect();
         let events = rooms
-            .serve_state(&self.reader(), &viewpoint.room, &events)
+            .serve_state(&self.reader(), viewpoint, &events)
             .await?;
         json.list_at(
             "required_state",

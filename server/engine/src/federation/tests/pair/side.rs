@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::link::{Far, Link, Wire, key, verified};
 use crate::context::{Context, Settings, Spawn as _};
+use crate::erased::Erased;
 use crate::federation::Federation;
 use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
@@ -58,6 +59,7 @@ impl Side {
             wire: Arc::clone(wire),
         };
         let ctx = Arc::new(Context {
+            erased: Erased::new(storage.clone()),
             push: Push::new(&storage, settings().memory),
             storage,
             server_name,
