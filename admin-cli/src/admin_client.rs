@@ -98,6 +98,23 @@ impl AdminClient {
         self.ask(endpoint.method, path, Vec::new()).await
     }
 
+    /// Asks for a whole list, page after page; `entries` takes one apart.
+    pub(crate) async fn every<P: DeserializeOwned, E>(
+        &self,
+        endpoint: Endpoint,
+        entries: impl Fn(P) -> (Vec<E>, Option<String>),
+    ) -> Result<Vec<E>, CliError> {
+        let (mut every, mut path) = (Vec::new(), endpoint.path.to_owned());
+        loop {
+            let (page, next) = entries(self.get(endpoint, &path).await?);
+            every.extend(page);
+            match next {
+                Some(after) => path = next_page(endpoint, &after),
+                None => return Ok(every),
+            }
+        }
+    }
+
     /// Asks with a JSON body.
     pub(crate) async fn send<A: DeserializeOwned>(
         &self,
@@ -229,8 +246,19 @@ fn connector(trusted_ca: Option<&Path>) -> Result<TlsConnector, CliError> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// The path of a list with its cursor, encoded as one segment would be.
+fn next_page(endpoint: Endpoint, after: &str) -> String {
+    let query = Endpoint {
+        method: endpoint.method,
+        path: "{after}",
+    };
+    format!("{}?after={}", endpoint.path, query.path_with(&[after]))
+}
+
 #[cfg(test)]
 mod tests {
+    use hearth_admin_api::USER_LIST;
+
     use super::*;
 
     #[test]
@@ -253,5 +281,13 @@ mod tests {
                 assert_eq!(remote.token, "secret", "without its line end");
             }
         }
+    }
+
+    #[test]
+    fn the_cursor_of_the_next_page_is_encoded() {
+        assert_eq!(
+            next_page(USER_LIST, "@a+b&c:one.test"),
+            "/_hearth/admin/v1/users?after=%40a%2Bb%26c%3Aone.test"
+        );
     }
 }

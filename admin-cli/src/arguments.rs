@@ -54,6 +54,9 @@ pub(crate) enum Verb {
     /// Look at the rooms of the running server.
     #[command(subcommand)]
     Room(RoomVerb),
+    /// Look at what people reported: messages, rooms, other people.
+    #[command(subcommand)]
+    Report(ReportVerb),
     /// Make and remove tokens that admit people to register.
     #[command(subcommand)]
     RegistrationToken(TokenVerb),
@@ -155,6 +158,22 @@ pub(crate) enum TokenVerb {
     Delete {
         /// The token.
         token: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportVerb {
+    /// List the reports, the newest first.
+    List,
+    /// Show one report, and the message that it is about.
+    Show {
+        /// The number of the report.
+        id: i64,
+    },
+    /// Remove a report that needs nothing more.
+    Delete {
+        /// The number of the report.
+        id: i64,
     },
 }
 

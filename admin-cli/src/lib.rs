@@ -12,6 +12,7 @@ mod init;
 mod output;
 mod password;
 mod registration_token;
+mod report;
 mod room;
 mod signing_key;
 mod status;
@@ -21,7 +22,7 @@ mod user;
 use std::process::ExitCode;
 
 use admin_client::AdminClient;
-use arguments::{Arguments, DbVerb, RoomVerb, ServerVerb, TokenVerb, UserVerb, Verb};
+use arguments::{Arguments, DbVerb, ReportVerb, RoomVerb, ServerVerb, TokenVerb, UserVerb, Verb};
 use clap::Parser as _;
 use error::CliError;
 use hearth_admin_api::ModerateUserRequest;
@@ -58,6 +59,14 @@ async fn run(arguments: &Arguments) -> Result<Box<dyn Outcome>, CliError> {
             match verb {
                 RoomVerb::List => Box::new(room::list(&client).await?),
                 RoomVerb::Show { room } => Box::new(room::show(&client, room).await?),
+            }
+        }
+        Verb::Report(verb) => {
+            let client = AdminClient::new(arguments)?;
+            match verb {
+                ReportVerb::List => Box::new(report::list(&client).await?),
+                ReportVerb::Show { id } => Box::new(report::show(&client, *id).await?),
+                ReportVerb::Delete { id } => Box::new(report::delete(&client, *id).await?),
             }
         }
         Verb::RegistrationToken(verb) => {

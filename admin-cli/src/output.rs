@@ -7,7 +7,6 @@
 
 use std::process::ExitCode;
 
-use hearth_admin_api::Endpoint;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -80,15 +79,6 @@ fn date(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// The path of a list with its cursor, encoded as one segment would be.
-pub(crate) fn next_page(endpoint: Endpoint, after: &str) -> String {
-    let query = Endpoint {
-        method: endpoint.method,
-        path: "{after}",
-    };
-    format!("{}?after={}", endpoint.path, query.path_with(&[after]))
-}
-
 pub(crate) fn print(outcome: &dyn Outcome, json: bool) {
     match json {
         true => println!("{:#}", outcome.json()),
@@ -106,17 +96,7 @@ pub(crate) fn print_error(error: &CliError, json: bool) {
 
 #[cfg(test)]
 mod tests {
-    use hearth_admin_api::USER_LIST;
-
     use super::*;
-
-    #[test]
-    fn the_cursor_of_the_next_page_is_encoded() {
-        assert_eq!(
-            next_page(USER_LIST, "@a+b&c:one.test"),
-            "/_hearth/admin/v1/users?after=%40a%2Bb%26c%3Aone.test"
-        );
-    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_entry() {

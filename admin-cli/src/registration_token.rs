@@ -9,7 +9,7 @@ use crate::{
     admin_client::AdminClient,
     arguments::CreateToken,
     error::CliError,
-    output::{Outcome, next_page, table, time, to_json},
+    output::{Outcome, table, time, to_json},
     tls,
 };
 
@@ -25,16 +25,8 @@ pub(crate) async fn create(client: &AdminClient, wanted: &CreateToken) -> Result
 }
 
 pub(crate) async fn list(client: &AdminClient) -> Result<Tokens, CliError> {
-    let mut tokens = Vec::new();
-    let mut path = REGISTRATION_TOKEN_LIST.path.to_owned();
-    loop {
-        let page: RegistrationTokenList = client.get(REGISTRATION_TOKEN_LIST, &path).await?;
-        tokens.extend(page.tokens);
-        match page.next {
-            Some(after) => path = next_page(REGISTRATION_TOKEN_LIST, &after),
-            None => return Ok(Tokens(tokens)),
-        }
-    }
+    let page = |page: RegistrationTokenList| (page.tokens, page.next);
+    Ok(Tokens(client.every(REGISTRATION_TOKEN_LIST, page).await?))
 }
 
 pub(crate) async fn show(client: &AdminClient, token: &str) -> Result<Shown, CliError> {

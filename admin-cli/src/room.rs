@@ -5,20 +5,12 @@ use hearth_admin_api::{ROOM_LIST, ROOM_SHOW, Room, RoomList};
 use crate::{
     admin_client::AdminClient,
     error::CliError,
-    output::{Outcome, next_page, table, to_json},
+    output::{Outcome, table, to_json},
 };
 
 pub(crate) async fn list(client: &AdminClient) -> Result<Rooms, CliError> {
-    let mut rooms = Vec::new();
-    let mut path = ROOM_LIST.path.to_owned();
-    loop {
-        let page: RoomList = client.get(ROOM_LIST, &path).await?;
-        rooms.extend(page.rooms);
-        match page.next {
-            Some(after) => path = next_page(ROOM_LIST, &after),
-            None => return Ok(Rooms(rooms)),
-        }
-    }
+    let page = |page: RoomList| (page.rooms, page.next);
+    Ok(Rooms(client.every(ROOM_LIST, page).await?))
 }
 
 pub(crate) async fn show(client: &AdminClient, room: &str) -> Result<Shown, CliError> {

@@ -6,11 +6,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use hearth_federation::tls_trust::TlsTrust;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -30,20 +31,11 @@ pub(crate) fn now() -> UnixTime {
 
 /// What the server trusts: the system's authorities and those of `federation.trusted_ca`.
 pub(crate) fn roots(trusted_ca: &[PathBuf]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for path in trusted_ca {
-        let failed = |error: String| format!("{}: {error}", path.display());
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| failed(error.to_string()))?;
-        for certificate in certificates {
-            roots
-                .add(certificate)
-                .map_err(|error| failed(error.to_string()))?;
-        }
-    }
-    Ok(roots)
+    let trust = TlsTrust {
+        extra_ca: trusted_ca.to_vec(),
+        ..TlsTrust::default()
+    };
+    trust.roots().map_err(|error| error.to_string())
 }
 
 /// A client that trusts `roots`.

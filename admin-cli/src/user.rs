@@ -11,7 +11,7 @@ use crate::{
     admin_client::AdminClient,
     arguments::{ChangePassword, CreateUser, Deactivate, Devices, UserToken},
     error::CliError,
-    output::{Outcome, next_page, table, time, to_json},
+    output::{Outcome, table, time, to_json},
     password,
 };
 
@@ -31,16 +31,8 @@ pub(crate) async fn create(client: &AdminClient, create: &CreateUser) -> Result<
 }
 
 pub(crate) async fn list(client: &AdminClient) -> Result<Users, CliError> {
-    let mut users = Vec::new();
-    let mut path = USER_LIST.path.to_owned();
-    loop {
-        let page: UserList = client.get(USER_LIST, &path).await?;
-        users.extend(page.users);
-        match page.next {
-            Some(after) => path = next_page(USER_LIST, &after),
-            None => return Ok(Users(users)),
-        }
-    }
+    let page = |page: UserList| (page.users, page.next);
+    Ok(Users(client.every(USER_LIST, page).await?))
 }
 
 pub(crate) async fn show(client: &AdminClient, user: &str) -> Result<Shown, CliError> {

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Authority, On, Server, Settings, on_both_engines};
@@ -149,6 +150,20 @@ on_both_engines! {
         assert_eq!((&shown["version"], &shown["join_rule"]), (&json!("12"), &json!("invite")));
         assert_eq!((&shown["joined_members"], &shown["creator"]), (&json!(1), &json!(alice.id)));
         assert!(desk.refusal(&["room", "show", "!none:localhost"]).contains("not known"));
+
+        assert!(desk.text(&["report", "list"]).contains("Nobody reported anything"));
+        let event_id = alice.send(&room, "unkind").await;
+        let path = format!("/rooms/{room}/report/{event_id}");
+        alice.call(Method::POST, &path, Some(&json!({ "reason": "it is\nunkind" }))).await;
+        let reports = desk.json(&["report", "list"]);
+        let report = &reports["reports"][0];
+        assert_eq!((&report["event_id"], &report["reporter"]), (&json!(event_id), &json!(alice.id)));
+        let id = report["id"].to_string();
+        let shown = desk.json(&["report", "show", &id]);
+        assert_eq!(shown["event"]["content"]["body"], "unkind");
+        assert!(desk.text(&["report", "list"]).contains("it is unkind"));
+        assert!(desk.text(&["report", "delete", &id]).contains("Removed report"));
+        assert!(desk.refusal(&["report", "show", &id]).contains("was not found"));
 
         assert!(desk.text(&["registration-token", "list"]).contains("create makes one"));
         let made = desk.json(&["registration-token", "create", "--uses", "2", "--valid-for", "7d"]);

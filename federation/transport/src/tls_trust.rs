@@ -64,7 +64,11 @@ impl TlsTrust {
         Ok(config)
     }
 
-    fn roots(&self) -> Result<RootCertStore, TlsTrustError> {
+    /// The authorities themselves: the system's, and those of the files.
+    ///
+    /// # Errors
+    /// When a file cannot be read or holds no authority.
+    pub fn roots(&self) -> Result<RootCertStore, TlsTrustError> {
         let mut roots = RootCertStore::empty();
         let native = rustls_native_certs::load_native_certs();
         for error in &native.errors {

@@ -29,7 +29,7 @@ pub const USER_CREATE: Endpoint = Endpoint {
     path: "/_hearth/admin/v1/users",
 };
 
-/// Takes [`ListUsersQuery`](crate::ListUsersQuery) in the query, answers
+/// Takes [`ListQuery`](crate::ListQuery) in the query, answers
 /// [`UserList`](crate::UserList).
 pub const USER_LIST: Endpoint = Endpoint {
     method: "GET",
@@ -83,7 +83,7 @@ pub const USER_TOKEN: Endpoint = Endpoint {
     path: "/_hearth/admin/v1/users/{user_id}/token",
 };
 
-/// Takes [`ListRoomsQuery`](crate::ListRoomsQuery) in the query, answers
+/// Takes [`ListQuery`](crate::ListQuery) in the query, answers
 /// [`RoomList`](crate::RoomList).
 pub const ROOM_LIST: Endpoint = Endpoint {
     method: "GET",
@@ -103,7 +103,7 @@ pub const REGISTRATION_TOKEN_CREATE: Endpoint = Endpoint {
     path: "/_hearth/admin/v1/registration-tokens",
 };
 
-/// Takes [`ListRegistrationTokensQuery`](crate::ListRegistrationTokensQuery) in the query, answers
+/// Takes [`ListQuery`](crate::ListQuery) in the query, answers
 /// [`RegistrationTokenList`](crate::RegistrationTokenList).
 pub const REGISTRATION_TOKEN_LIST: Endpoint = Endpoint {
     method: "GET",
@@ -120,6 +120,24 @@ pub const REGISTRATION_TOKEN_SHOW: Endpoint = Endpoint {
 pub const REGISTRATION_TOKEN_DELETE: Endpoint = Endpoint {
     method: "DELETE",
     path: "/_hearth/admin/v1/registration-tokens/{token}",
+};
+
+/// Takes [`ListQuery`](crate::ListQuery) in the query, answers [`ReportList`](crate::ReportList).
+pub const REPORT_LIST: Endpoint = Endpoint {
+    method: "GET",
+    path: "/_hearth/admin/v1/reports",
+};
+
+/// Answers [`Report`](crate::Report) with the event; 404 `M_NOT_FOUND` when there is none.
+pub const REPORT_SHOW: Endpoint = Endpoint {
+    method: "GET",
+    path: "/_hearth/admin/v1/reports/{id}",
+};
+
+/// Answers [`Empty`](crate::Empty); 404 `M_NOT_FOUND` when there is none.
+pub const REPORT_DELETE: Endpoint = Endpoint {
+    method: "DELETE",
+    path: "/_hearth/admin/v1/reports/{id}",
 };
 
 /// Every endpoint, so that the server and the tests can walk them.
@@ -140,6 +158,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     REGISTRATION_TOKEN_LIST,
     REGISTRATION_TOKEN_SHOW,
     REGISTRATION_TOKEN_DELETE,
+    REPORT_LIST,
+    REPORT_SHOW,
+    REPORT_DELETE,
 ];
 
 impl Endpoint {

@@ -8,8 +8,10 @@
 
 mod endpoint;
 mod error;
+mod list;
 mod password;
 mod registration_token;
+mod report;
 mod room;
 mod server;
 mod session;
@@ -17,15 +19,16 @@ mod user;
 
 pub use endpoint::*;
 pub use error::ApiError;
+pub use list::{ListQuery, PER_PAGE_MAX};
 pub use password::Password;
 pub use registration_token::{
-    CreateRegistrationTokenRequest, ListRegistrationTokensQuery, RegistrationToken,
-    RegistrationTokenList,
+    CreateRegistrationTokenRequest, RegistrationToken, RegistrationTokenList,
 };
-pub use room::{ListRoomsQuery, ROOMS_PER_PAGE_MAX, Room, RoomList};
+pub use report::{Report, ReportList};
+pub use room::{Room, RoomList};
 pub use server::{DatabaseEngine, ServerStatus};
 pub use session::{Device, DeviceList, OpenSessionRequest, OpenedSession};
 pub use user::{
-    CreateUserRequest, DeactivateUserRequest, Empty, ListUsersQuery, ModerateUserRequest,
-    SetPasswordRequest, USERS_PER_PAGE_MAX, User, UserList,
+    CreateUserRequest, DeactivateUserRequest, Empty, ModerateUserRequest, SetPasswordRequest, User,
+    UserList,
 };

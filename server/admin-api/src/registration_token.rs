@@ -32,18 +32,6 @@ pub struct CreateRegistrationTokenRequest {
     pub expires_ts_ms: Option<i64>,
 }
 
-/// Which tokens to list, in their order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListRegistrationTokensQuery {
-    /// The token after which the page begins; absent: the first page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// At most this many, 1 to 1000; absent: 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
-}
-
 /// One page of tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistrationTokenList {

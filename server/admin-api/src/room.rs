@@ -1,8 +1,5 @@
 use serde::{Deserialize, Serialize};
 
-/// The most rooms that one page of a list has.
-pub const ROOMS_PER_PAGE_MAX: u32 = 1000;
-
 /// A room that this server takes or took part in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
@@ -26,18 +23,6 @@ pub struct Room {
     pub joined_members: i64,
     /// How many of them have an account on this server.
     pub joined_local_members: i64,
-}
-
-/// Which rooms to list, in the order of their ids.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListRoomsQuery {
-    /// The room id after which the page begins; absent: the first page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// At most this many, 1 to [`ROOMS_PER_PAGE_MAX`]; absent: 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
 }
 
 /// One page of rooms.

@@ -2,9 +2,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::Password;
 
-/// The most users that one page of a list has.
-pub const USERS_PER_PAGE_MAX: u32 = 1000;
-
 /// Makes an account, whatever the registration settings say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,18 +37,6 @@ pub struct User {
     pub suspended: bool,
     /// When it was made, in milliseconds since 1970.
     pub created_ts_ms: i64,
-}
-
-/// Which users to list, in the order of their user ids.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListUsersQuery {
-    /// The user id after which the page begins; absent: the first page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// At most this many, 1 to [`USERS_PER_PAGE_MAX`]; absent: 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
 }
 
 /// One page of users.

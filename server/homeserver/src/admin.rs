@@ -1,6 +1,7 @@
 //! The admin API, one file per group of endpoints; `hearth-admin-api` has its shapes.
 
 mod registration_tokens;
+mod reports;
 mod request;
 mod rooms;
 mod server;
@@ -8,9 +9,9 @@ mod users;
 
 use hearth_admin_api::{
     Endpoint, REGISTRATION_TOKEN_CREATE, REGISTRATION_TOKEN_DELETE, REGISTRATION_TOKEN_LIST,
-    REGISTRATION_TOKEN_SHOW, ROOM_LIST, ROOM_SHOW, SERVER_STATUS, USER_CREATE, USER_DEACTIVATE,
-    USER_DEVICE_LOGOUT, USER_DEVICES, USER_LIST, USER_MODERATE, USER_PASSWORD, USER_SHOW,
-    USER_TOKEN,
+    REGISTRATION_TOKEN_SHOW, REPORT_DELETE, REPORT_LIST, REPORT_SHOW, ROOM_LIST, ROOM_SHOW,
+    SERVER_STATUS, USER_CREATE, USER_DEACTIVATE, USER_DEVICE_LOGOUT, USER_DEVICES, USER_LIST,
+    USER_MODERATE, USER_PASSWORD, USER_SHOW, USER_TOKEN,
 };
 use http::{Method, Response};
 
@@ -63,6 +64,9 @@ pub fn rows() -> Vec<Row> {
             "registration_token_delete",
             registration_tokens::delete,
         ),
+        row(REPORT_LIST, "report_list", reports::list),
+        row(REPORT_SHOW, "report_show", reports::show),
+        row(REPORT_DELETE, "report_delete", reports::delete),
     ]
 }
 

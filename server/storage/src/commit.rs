@@ -225,6 +225,8 @@ guards! {
     RoomForget(state::RoomForget),
     /// Keeps a report.
     ReportFile(reports::ReportFile),
+    /// Removes a report.
+    ReportDelete(reports::ReportDelete),
     /// Looks that account data is what a change was planned on.
     AccountDataIs(account_data::AccountDataIs),
     /// Looks that a profile has space for a field.

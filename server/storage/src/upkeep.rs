@@ -35,6 +35,8 @@ pub struct Ages {
     pub outbox_ms: i64,
     /// Connections of sliding sync that nobody uses: their clients begin anew.
     pub sliding_ms: i64,
+    /// Reports that administrators do not remove.
+    pub reports_ms: i64,
     /// Changes of state, until only the last of each place is kept: how late a client may come back
     /// and be told no more than what changed.
     pub state_changes_ms: i64,
@@ -54,6 +56,7 @@ impl Default for Ages {
             staged_ms: 7 * DAY_MS,
             outbox_ms: HOUR_MS,
             sliding_ms: 30 * DAY_MS,
+            reports_ms: 365 * DAY_MS,
             state_changes_ms: 90 * DAY_MS,
         }
     }
@@ -116,6 +119,9 @@ impl Upkeep {
             Prune::PurposeTokens { before_ms: now_ms },
             Prune::SlidingConnections {
                 before_ms: before(self.ages.sliding_ms),
+            },
+            Prune::Reports {
+                before_ms: before(self.ages.reports_ms),
             },
             Prune::ToDevice { up_to: to_device },
             Prune::StateChanges { up_to: state },

@@ -1,13 +1,12 @@
 //! Registration tokens, for who looks after the server.
 
 use hearth_admin_api::{
-    CreateRegistrationTokenRequest, Empty, ListRegistrationTokensQuery, RegistrationToken,
-    RegistrationTokenList, USERS_PER_PAGE_MAX,
+    CreateRegistrationTokenRequest, Empty, RegistrationToken, RegistrationTokenList,
 };
-use hearth_engine::accounts::{self, AccountError, NewRegistrationToken};
+use hearth_engine::accounts::{self, NewRegistrationToken};
 use http::{Response, StatusCode};
 
-use super::request::{body, limit, query};
+use super::request::{body, created, page};
 use crate::{
     http::{
         auth::Administrator,
@@ -25,19 +24,15 @@ pub(super) async fn create(_by: Administrator, call: Call) -> Result<Response<Bo
         uses_allowed: request.uses_allowed,
         expires_at_ms: request.expires_ts_ms,
     };
-    let made = call.app.accounts.create_registration_token(new).await;
-    let made = made.map_err(|error| match error {
-        AccountError::TokenInUse => RouteError::from(error).status(StatusCode::CONFLICT),
-        other => other.into(),
-    })?;
-    Ok(json_response(StatusCode::CREATED, &shown(made)))
+    created(
+        call.app.accounts.create_registration_token(new).await,
+        shown,
+    )
 }
 
 /// `REGISTRATION_TOKEN_LIST`
 pub(super) async fn list(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
-    let query: ListRegistrationTokensQuery = query(&call)?;
-    let limit = limit(query.limit, USERS_PER_PAGE_MAX)?;
-    let after = query.after.unwrap_or_default();
+    let (after, limit) = page(&call)?;
     let accounts = &call.app.accounts;
     let page = accounts.list_registration_tokens(&after, limit).await?;
     let list = RegistrationTokenList {

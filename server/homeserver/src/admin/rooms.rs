@@ -1,11 +1,11 @@
 //! Rooms, for who looks after the server.
 
-use hearth_admin_api::{ListRoomsQuery, ROOMS_PER_PAGE_MAX, Room, RoomList};
+use hearth_admin_api::{Room, RoomList};
 use hearth_engine::rooms::overview::Overview;
 use hearth_types::ruma::RoomId;
 use http::{Response, StatusCode};
 
-use super::request::{limit, query};
+use super::request::page;
 use crate::{
     http::{
         auth::Administrator,
@@ -17,9 +17,7 @@ use crate::{
 
 /// `ROOM_LIST`
 pub(super) async fn list(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
-    let query: ListRoomsQuery = query(&call)?;
-    let limit = limit(query.limit, ROOMS_PER_PAGE_MAX)?;
-    let after = query.after.unwrap_or_default();
+    let (after, limit) = page(&call)?;
     let page = call.app.rooms.overviews(&after, limit).await?;
     let list = RoomList {
         rooms: page.rooms.into_iter().map(shown).collect(),

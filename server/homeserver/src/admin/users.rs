@@ -1,16 +1,15 @@
 //! Accounts, for who looks after the server.
 
 use hearth_admin_api::{
-    CreateUserRequest, DeactivateUserRequest, Device, DeviceList, Empty, ListUsersQuery,
-    ModerateUserRequest, OpenSessionRequest, OpenedSession, Password, SetPasswordRequest,
-    USERS_PER_PAGE_MAX, User, UserList,
+    CreateUserRequest, DeactivateUserRequest, Device, DeviceList, Empty, ModerateUserRequest,
+    OpenSessionRequest, OpenedSession, Password, SetPasswordRequest, User, UserList,
 };
-use hearth_engine::accounts::{self, AccountError, Moderation, NewAccount, NewDevice};
+use hearth_engine::accounts::{self, Moderation, NewAccount, NewDevice};
 use hearth_storage::tables::accounts::ListedAccount;
 use hearth_types::ruma::DeviceId;
 use http::{Response, StatusCode};
 
-use super::request::{body, limit, query, user_id};
+use super::request::{body, created, page, user_id};
 use crate::{
     http::{
         auth::Administrator,
@@ -29,19 +28,12 @@ pub(super) async fn create(_by: Administrator, call: Call) -> Result<Response<Bo
         display_name: request.display_name,
         admin: request.admin,
     };
-    let made = call.app.accounts.create_account(new).await;
-    let made = made.map_err(|error| match error {
-        AccountError::UserInUse => RouteError::from(error).status(StatusCode::CONFLICT),
-        other => other.into(),
-    })?;
-    Ok(json_response(StatusCode::CREATED, &shown(made)))
+    created(call.app.accounts.create_account(new).await, shown)
 }
 
 /// `USER_LIST`
 pub(super) async fn list(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
-    let query: ListUsersQuery = query(&call)?;
-    let limit = limit(query.limit, USERS_PER_PAGE_MAX)?;
-    let after = query.after.unwrap_or_default();
+    let (after, limit) = page(&call)?;
     let page = call.app.accounts.list_accounts(&after, limit).await?;
     let list = UserList {
         users: page.accounts.into_iter().map(shown).collect(),

@@ -127,6 +127,61 @@ async fn rooms_are_listed_and_shown_from_outside() {
 }
 
 #[tokio::test]
+async fn reports_are_read_and_removed() {
+    let town = Town::start().await;
+    let alice = town.register("alice").await;
+    let room = json!({ "preset": "private_chat" });
+    let room_id = done(&alice.call("POST", "/createRoom", &room).await)["room_id"].clone();
+    let room_id = room_id.as_str().unwrap();
+    let message = json!({ "msgtype": "m.text", "body": "unkind" });
+    let path = format!("/rooms/{room_id}/send/m.room.message/1");
+    let event_id = done(&alice.call("PUT", &path, &message).await)["event_id"].clone();
+    let event_id = event_id.as_str().unwrap();
+    for path in [
+        format!("/rooms/{room_id}/report"),
+        format!("/rooms/{room_id}/report/{event_id}"),
+        "/users/@bob:one.test/report".to_owned(),
+    ] {
+        done(
+            &alice
+                .call("POST", &path, &json!({ "reason": "spam" }))
+                .await,
+        );
+    }
+    let first = done(&town.admin("GET", "/reports?limit=2", &Value::Null).await);
+    let next = format!("/reports?after={}", first["next"].as_str().unwrap());
+    let second = done(&town.admin("GET", &next, &Value::Null).await);
+    assert!(second.get("next").is_none());
+    let [person, event] = [&first["reports"][0], &first["reports"][1]];
+    let room = &second["reports"][0];
+    assert_eq!(person["user_id"], "@bob:one.test");
+    assert_eq!(
+        (&event["room_id"], &event["event_id"]),
+        (&json!(room_id), &json!(event_id))
+    );
+    assert_eq!(
+        (&room["room_id"], room.get("event_id")),
+        (&json!(room_id), None)
+    );
+    assert_eq!(
+        (&room["reporter"], &room["reason"]),
+        (&json!(alice.user_id), &json!("spam"))
+    );
+    let path = format!("/reports/{}", event["id"]);
+    let shown = done(&town.admin("GET", &path, &Value::Null).await);
+    assert_eq!(shown["event"]["content"], message);
+    done(&town.admin("DELETE", &path, &Value::Null).await);
+    for method in ["GET", "DELETE"] {
+        let gone = town.admin(method, &path, &Value::Null).await;
+        assert_eq!(says(&gone), (404, "M_NOT_FOUND".to_owned()));
+    }
+    let left = done(&town.admin("GET", "/reports", &Value::Null).await);
+    assert_eq!(left["reports"], json!([person, room]));
+    let odd = town.admin("GET", "/reports?after=x", &Value::Null).await;
+    assert_eq!(says(&odd), (400, "M_INVALID_PARAM".to_owned()));
+}
+
+#[tokio::test]
 async fn registration_tokens_come_and_go() {
     let town = Town::start().await;
     let made = done(

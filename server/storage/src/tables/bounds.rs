@@ -5,7 +5,7 @@
 use crate::commit::{CommitError, Outcome};
 use crate::driver::Conn;
 use crate::error::StorageError;
-use crate::tables::{device_keys, key_backups};
+use crate::tables::{device_keys, key_backups, reports};
 use crate::{rows, sql};
 
 /// Rows that one step looks at or removes: few enough to go unnoticed among other commits.
@@ -73,6 +73,11 @@ pub enum Prune {
         /// Milliseconds since the epoch.
         before_ms: i64,
     },
+    /// Reports that administrators had so long to look at.
+    Reports {
+        /// Milliseconds since the epoch.
+        before_ms: i64,
+    },
     /// Of these `(room, person)`, what those are shown who are neither invited nor knock any more.
     StrippedStates(Vec<(i64, i64)>),
     /// Of these remote people, the copies of the keys of those with whom nobody here shares a room.
@@ -101,6 +106,7 @@ impl Prune {
             Self::LogTimes { before_ms } => log_times(conn, *before_ms).await?,
             Self::DeletedBackups => key_backups::deleted_backup_keys_remove(conn, STEP).await?,
             Self::SlidingConnections { before_ms } => sliding_connections(conn, *before_ms).await?,
+            Self::Reports { before_ms } => reports::reports_prune(conn, *before_ms, STEP).await?,
             Self::StrippedStates(pairs) => stripped_states(conn, pairs).await?,
             Self::RemoteLists(people) => remote_lists(conn, people).await?,
             Self::Outbox(queued) => outbox(conn, queued).await?,

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use crate::commit::{CommitError, Outcome};
+use crate::commit::{CommitError, Outcome, Refusal};
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::sql;
@@ -56,17 +56,39 @@ impl ReportFile {
     }
 }
 
+/// A guard that removes a report; it must be there.
+#[derive(Debug, Clone)]
+pub struct ReportDelete {
+    /// Its number.
+    pub report_nid: i64,
+}
+
+impl ReportDelete {
+    pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let removed = sql!(
+            conn,
+            execute,
+            "DELETE FROM reports WHERE report_nid = $1",
+            self.report_nid
+        )?;
+        if removed == 0 {
+            return Err(Refusal::Absent.into());
+        }
+        Ok(Outcome::Done)
+    }
+}
+
 /// A report as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct StoredReport {
     /// Its number.
     pub report_nid: i64,
     /// Who reported.
-    pub reporter_nid: i64,
+    pub reporter: String,
     /// The room.
-    pub room_nid: Option<i64>,
+    pub room_id: Option<String>,
     /// The event.
-    pub event_nid: Option<i64>,
+    pub event_id: Option<String>,
     /// The person.
     pub reported_user: Option<String>,
     /// Why.
@@ -87,9 +109,48 @@ pub async fn reports_before(
     sql!(
         conn,
         all::<StoredReport>,
-        "SELECT report_nid, reporter_nid, room_nid, event_nid, reported_user, reason,
-         received_at_ms FROM reports WHERE report_nid < $1 ORDER BY report_nid DESC LIMIT $2",
+        "SELECT r.report_nid, u.user_id AS reporter, o.room_id, e.event_id, r.reported_user, r.reason,
+                r.received_at_ms
+         FROM reports r JOIN users u ON u.user_nid = r.reporter_nid
+         LEFT JOIN rooms o ON o.room_nid = r.room_nid
+         LEFT JOIN events e ON e.event_nid = r.event_nid
+         WHERE r.report_nid < $1 ORDER BY r.report_nid DESC LIMIT $2",
         before,
         limit
+    )
+}
+
+/// One report by its number.
+///
+/// # Errors
+/// When the database fails.
+pub async fn report(conn: Conn<'_>, report_nid: i64) -> Result<Option<StoredReport>, StorageError> {
+    sql!(
+        conn,
+        optional::<StoredReport>,
+        "SELECT r.report_nid, u.user_id AS reporter, o.room_id, e.event_id, r.reported_user, r.reason,
+                r.received_at_ms
+         FROM reports r JOIN users u ON u.user_nid = r.reporter_nid
+         LEFT JOIN rooms o ON o.room_nid = r.room_nid
+         LEFT JOIN events e ON e.event_nid = r.event_nid
+         WHERE r.report_nid = $1",
+        report_nid
+    )
+}
+
+/// Removes old reports, as far as they are among the oldest of all: no index of times is needed.
+pub(crate) async fn reports_prune(
+    conn: Conn<'_>,
+    before_ms: i64,
+    step: i64,
+) -> Result<u64, StorageError> {
+    sql!(
+        conn,
+        execute,
+        "DELETE FROM reports WHERE received_at_ms < $1 AND report_nid IN (
+             SELECT report_nid FROM reports ORDER BY report_nid LIMIT $2
+         )",
+        before_ms,
+        step
     )
 }

@@ -1,6 +1,7 @@
 //! Events that relate to others, reports, and what is kept of profiles.
 
 use hearth_storage::tables::account_data::{AccountDataIs, AccountDataRow, GLOBAL};
+use hearth_storage::tables::bounds::Prune;
 use hearth_storage::tables::profiles::{ProfileFits, ProfileRow, profile};
 use hearth_storage::tables::relations::{
     self as rows, RelationGone, RelationRow, RelationsAsk, StoredThread,
@@ -118,13 +119,24 @@ both_engines! {
             })
         };
         let mut commit = Commit::default();
-        commit.guards.push(report(2, 0));
-        commit.guards.extend((0..REPORTS_MAX + 5).map(|number| report(1, number)));
+        let alice = storage.user_intern("@alice:one.test", "one.test").await.unwrap();
+        let bob = storage.user_intern("@bob:one.test", "one.test").await.unwrap();
+        commit.guards.push(report(bob, 0));
+        commit.guards.extend((0..REPORTS_MAX + 5).map(|number| report(alice, number)));
         drop(storage.writer().commit(commit).await.unwrap());
         assert_eq!(count(&storage, "reports").await, REPORTS_MAX + 1);
         let mut reader = storage.read().await.unwrap();
         let newest = reports_before(reader.conn(), i64::MAX, 1).await.unwrap();
         assert_eq!(newest[0].received_at_ms, REPORTS_MAX + 4);
+        assert_eq!(newest[0].reporter, "@alice:one.test");
+        assert_eq!((&newest[0].room_id, &newest[0].event_id), (&None, &None), "they are not here");
+        let last = reports_before(reader.conn(), i64::MAX, 2_000).await.unwrap().pop();
+        drop(reader);
+        assert_eq!(last.unwrap().reporter, "@bob:one.test");
+        let mut commit = Commit::default();
+        commit.guards.push(Guard::Prune(Prune::Reports { before_ms: 10 }));
+        drop(storage.writer().commit(commit).await.unwrap());
+        assert_eq!(count(&storage, "reports").await, REPORTS_MAX + 1 - 6, "the old ones are gone");
     }
 }
 

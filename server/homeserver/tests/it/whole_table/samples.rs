@@ -97,7 +97,7 @@ fn variable(row: &Row, name: &str, place: &Place, by: &Account) -> String {
             _ => "org.test.event",
         },
         "state_key" | "txn_id" | "transaction_id" | "key_id" | "session_id" => "k",
-        "version" => "1",
+        "version" | "id" => "1",
         "receipt_type" => "m.read",
         "field" | "field_name" | "key_name" => "displayname",
         "room_alias" => "#alias:one.test",
