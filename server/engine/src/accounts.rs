@@ -129,13 +129,18 @@ impl Accounts {
             CommitError::Refused(refusal) => refused(&refusal),
             CommitError::Storage(error) => error.into(),
         })?;
+        let mut standing_changes = false;
         for outcome in &receipt.outcomes {
             if let Outcome::Tokens(hashes) = outcome {
                 self.sessions.forget(hashes);
+                standing_changes |= !hashes.is_empty();
             }
         }
         // Visible before anybody is woken to look for it.
         drop(receipt);
+        if standing_changes {
+            self.context.notifier.wake_for_standing(user_nid);
+        }
         if devices_change {
             device_lists::announce(&self.context, user_nid).await?;
         } else {

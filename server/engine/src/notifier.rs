@@ -25,6 +25,7 @@ struct Watches {
 pub struct Watch {
     woken: Notify,
     others: AtomicU64,
+    standing: AtomicU64,
 }
 
 impl Watch {
@@ -38,6 +39,13 @@ impl Watch {
     #[must_use]
     pub fn others(&self) -> u64 {
         self.others.load(Ordering::Acquire)
+    }
+
+    /// How often it changed, since the watch began, on which devices the person is signed in and what
+    /// they may do.
+    #[must_use]
+    pub fn standing(&self) -> u64 {
+        self.standing.load(Ordering::Acquire)
     }
 }
 
@@ -61,6 +69,16 @@ impl Notifier {
     /// Wakes everyone of `users` who is waiting.
     pub fn wake(&self, users: impl IntoIterator<Item = i64>) {
         self.each(users, |watch| {
+            watch.others.fetch_add(1, Ordering::AcqRel);
+            watch.woken.notify_waiters();
+        });
+    }
+
+    /// As [`Notifier::wake`], where somebody was logged out or locked: who waits looks whether it is
+    /// them.
+    pub fn wake_for_standing(&self, user_nid: i64) {
+        self.each([user_nid], |watch| {
+            watch.standing.fetch_add(1, Ordering::AcqRel);
             watch.others.fetch_add(1, Ordering::AcqRel);
             watch.woken.notify_waiters();
         });

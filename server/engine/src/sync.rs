@@ -47,7 +47,7 @@ pub use state::StateAt;
 use summary::Summaries;
 use token::{SyncToken, generation_mark};
 use told::ToldMembers;
-use wait::{Looks, Patience};
+use wait::{Looks, Patience, Waiting};
 
 /// Why a sync was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -242,7 +242,12 @@ impl ClientSync {
             since,
             watch: &watch,
         };
-        let seen = wait::until_found(&watch, patience, &looks).await?;
+        let waiting = Waiting {
+            accounts: &self.accounts,
+            session: &request.session,
+            watch: &watch,
+        };
+        let seen = wait::until_found(waiting, patience, &looks).await?;
         Ok(self.answered(request, seen))
     }
 

@@ -112,6 +112,20 @@ impl Accounts {
         Ok(Arc::clone(&known.session))
     }
 
+    /// Asks the database whether a session goes on: for who has been waiting since it was found good.
+    ///
+    /// # Errors
+    /// [`AccountError::UnknownToken`] where the device was logged out, [`AccountError::Locked`].
+    pub(crate) async fn must_stand(&self, session: &Session) -> Result<(), AccountError> {
+        let mut reader = self.context.storage.read().await?;
+        let device_id = session.device_id.as_str();
+        match tokens::locked_on(reader.conn(), session.user_nid, device_id).await? {
+            None => Err(AccountError::UnknownToken),
+            Some(true) => Err(AccountError::Locked),
+            Some(false) => Ok(()),
+        }
+    }
+
     async fn known(&self, token: &str) -> Result<Arc<Known>, AccountError> {
         let hash = hash_token(token);
         let known = match self.sessions.0.get_value_or_guard_async(&hash).await {

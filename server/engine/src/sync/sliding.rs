@@ -38,7 +38,7 @@ use hearth_types::ruma::RoomId;
 
 use super::json::Json;
 use super::token::SlidingPos;
-use super::wait::{self, Looks, Patience};
+use super::wait::{self, Looks, Patience, Waiting};
 use super::{ClientSync, SyncError};
 use crate::memory::MemoryBudget;
 use crate::notifier::Watch;
@@ -123,7 +123,12 @@ impl ClientSync {
             rules: &rules,
             watch: &watch,
         };
-        let seen = wait::until_found(&watch, patience, &looks).await?;
+        let waiting = Waiting {
+            accounts: &self.accounts,
+            session,
+            watch: &watch,
+        };
+        let seen = wait::until_found(waiting, patience, &looks).await?;
         let json = self.answer(request, &connection, seen);
         connections.changed(session, &connection).await?;
         Ok(json)

@@ -9,5 +9,6 @@ pub(crate) mod histories;
 mod lazy;
 pub(crate) mod people;
 mod receipts;
+mod standing;
 mod unread;
 mod visibility;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::SyncError;
+use crate::accounts::{Accounts, Session};
 use crate::notifier::Watch;
 
 /// The longest that a client is made to wait.
@@ -20,6 +21,14 @@ pub(super) trait Looks: Sync {
     fn is_empty(seen: &Self::Seen) -> bool;
 }
 
+/// Who waits.
+pub(super) struct Waiting<'a> {
+    pub(super) accounts: &'a Accounts,
+    pub(super) session: &'a Session,
+    /// What reports the person's changes.
+    pub(super) watch: &'a Watch,
+}
+
 /// How long somebody waits.
 pub(super) struct Patience<E> {
     /// At most so long; zero is not at all.
@@ -29,12 +38,15 @@ pub(super) struct Patience<E> {
 }
 
 /// Looks, and looks again at every change that the watch reports, until something is found or
-/// patience ends. What was seen last is the answer.
+/// patience ends. What was seen last is the answer. Who is logged out or locked meanwhile is told at
+/// once.
 pub(super) async fn until_found<L: Looks>(
-    watch: &Watch,
+    waiting: Waiting<'_>,
     patience: Patience<impl Future<Output = ()>>,
     looks: &L,
 ) -> Result<L::Seen, SyncError> {
+    let watch = waiting.watch;
+    let standing = watch.standing();
     // Before the first look, so that nothing falls between a look and the wait.
     let woken = watch.woken();
     tokio::pin!(woken);
@@ -48,6 +60,10 @@ pub(super) async fn until_found<L: Looks>(
             woken.as_mut().await;
             woken.set(watch.woken());
             woken.as_mut().enable();
+            if watch.standing() != standing {
+                // Boxed, so that who waits holds no memory for it.
+                Box::pin(waiting.accounts.must_stand(waiting.session)).await?;
+            }
             seen = looks.look().await?;
         }
         Ok::<(), SyncError>(())

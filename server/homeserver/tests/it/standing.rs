@@ -1,5 +1,7 @@
 //! What an account may do in every state, with every kind of token.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,6 +13,35 @@ const LOCKED: (u16, &str) = (401, "M_USER_LOCKED");
 const SUSPENDED: (u16, &str) = (403, "M_USER_SUSPENDED");
 const UNKNOWN: (u16, &str) = (401, "M_UNKNOWN_TOKEN");
 const OK: (u16, &str) = (200, "");
+
+#[tokio::test]
+async fn who_waits_is_told_at_once_that_they_cannot_go_on() {
+    let town = Town::start().await;
+    let root = town.administrator("root").await;
+    for (name, state) in [("locked", State::Locked), ("out", State::Deactivated)] {
+        let subject = Subject::new(&town, &root, name.to_owned()).await;
+        let since = done(&subject.person.get("/sync").await);
+        let waits = format!("/sync?timeout=60000&since={}", text(&since["next_batch"]));
+        let waits = tokio::time::timeout(Duration::from_secs(50), subject.person.get(&waits));
+        let (waited, ()) = tokio::join!(waits, async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            match state {
+                State::Locked => subject.become_(state, &root).await,
+                _ => drop(done(
+                    &subject.person.call("POST", "/logout", &json!({})).await,
+                )),
+            }
+        });
+        let waited = waited.expect("it does not wait for its end");
+        let (expected, soft) = match state {
+            State::Locked => (LOCKED, json!(true)),
+            _ => (UNKNOWN, json!(false)),
+        };
+        assert_eq!(says(&waited), (expected.0, expected.1.to_owned()));
+        let logout = waited.json().get("soft_logout").cloned();
+        assert_eq!(logout.unwrap_or(json!(false)), soft, "{waited:?}");
+    }
+}
 
 /// Method, path and body, and what they say in each state.
 type Case = (&'static str, String, Value, [(u16, &'static str); 4]);

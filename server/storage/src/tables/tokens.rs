@@ -134,6 +134,27 @@ pub struct TokenOwner {
     pub suspended: bool,
 }
 
+/// Whether the person who is signed in on a device is locked; none where nobody is signed in on it, or
+/// the account is closed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn locked_on(
+    conn: Conn<'_>,
+    user_nid: i64,
+    device_id: &str,
+) -> Result<Option<bool>, StorageError> {
+    sql!(
+        conn,
+        scalar::<bool>,
+        "SELECT a.locked FROM accounts a WHERE a.user_nid = $1 AND NOT a.deactivated AND EXISTS (
+             SELECT 1 FROM access_tokens t WHERE t.user_nid = $1 AND t.device_id = $2
+         )",
+        user_nid,
+        device_id
+    )
+}
+
 /// The owner of a token, by the token's SHA-256.
 ///
 /// # Errors
