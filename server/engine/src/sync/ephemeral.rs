@@ -13,16 +13,14 @@ use crate::rooms::typing::{self, Known, News};
 use crate::rooms::view::Room;
 
 impl Look<'_> {
-    /// When rooms last changed apart from their history; empty where the client has all of that, or
-    /// wants none.
+    /// When rooms last changed apart from their history; empty where the client has all of that. Who
+    /// wants no receipts is told all the same how much is unread after their own.
     pub(super) async fn ephemeral_positions(
         &self,
         rooms: impl Iterator<Item = i64>,
     ) -> Result<BTreeMap<i64, i64>, StorageError> {
         let receipts = &self.sync.receipts;
-        let filter = &self.request.filter.room.ephemeral;
-        let has_all = self.from().is_some_and(|from| receipts.newest() <= from);
-        match has_all || !filter.wants_type(receipts::KIND) {
+        match self.from().is_some_and(|from| receipts.newest() <= from) {
             true => Ok(BTreeMap::new()),
             false => receipts.positions(rooms).await,
         }

@@ -150,11 +150,11 @@ impl<'a> Look<'a> {
         let positions = self.sync.rooms.positions.of(joined.clone()).await?;
         let typing = self.typing_news(joined.clone());
         let ephemeral = self.ephemeral_positions(joined).await?;
+        let is_new_at = |position: &i64| self.from().is_none_or(|from| *position > from);
         let has_news = |nid: &i64| {
-            let is_new = |position: &i64| self.from().is_none_or(|from| *position > from);
             self.request.full_state
-                || is_new(positions.get(nid).unwrap_or(&0))
-                || ephemeral.get(nid).is_some_and(is_new)
+                || is_new_at(positions.get(nid).unwrap_or(&0))
+                || ephemeral.get(nid).is_some_and(is_new_at)
                 || typing.rooms.contains(nid)
                 || self.data_of(Some(*nid)).next().is_some()
         };
@@ -169,7 +169,12 @@ impl<'a> Look<'a> {
             match member.membership.as_str() {
                 "join" if has_news(nid) => {
                     let types = typing.rooms.contains(nid);
-                    rooms.join.extend(self.joined(*nid, member, types).await?);
+                    let is_still = !is_asked && !is_new_at(positions.get(nid).unwrap_or(&0));
+                    let joined = match is_still {
+                        true => self.still(*nid, types).await?,
+                        false => self.joined(*nid, member, types).await?,
+                    };
+                    rooms.join.extend(joined);
                 }
                 "invite" if is_asked => {
                     rooms

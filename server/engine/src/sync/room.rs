@@ -94,6 +94,38 @@ impl Look<'_> {
         Ok(self.write(&viewpoint, span, (&data, &ephemeral)).await?)
     }
 
+    /// What is new of a room that the reader is joined to and in which nothing happened: how far
+    /// people have read, who types, what the reader keeps with it.
+    pub(super) async fn still(&self, nid: i64, types: bool) -> Result<RoomAnswer, SyncError> {
+        let room = self.sync.rooms.room_by_nid(nid).await?;
+        if !self.request.filter.room.wants(&room.id) {
+            return Ok(None);
+        }
+        let span = Span {
+            after: self.from().unwrap_or_default(),
+            until: self.until,
+        };
+        let data: Vec<&AccountData> = self.data_of(Some(nid)).collect();
+        let ephemeral = self.ephemeral(&room, span, types).await?;
+        let reader_nid = self.request.session.user_nid;
+        let read = (span.after, span.until);
+        if data.is_empty()
+            && ephemeral.is_empty()
+            && !self.sync.receipts.read_on(nid, reader_nid, read).await?
+        {
+            return Ok(None);
+        }
+        let mut json = Json::default();
+        json.open();
+        self.write_data(&mut json, &data, &room.id);
+        json.events_at("ephemeral", ephemeral.iter().map(Vec::as_slice));
+        json.events_at(self.request.state_at.key(), std::iter::empty());
+        self.write_timeline(&mut json, std::iter::empty(), (false, self.until + 1));
+        self.write_unread(&mut json, &room).await?;
+        json.close();
+        Ok(Some(RoomPart::bare(room.id.clone(), json)))
+    }
+
     /// What happened in a room up to the moment at which the reader left it.
     pub(super) async fn left(
         &self,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_storage::both_engines;
+use hearth_storage::testing::execute;
 use serde_json::{Value, json};
 
 use super::people::{House, bodies, filter, message, next, request, types, user};
@@ -438,5 +439,36 @@ both_engines! {
         let waiting = house.sync.sync(&asked, std::future::pending());
         let bytes = size_of_val(&waiting);
         assert!(bytes < 2_048, "{bytes} bytes for each long poll");
+    }
+}
+
+both_engines! {
+    async fn heroes_are_named_by_their_events_and_not_by_when_those_came_to_hold(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let mut people = Vec::new();
+        for name in ["alice", "bob", "carol"] {
+            people.push(house.person(name).await);
+        }
+        let room_id = house.create("alice", Preset::PublicChat).await;
+        for name in ["bob", "carol"] {
+            house.rooms.join(&room_id, user(name), None, Vec::new()).await.unwrap();
+        }
+        for body in ["a", "b"] {
+            house.say(&room_id, "alice", body).await;
+        }
+        let named = async |house: &House| {
+            let answer = house.sync(&people[0], None).await;
+            answer["rooms"]["join"][room_id.as_str()]["summary"]["m.heroes"].clone()
+        };
+        let before = named(&house).await;
+        assert_eq!(before, json!(["@bob:one.test", "@carol:one.test"]));
+        // As if bob's join had given way to another branch of the room and come back.
+        execute(
+            &scratch,
+            "UPDATE memberships SET position = (SELECT MAX(position) FROM memberships) + 1
+             WHERE user_nid = (SELECT user_nid FROM users WHERE user_id = '@bob:one.test')",
+        )
+        .await;
+        assert_eq!(named(&house.restarted()).await, before);
     }
 }

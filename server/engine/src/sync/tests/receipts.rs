@@ -101,6 +101,49 @@ both_engines! {
 }
 
 both_engines! {
+    async fn who_wants_no_receipts_sees_their_own_badge_fall(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let (alice, bob) = (house.person("alice").await, house.person("bob").await);
+        let room_id = house.create("alice", Preset::PublicChat).await;
+        house.rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let said = say(&house, &room_id, "alice", None).await;
+        let since = house.sync(&bob, None).await;
+        let unread = |answer: &Value| {
+            let room = &answer["rooms"]["join"][room_id.as_str()];
+            room["unread_notifications"]["notification_count"].clone()
+        };
+        assert_eq!(unread(&since), 1);
+        let mut asked = request(&bob, Some(next(&since)));
+        asked.filter = filter(&json!({ "room": { "ephemeral": { "not_types": ["m.receipt"] } } }));
+        asked.timeout = Duration::from_secs(60);
+        for kind in [READ, PRIVATE] {
+            let said = match kind.0 {
+                ReceiptKind::Read => said.clone(),
+                _ => say(&house, &room_id, "alice", None).await,
+            };
+            let since = house.sync(&bob, asked.since.as_deref()).await;
+            asked.since = Some(next(&since).to_owned());
+            let (waited, ()) = tokio::join!(house.ask(&asked), async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                // That of another is no business of his.
+                house.receipts.send(&alice, &room_id, &said, READ).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                house.receipts.send(&bob, &room_id, &said, kind.clone()).await.unwrap();
+            });
+            let waited = waited.unwrap();
+            assert_eq!(unread(&waited), 0, "{waited}");
+            let room = &waited["rooms"]["join"][room_id.as_str()];
+            assert_eq!(room["ephemeral"]["events"], json!([]));
+            assert_eq!(room["state"]["events"], json!([]));
+            assert_eq!((&room["timeline"]["events"], &room["timeline"]["limited"]), (&json!([]), &json!(false)));
+            let then = house.sync(&bob, Some(next(&waited))).await;
+            assert_eq!(then["rooms"]["join"], json!({}), "it is told once");
+            asked.since = Some(next(&waited).to_owned());
+        }
+    }
+}
+
+both_engines! {
     async fn what_cannot_be_read_is_refused(scratch: Scratch) {
         let house = House::new(&scratch).await;
         let (alice, bob) = (house.person("alice").await, house.person("bob").await);
