@@ -3,7 +3,9 @@
 //! Two orders meet here. History order, `(depth, event_nid)`, holds for what lies before a place's
 //! horizon; what became live at the horizon or later follows in live order, as `/sync` delivers it.
 
-use hearth_storage::tables::events as rows;
+use hearth_storage::StorageError;
+use hearth_storage::driver::Conn;
+use hearth_storage::tables::events::{self as rows, StoredEvent};
 
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
@@ -91,6 +93,9 @@ pub struct HistoryPage {
 /// Events read at a time while looking for ones that the reader may see.
 const SCAN: i64 = 100;
 
+/// [`SCAN`] as the length of a list.
+const SCAN_LEN: usize = 100;
+
 /// Events looked at for one page: with few that match, a page ends early and names the next.
 const SCANNED_MAX: usize = 2_000;
 
@@ -114,32 +119,9 @@ impl Rooms {
         limit: usize,
         wanted: &(dyn Fn(&Known) -> bool + Sync),
     ) -> Result<HistoryPage, RoomError> {
-        let (mut place, mut scanned) = (from.seen_until(viewpoint.until), 0);
-        let mut events = Vec::new();
-        let room = &viewpoint.room;
-        loop {
-            let mut reader = self.ctx.storage.read().await?;
-            let before = (place.depth, place.event_nid);
-            let stored =
-                rows::history_before(reader.conn(), room.nid, before, place.horizon, SCAN).await?;
-            drop(reader);
-            let last = stored.len() < SCAN_LEN;
-            for known in self.known.take_in(room.rules, stored)? {
-                if events.len() >= limit || scanned >= SCANNED_MAX {
-                    let next = Some(place);
-                    return Ok(HistoryPage { events, next });
-                }
-                place.depth = known.depth;
-                place.event_nid = known.nid;
-                scanned += 1;
-                if wanted(&known) && self.sees(viewpoint, &known).await? {
-                    events.push(known);
-                }
-            }
-            if last {
-                return Ok(HistoryPage { events, next: None });
-            }
-        }
+        let from = from.seen_until(viewpoint.until);
+        self.page(viewpoint, (Source::Back, from), limit, wanted)
+            .await
     }
 
     /// As [`Rooms::history`], of what lies after `to`. Between two tokens of `/sync` that is a gap in
@@ -156,7 +138,10 @@ impl Rooms {
     ) -> Result<HistoryPage, RoomError> {
         let mut page = match (from.is_at_horizon(), to.is_at_horizon()) {
             _ if from.is_behind(to) => HistoryPage::default(),
-            (true, true) => self.gap(viewpoint, (from, to), limit, wanted).await?,
+            (true, true) => {
+                let (gap, from) = (Source::Gap(to.horizon), from.seen_until(viewpoint.until));
+                self.page(viewpoint, (gap, from), limit, wanted).await?
+            }
             _ => {
                 let wanted = |known: &Known| to.is_before(known) && wanted(known);
                 self.history(viewpoint, from, limit, &wanted).await?
@@ -188,40 +173,6 @@ impl Rooms {
         Ok(page)
     }
 
-    /// A page of what became live between two horizons, newest first.
-    async fn gap(
-        &self,
-        viewpoint: &Viewpoint,
-        (from, to): (HistoryPlace, HistoryPlace),
-        limit: usize,
-        wanted: &(dyn Fn(&Known) -> bool + Sync),
-    ) -> Result<HistoryPage, RoomError> {
-        let (mut place, mut scanned) = (from.seen_until(viewpoint.until), 0);
-        let mut events = Vec::new();
-        let room = &viewpoint.room;
-        loop {
-            let mut reader = self.ctx.storage.read().await?;
-            let (after, up_to) = (to.horizon - 1, place.horizon - 1);
-            let stored = rows::live_events(reader.conn(), room.nid, after, up_to, SCAN).await?;
-            drop(reader);
-            let last = stored.len() < SCAN_LEN;
-            for known in self.known.take_in(room.rules, stored)? {
-                if events.len() >= limit || scanned >= SCANNED_MAX {
-                    let next = Some(place);
-                    return Ok(HistoryPage { events, next });
-                }
-                place = HistoryPlace::at_horizon(known.live_position.unwrap_or(to.horizon));
-                scanned += 1;
-                if wanted(&known) && self.sees(viewpoint, &known).await? {
-                    events.push(known);
-                }
-            }
-            if last {
-                return Ok(HistoryPage { events, next: None });
-            }
-        }
-    }
-
     /// A page of a room's events from a place on, oldest first, up to what is live now. `next` is
     /// none where nothing more has happened yet.
     ///
@@ -234,20 +185,26 @@ impl Rooms {
         limit: usize,
         wanted: &(dyn Fn(&Known) -> bool + Sync),
     ) -> Result<HistoryPage, RoomError> {
+        let head = self.ctx.storage.writer().head().position();
+        let head = viewpoint.until.map_or(head, |until| head.min(until));
+        self.page(viewpoint, (Source::Onwards(head), from), limit, wanted)
+            .await
+    }
+
+    /// Reads events from a place, as far as they are wanted and the reader may see them.
+    async fn page(
+        &self,
+        viewpoint: &Viewpoint,
+        (source, from): (Source, HistoryPlace),
+        limit: usize,
+        wanted: &(dyn Fn(&Known) -> bool + Sync),
+    ) -> Result<HistoryPage, RoomError> {
         let (mut place, mut scanned) = (from, 0);
         let mut events = Vec::new();
         let room = &viewpoint.room;
-        let head = self.ctx.storage.writer().head().position();
-        let head = viewpoint.until.map_or(head, |until| head.min(until));
         loop {
             let mut reader = self.ctx.storage.read().await?;
-            let conn = reader.conn();
-            let stored = if place.is_at_horizon() {
-                rows::live_events_from(conn, room.nid, place.horizon, head, SCAN).await?
-            } else {
-                let at = (place.depth, place.event_nid);
-                rows::history_from(conn, room.nid, at, place.horizon, SCAN).await?
-            };
+            let stored = source.read(reader.conn(), room.nid, place).await?;
             drop(reader);
             let last = stored.len() < SCAN_LEN;
             for known in self.known.take_in(room.rules, stored)? {
@@ -255,33 +212,74 @@ impl Rooms {
                     let next = Some(place);
                     return Ok(HistoryPage { events, next });
                 }
-                place = after(place, &known);
+                place = source.beyond(place, &known);
                 scanned += 1;
                 if wanted(&known) && self.sees(viewpoint, &known).await? {
                     events.push(known);
                 }
             }
-            match (last, place.is_at_horizon()) {
-                (true, true) => return Ok(HistoryPage { events, next: None }),
-                (true, false) => place = HistoryPlace::at_horizon(place.horizon),
-                (false, _) => {}
+            if last {
+                match source.rest(place) {
+                    Some(rest) => place = rest,
+                    None => return Ok(HistoryPage { events, next: None }),
+                }
             }
         }
     }
 }
 
-/// [`SCAN`] as the length of a list.
-const SCAN_LEN: usize = 100;
+/// What is read of a room, and in which direction.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// History order, newest first.
+    Back,
+    /// Live order, newest first, down to a horizon.
+    Gap(i64),
+    /// History order and then live order, oldest first, up to a position.
+    Onwards(i64),
+}
 
-/// The place after an event that was read forwards.
-fn after(place: HistoryPlace, known: &Known) -> HistoryPlace {
-    if place.is_at_horizon() {
-        let position = known.live_position.unwrap_or(place.horizon);
-        return HistoryPlace::at_horizon(position + 1);
+impl Source {
+    /// At most [`SCAN`] events from a place on.
+    async fn read(
+        self,
+        conn: Conn<'_>,
+        room_nid: i64,
+        place: HistoryPlace,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let (at, horizon) = ((place.depth, place.event_nid), place.horizon);
+        match self {
+            Self::Back => rows::history_before(conn, room_nid, at, horizon, SCAN).await,
+            Self::Gap(to) => rows::live_events(conn, room_nid, to - 1, horizon - 1, SCAN).await,
+            Self::Onwards(head) if place.is_at_horizon() => {
+                rows::live_events_from(conn, room_nid, horizon, head, SCAN).await
+            }
+            Self::Onwards(_) => rows::history_from(conn, room_nid, at, horizon, SCAN).await,
+        }
     }
-    HistoryPlace {
-        depth: known.depth,
-        event_nid: known.nid + 1,
-        ..place
+
+    /// The place beyond an event that was read from a place.
+    fn beyond(self, place: HistoryPlace, known: &Known) -> HistoryPlace {
+        let event_nid = match self {
+            Self::Gap(to) => return HistoryPlace::at_horizon(known.live_position.unwrap_or(to)),
+            Self::Onwards(_) if place.is_at_horizon() => {
+                let position = known.live_position.unwrap_or(place.horizon);
+                return HistoryPlace::at_horizon(position + 1);
+            }
+            Self::Back => known.nid,
+            Self::Onwards(_) => known.nid + 1,
+        };
+        HistoryPlace {
+            depth: known.depth,
+            event_nid,
+            ..place
+        }
+    }
+
+    /// Where it goes on once nothing is left of what is read from a place: live order follows
+    /// history.
+    fn rest(self, place: HistoryPlace) -> Option<HistoryPlace> {
+        let follows = matches!(self, Self::Onwards(_)) && !place.is_at_horizon();
+        follows.then(|| HistoryPlace::at_horizon(place.horizon))
     }
 }
