@@ -90,7 +90,9 @@ fn overlong(pdu: &VerifiedPdu, field: &str, count: usize) -> Vec<u8> {
 both_engines! {
     async fn an_event_follows_20_others_and_no_more(scratch: Scratch) {
         let pair = Pair::new(scratch).await;
-        for rules in &ROOM_VERSIONS {
+        // One of each form of ids and references; the rules' own tests go over all versions.
+        for version in ["1", "3", "12"] {
+            let rules = hearth_protocol::rules_for(version).unwrap();
             let room = pair.one.create(ALICE, Preset::PublicChat, rules.id).await;
             pair.two.join_over(&room, BOB, "one.test").await.unwrap();
             pair.deliver().await;
