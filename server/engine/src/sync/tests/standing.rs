@@ -45,7 +45,8 @@ both_engines! {
             let waits = async {
                 tokio::join!(house.ask(&asked), house.sync.slide(&slides, std::future::pending()))
             };
-            let waited = tokio::time::timeout(PATIENCE, async { tokio::join!(waits, ends) }).await;
+            let both = Box::pin(async { tokio::join!(waits, ends) });
+            let waited = tokio::time::timeout(PATIENCE, both).await;
             let ((plain, sliding), ()) = waited.expect("both end at once");
             for ended in [plain.map(drop), sliding.map(drop)] {
                 match (locks, ended) {
