@@ -183,7 +183,7 @@ async fn one_bad_event_harms_no_other() {
         event
     };
     let mut deep = first.1.clone();
-    deep["content"] = (0..200).fold(json!({}), |deep, _| json!({ "n": deep }));
+    deep["content"] = (0..126).fold(json!({}), |deep, _| json!({ "n": deep }));
     let mut beyond = first.1.clone();
     beyond["content"]["n"] = json!(9_007_199_254_740_992_i64);
     let pdus = [

@@ -23,7 +23,7 @@ use std::borrow::Cow;
 pub use fields::{FieldError, FieldRule};
 pub use number::{Float, MAX_INTEGER, Numbers};
 pub(crate) use parse::{Around, parse_around};
-pub use parse::{JsonRule, ParseError, parse, parse_object};
+pub use parse::{JsonRule, ParseError, parse, parse_envelope, parse_object};
 pub(crate) use raw::Member;
 pub use raw::RawObject;
 pub(crate) use write::Members;
@@ -32,6 +32,9 @@ pub use write::write_string;
 /// How deep arrays and objects may nest. The specification names no bound; this is the one that
 /// serde_json, and with it every server built on it, applies.
 pub const MAX_DEPTH: usize = 127;
+
+/// How much deeper than an event the body of a request may nest that carries it.
+pub const ENVELOPE_DEPTH: usize = 4;
 
 /// What a room version accepts as JSON: one column of the table in [`crate::room_version`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

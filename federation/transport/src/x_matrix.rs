@@ -2,8 +2,8 @@
 //!
 //! spec: server-server v1.19 §Request Authentication; RFC 9110 §11.4.
 
-use hearth_protocol::canonical_json::{CanonicalJsonRules, Object, ParseError, parse_object};
-use hearth_protocol::signing::{SigningKey, VerifyKey, signed_bytes};
+use hearth_protocol::canonical_json::{ParseError, parse_envelope, write_string};
+use hearth_protocol::signing::{SigningKey, VerifyKey};
 use hearth_types::ruma::{OwnedServerName, OwnedServerSigningKeyId, ServerName};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
@@ -170,18 +170,33 @@ impl SignedRequest<'_> {
     /// # Errors
     /// When the content is not a JSON object or has no canonical form.
     fn signed_bytes(&self) -> Result<Vec<u8>, ParseError> {
-        let mut object = Object::new();
-        object.insert("method", self.method);
-        object.insert("uri", self.uri);
-        object.insert("origin", self.origin.as_str());
-        object.insert("destination", self.destination.as_str());
-        if !self.content.is_empty() {
-            object.insert(
-                "content",
-                parse_object(self.content, CanonicalJsonRules::STRICT)?,
-            );
+        if self.content.is_empty() {
+            return Ok(self.bytes_around(b""));
         }
-        Ok(signed_bytes(&object))
+        let content = parse_envelope(self.content)?;
+        Ok(self.bytes_around(&content.to_canonical()))
+    }
+
+    /// The canonical form of the whole request, where `content` is that of its content.
+    fn bytes_around(&self, content: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(content.len() + 512);
+        out.push(b'{');
+        if !content.is_empty() {
+            out.extend_from_slice(br#""content":"#);
+            out.extend_from_slice(content);
+            out.push(b',');
+        }
+        for (lead, text) in [
+            (r#""destination":"#, self.destination.as_str()),
+            (r#","method":"#, self.method),
+            (r#","origin":"#, self.origin.as_str()),
+            (r#","uri":"#, self.uri),
+        ] {
+            out.extend_from_slice(lead.as_bytes());
+            write_string(text, &mut out);
+        }
+        out.push(b'}');
+        out
     }
 
     /// The value of the `Authorization` header for this request, in the form that the oldest
@@ -200,9 +215,18 @@ impl SignedRequest<'_> {
 
     /// Whether `signature` (base64) is `key`'s over this request.
     ///
+    /// Nearly every server sends the content in the form that it signed. Such bytes are checked as they
+    /// are, so that one event in them that has no canonical form here is refused alone, where it is
+    /// read, and not with all that came along.
+    ///
     /// # Errors
-    /// When the content is not a JSON object or has no canonical form.
+    /// When the content is not a JSON object, or was not signed as it is and has no canonical form.
     pub fn is_signed_by(&self, key: &VerifyKey, signature: &str) -> Result<bool, ParseError> {
+        // Bytes that are no JSON cannot be read as more or less than what was signed either: what
+        // follows them is known, up to its last byte.
+        if key.verifies(&self.bytes_around(self.content), signature) {
+            return Ok(true);
+        }
         Ok(key.verifies(&self.signed_bytes()?, signature))
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::scan::{canonical_object_len, plain_bytes};
-use super::{CanonicalJsonRules, MAX_DEPTH, Member, Object, RawObject, Value};
+use super::{CanonicalJsonRules, ENVELOPE_DEPTH, MAX_DEPTH, Member, Object, RawObject, Value};
 
 /// Bytes that are not JSON, or are JSON without a canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,8 +67,16 @@ pub enum JsonRule {
 /// # Errors
 /// The first rule the input breaks, and where.
 pub fn parse(json: &[u8], rules: CanonicalJsonRules) -> Result<Value<'_>, ParseError> {
+    parse_nested(json, rules, MAX_DEPTH)
+}
+
+fn parse_nested(
+    json: &[u8],
+    rules: CanonicalJsonRules,
+    depth: usize,
+) -> Result<Value<'_>, ParseError> {
     let mut parser = Parser::new(json, rules)?;
-    let value = parser.value(MAX_DEPTH)?;
+    let value = parser.value(depth)?;
     parser.end()?;
     Ok(value)
 }
@@ -79,6 +87,22 @@ pub fn parse(json: &[u8], rules: CanonicalJsonRules) -> Result<Value<'_>, ParseE
 /// The first rule the input breaks, and where; [`JsonRule::NotAnObject`] for other values.
 pub fn parse_object(json: &[u8], rules: CanonicalJsonRules) -> Result<Object<'_>, ParseError> {
     match parse(json, rules)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(NOT_AN_OBJECT),
+    }
+}
+
+/// Parses one JSON object that carries events of any room version: with the numbers of the oldest, and
+/// [`ENVELOPE_DEPTH`] deeper than they may nest. See [`parse`].
+///
+/// # Errors
+/// The first rule the input breaks, and where; [`JsonRule::NotAnObject`] for other values.
+pub fn parse_envelope(json: &[u8]) -> Result<Object<'_>, ParseError> {
+    match parse_nested(
+        json,
+        CanonicalJsonRules::LENIENT,
+        MAX_DEPTH + ENVELOPE_DEPTH,
+    )? {
         Value::Object(object) => Ok(object),
         _ => Err(NOT_AN_OBJECT),
     }

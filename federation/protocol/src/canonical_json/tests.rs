@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::{
     CanonicalJsonRules, JsonRule, MAX_DEPTH, MAX_INTEGER, Object, ParseError, Value, canonicalize,
-    parse, parse_object,
+    parse, parse_envelope, parse_object,
 };
 
 const STRICT: CanonicalJsonRules = CanonicalJsonRules::STRICT;
@@ -160,6 +160,20 @@ fn nesting_is_bounded() {
         let error = parse(bomb.as_bytes(), STRICT).unwrap_err();
         assert_eq!(error.rule, JsonRule::Depth);
     }
+}
+
+#[test]
+fn an_envelope_holds_whatever_an_event_of_any_version_may_be() {
+    let deepest = "[".repeat(MAX_DEPTH - 2) + &"]".repeat(MAX_DEPTH - 2);
+    let event = format!(r#"{{"content":{{"deep":{deepest},"n":1.5}}}}"#);
+    parse(event.as_bytes(), CanonicalJsonRules::LENIENT).unwrap();
+    let transaction = format!(r#"{{"pdus":[{event}]}}"#);
+    assert!(parse(transaction.as_bytes(), CanonicalJsonRules::LENIENT).is_err());
+    let parsed = parse_envelope(transaction.as_bytes()).unwrap();
+    assert_eq!(parsed.to_canonical(), transaction.as_bytes());
+    let bomb = "[".repeat(65_000);
+    let error = parse_envelope(bomb.as_bytes()).unwrap_err();
+    assert_eq!(error.rule, JsonRule::Depth);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use hearth_protocol::canonical_json::MAX_DEPTH;
+
 use super::*;
 
 const GOOD: &str =
@@ -183,6 +185,51 @@ fn what_we_sign_is_what_the_other_side_checks() {
         destination: &one,
         ..sent
     }));
+}
+
+/// What other servers put into one transaction may be more than we read: the request is theirs all
+/// the same, and what is wrong with one event is found where that is read.
+#[test]
+fn content_as_it_was_signed_needs_no_canonical_form_of_ours() {
+    let key = SigningKey::from_seed("a_1", &[7; 32]).unwrap();
+    let (one, two) = (parsed().origin, parsed().destination);
+    let deep = format!(r#"{{"pdus":[{}{}]}}"#, "[".repeat(900), "]".repeat(900));
+    for content in [deep.as_bytes(), br#"{"pdus":[{"n":1e400}]}"#] {
+        let sent = SignedRequest {
+            content,
+            ..request(&one, &two)
+        };
+        assert!(sent.authorization(&key).is_err());
+        let signature = key.sign(&sent.bytes_around(content));
+        let verified = |sent: SignedRequest<'_>| sent.is_signed_by(&key.verify_key(), &signature);
+        assert_eq!(verified(sent), Ok(true));
+        let moved = SignedRequest { uri: "/", ..sent };
+        assert!(verified(moved).is_err(), "no canonical form to try next");
+    }
+}
+
+#[test]
+fn events_of_every_version_can_be_sent() {
+    let key = SigningKey::from_seed("a_1", &[7; 32]).unwrap();
+    let (one, two) = (parsed().origin, parsed().destination);
+    let depth = MAX_DEPTH - 1;
+    let deep = format!(
+        r#"{{"content":{}{}}}"#,
+        "[".repeat(depth),
+        "]".repeat(depth)
+    );
+    let old = r#"{"content":{"n":1.5}}"#;
+    let content = format!(r#"{{"pdus":[{deep}, {old}]}}"#);
+    let sent = SignedRequest {
+        content: content.as_bytes(),
+        ..request(&one, &two)
+    };
+    let header = sent.authorization(&key).unwrap();
+    let read = XMatrix::parse(header.as_bytes()).unwrap();
+    assert_eq!(
+        sent.is_signed_by(&key.verify_key(), &read.signature),
+        Ok(true)
+    );
 }
 
 #[test]
