@@ -6,7 +6,7 @@ mod kept;
 mod shown;
 
 use hearth_storage::sql;
-use hearth_storage::tables::{events, log};
+use hearth_storage::tables::events;
 
 use crate::seed::World;
 use held::{Held, Room};
@@ -66,10 +66,7 @@ pub(crate) async fn waiting(world: &World) -> Vec<(i64, i64)> {
         let text = "SELECT COUNT(*) FROM outbox";
         let queued = sql!(reader.conn(), scalar::<i64>, "SELECT COUNT(*) FROM outbox");
         let queued = queued.expect(text).unwrap_or_default();
-        let followed = log::follower_position(reader.conn(), "federation").await;
-        let followed = followed.unwrap().unwrap_or_default();
-        let behind = events::outbound_after(reader.conn(), followed, head, 1).await;
-        let behind = i64::try_from(behind.unwrap().len()).unwrap();
+        let behind = i64::try_from(process.parts.outbox.behind()).unwrap();
         all.push((head, queued + behind));
     }
     all

@@ -6,6 +6,7 @@
 //! content, also after a crash in between. A destination that does not answer pauses alone.
 
 mod destinations;
+mod followed;
 mod passing;
 mod pause;
 mod receipts;
@@ -14,13 +15,13 @@ mod sender;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_storage::tables::events as event_rows;
-use hearth_storage::tables::log::{self, FollowerRow};
+use hearth_storage::tables::log::FollowerRow;
 use hearth_storage::tables::outbox::{self as rows, OutboxRow};
 use hearth_storage::{Commit, StorageError};
 use hearth_types::ruma::{RoomId, ServerName, UserId};
@@ -29,6 +30,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::context::Context;
 use crate::outbox::destinations::Destinations;
+use crate::outbox::followed::Followed;
 use crate::outbox::passing::Passing;
 pub use crate::outbox::passing::Topic;
 use crate::rooms::Rooms;
@@ -56,6 +58,8 @@ struct Inner {
     rooms: Rooms,
     destinations: Destinations,
     passing: Passing,
+    /// How far the log was looked at.
+    followed: AtomicI64,
     senders: Mutex<HashMap<i64, Arc<Line>>>,
     sending: Semaphore,
     retrying: Semaphore,
@@ -77,6 +81,7 @@ impl Outbox {
         Self(Arc::new(Inner {
             destinations: Destinations::new(rooms.clone()),
             passing: Passing::default(),
+            followed: AtomicI64::new(0),
             rooms,
             senders: Mutex::new(HashMap::new()),
             sending: Semaphore::new(SENDING_MAX),
@@ -96,13 +101,16 @@ impl Outbox {
             let head = *heads.borrow_and_update();
             let step = async {
                 receipts = Some(self.follow_receipts(receipts, head).await?);
-                self.follow(followed, woken, head).await
+                let events = self.follow(followed, head).await?;
+                self.wake_queued(woken, head).await?;
+                Ok(events)
             };
             let stepped = step.await;
             match stepped {
-                Ok(position) => {
-                    followed = Some(position);
+                Ok(events) => {
+                    followed = Some(events);
                     woken = head;
+                    self.0.followed.store(head, Ordering::Release);
                     if heads.changed().await.is_err() {
                         return;
                     }
@@ -119,6 +127,14 @@ impl Outbox {
                 }
             }
         }
+    }
+
+    /// How many positions of the log were not looked at yet.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        let head = self.0.ctx.storage.writer().head().position();
+        let followed = self.0.followed.load(Ordering::Acquire);
+        u64::try_from(head - followed).unwrap_or_default()
     }
 
     /// How many servers are being sent to, or will be tried again.
@@ -178,36 +194,46 @@ impl Outbox {
         }
     }
 
-    /// Queues the events up to `head` and wakes the senders of what was queued after `woken`.
-    /// Returns where the follower stands.
-    async fn follow(&self, followed: Option<i64>, woken: i64, head: i64) -> Result<i64, RoomError> {
+    /// Queues the events up to `head`. Returns where the follower stands.
+    async fn follow(&self, followed: Option<Followed>, head: i64) -> Result<Followed, RoomError> {
         let storage = &self.0.ctx.storage;
-        let mut position = match followed {
-            Some(position) => position,
-            None => log::follower_position(storage.read().await?.conn(), FOLLOWER)
-                .await?
-                .unwrap_or_default(),
+        let mut followed = match followed {
+            Some(followed) => followed,
+            None => Followed::read(storage, FOLLOWER, 0).await?,
         };
-        while let Some(next) = self.queue_events(position, head).await? {
-            position = next;
+        let last = head.min(storage.writer().last_outbound());
+        while followed.position < last {
+            followed = self.queue_events(followed, head).await?;
+        }
+        followed.pass(storage, FOLLOWER, head).await
+    }
+
+    /// Wakes the senders of what was queued after `woken`.
+    async fn wake_queued(&self, woken: i64, head: i64) -> Result<(), RoomError> {
+        let storage = &self.0.ctx.storage;
+        if storage.writer().last_outbox() <= woken {
+            return Ok(());
         }
         let queued =
             rows::outbox_destinations_between(storage.read().await?.conn(), woken, head).await?;
         for server_nid in queued {
             self.wake(server_nid);
         }
-        Ok(position)
+        Ok(())
     }
 
-    /// Queues the next events after `position`; the rows and the follower's step are one commit.
-    async fn queue_events(&self, position: i64, head: i64) -> Result<Option<i64>, RoomError> {
+    /// Queues the next events up to `head`; the rows and the follower's step are one commit.
+    async fn queue_events(&self, followed: Followed, head: i64) -> Result<Followed, RoomError> {
         let storage = &self.0.ctx.storage;
         let mut reader = storage.read().await?;
-        let events = event_rows::outbound_after(reader.conn(), position, head, EVENTS_MAX).await?;
+        let events =
+            event_rows::outbound_after(reader.conn(), followed.position, head, EVENTS_MAX).await?;
         drop(reader);
         let mut commit = Commit::default();
-        let mut next = None;
-        for event in events {
+        let mut position = followed.position;
+        let is_last = i64::try_from(events.len()).unwrap_or(EVENTS_MAX) < EVENTS_MAX;
+        let mut events = events.into_iter();
+        for event in events.by_ref() {
             let (event_nid, live_position) = (event.event_nid, event.live_position);
             let destinations = match self.0.destinations.of(event).await {
                 Err(error) if is_lasting(&error) => {
@@ -216,7 +242,7 @@ impl Outbox {
                 }
                 found => found?,
             };
-            next = live_position;
+            position = live_position.unwrap_or(position);
             if !destinations.is_empty() {
                 let slot = commit.slot();
                 let row = |&server_nid: &i64| OutboxRow {
@@ -231,15 +257,18 @@ impl Outbox {
                 break;
             }
         }
-        let Some(position) = next else {
-            return Ok(None);
-        };
+        if is_last && events.len() == 0 {
+            position = position.max(head);
+        }
+        if commit.rows.outbox.is_empty() {
+            return Ok(followed.moved(position));
+        }
         commit.rows.followers.push(FollowerRow {
             name: FOLLOWER,
             position,
         });
         storage.writer().commit(commit).await?;
-        Ok(Some(position))
+        Ok(Followed::at(position))
     }
 
     fn senders(&self) -> MutexGuard<'_, HashMap<i64, Arc<Line>>> {

@@ -285,16 +285,22 @@ impl Rooms {
         let head = storage.writer().head().position();
         let recent = i64::try_from(TIMELINE_KEPT).unwrap_or(i64::MAX);
         let newest = events::live_events(reader.conn(), nid, 0, head, recent).await?;
+        drop(reader);
+        let newest = self.known.in_order(rules, &newest).await?;
+        let mut reader = storage.read().await?;
         let members = state_rows::memberships_in(reader.conn(), nid).await?;
         let changed_at = state_rows::state_changed_at(reader.conn(), nid).await?;
-        let ids: Vec<String> = newest.iter().map(|it| it.event_id.clone()).collect();
+        let ids: Vec<String> = newest
+            .iter()
+            .map(|known| known.event.event_id().to_string())
+            .collect();
         let related = relations_rows::related(reader.conn(), &ids).await?;
         drop(reader);
         let mut live = Live::at(&view);
         live.local_members = Arc::new(self.ours(&members).await?);
         live.position = changed_at;
         live.older = newest.len() >= TIMELINE_KEPT;
-        for known in self.known.take_in(rules, newest)? {
+        for known in newest {
             if let Some(position) = known.live_position {
                 let json = client_event::open(&known.event);
                 live.show(Shown {

@@ -8,7 +8,6 @@
 
 mod ephemeral;
 pub mod filter;
-mod json;
 mod look;
 mod others;
 mod room;

@@ -208,6 +208,12 @@ async fn federation(page: &mut Page, app: &App) {
         "Servers that are being sent to, or will be tried again.",
     );
     page.sample("", &[], app.outbox.senders_running());
+    page.family(
+        "hearth_federation_behind",
+        Kind::Gauge,
+        "Changes of which it is not known yet whether other servers are to hear of them.",
+    );
+    page.sample("", &[], app.outbox.behind());
     let Ok(mut reader) = app.context.storage.read().await else {
         return;
     };

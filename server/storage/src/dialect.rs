@@ -11,12 +11,13 @@ use sqlx::{ConnectOptions, Connection, PgConnection, SqliteConnection};
 
 use crate::driver::{Conn, Engine, Pool};
 use crate::error::StorageError;
+use crate::script::{Lite, Script};
 use crate::sql;
 use crate::trouble::Standing;
 
 /// Statements each connection keeps prepared. A bulk text differs by its number of rows, so there
 /// are more texts than call sites.
-const STATEMENT_CACHE: usize = 1_000;
+const STATEMENT_CACHE: usize = 300;
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -181,19 +182,9 @@ const TESTED_AFTER: Duration = Duration::from_secs(1);
 impl WriteConn {
     pub(crate) fn conn(&mut self) -> Conn<'_> {
         match self {
-            Self::Sqlite(conn) => Engine::Sqlite(conn),
+            Self::Sqlite(conn) => Engine::Sqlite(Lite::new(conn, None)),
             Self::Postgres(conn) => Engine::Postgres(conn),
         }
-    }
-
-    /// Begins a write. SQLite takes its write lock here, so that no later statement can find the
-    /// snapshot stale.
-    pub(crate) async fn begin(&mut self) -> Result<(), StorageError> {
-        match self {
-            Self::Sqlite(_) => sql!(self.conn(), execute, "BEGIN IMMEDIATE")?,
-            Self::Postgres(_) => sql!(self.conn(), execute, "BEGIN")?,
-        };
-        Ok(())
     }
 }
 
@@ -215,29 +206,71 @@ impl WriteConn {
     }
 }
 
-/// Moves the log's head, and returns where it is now with the id of the transaction: PostgreSQL can be
-/// asked later what became of it ([`transaction_outcome`]).
-pub(crate) async fn head_advance(
-    conn: Conn<'_>,
+impl WriteConn {
+    /// Begins a write. SQLite takes its write lock here, so that no later statement can find the
+    /// snapshot stale.
+    pub(crate) async fn begin(&mut self) -> Result<(), StorageError> {
+        match self {
+            Self::Sqlite(_) => sql!(self.conn(), execute, "BEGIN IMMEDIATE")?,
+            Self::Postgres(_) => sql!(self.conn(), execute, "BEGIN")?,
+        };
+        Ok(())
+    }
+}
+
+impl WriteConn {
+    /// The connection for writes that wait in a script, if there is one, on the engine where that is of
+    /// use.
+    pub(crate) fn scripted<'c>(&'c mut self, script: Option<&'c mut Script>) -> Conn<'c> {
+        match self {
+            Self::Sqlite(conn) => Engine::Sqlite(Lite::new(conn, script)),
+            Self::Postgres(conn) => Engine::Postgres(conn),
+        }
+    }
+
+    /// Ends a write for good, with what waits in its script.
+    pub(crate) async fn commit(&mut self, mut script: Script) -> Result<(), StorageError> {
+        match self {
+            Self::Sqlite(conn) => {
+                script.push("COMMIT");
+                script.run(conn).await?;
+            }
+            Self::Postgres(_) => {
+                sql!(self.conn(), execute, "COMMIT")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As [`WriteConn::begin`], and moves the head of the log, on SQLite at one go; returns where it is then,
+/// with the id of the transaction: PostgreSQL can be asked later what became of it
+/// ([`transaction_outcome`]).
+pub(crate) async fn begin(
+    conn: &mut WriteConn,
     slots: i64,
 ) -> Result<Option<(i64, Option<i64>)>, StorageError> {
-    match conn {
+    match conn.conn() {
         Engine::Sqlite(_) => {
             let head = sql!(
-                conn,
+                conn.conn(),
                 scalar::<i64>,
-                "UPDATE log_head SET position = position + $1 WHERE id = 1 RETURNING position",
+                "BEGIN IMMEDIATE;
+                 UPDATE log_head SET position = position + $1 WHERE id = 1 RETURNING position",
                 slots
             )?;
             Ok(head.map(|head| (head, None)))
         }
-        Engine::Postgres(_) => sql!(
-            conn,
-            optional::<(i64, Option<i64>)>,
-            "UPDATE log_head SET position = position + $1 WHERE id = 1
-             RETURNING position, txid_current()",
-            slots
-        ),
+        Engine::Postgres(_) => {
+            conn.begin().await?;
+            sql!(
+                conn.conn(),
+                optional::<(i64, Option<i64>)>,
+                "UPDATE log_head SET position = position + $1 WHERE id = 1
+                 RETURNING position, txid_current()",
+                slots
+            )
+        }
     }
 }
 
@@ -288,10 +321,11 @@ const LOG_PAGES_MAX: i64 = 8_192;
 /// all the same is emptied by force, which waits for readers and holds commits up meanwhile.
 /// PostgreSQL does this by itself.
 pub(crate) async fn checkpoint(conn: Conn<'_>) -> Result<(), StorageError> {
-    let Engine::Sqlite(conn) = conn else {
+    let Engine::Sqlite(mut lite) = conn else {
         return Ok(());
     };
-    let (_, pages, _) = wal_checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)").await?;
+    let conn = lite.settled().await?;
+    let (_, pages, _) = wal_checkpoint(&mut *conn, "PRAGMA wal_checkpoint(PASSIVE)").await?;
     if pages > LOG_PAGES_MAX {
         wal_checkpoint(conn, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
     }
@@ -300,8 +334,8 @@ pub(crate) async fn checkpoint(conn: Conn<'_>) -> Result<(), StorageError> {
 
 /// Leaves the database at rest: its log emptied, so that the one file holds everything.
 pub(crate) async fn settle(conn: Conn<'_>) -> Result<(), StorageError> {
-    if let Engine::Sqlite(conn) = conn {
-        wal_checkpoint(conn, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
+    if let Engine::Sqlite(mut lite) = conn {
+        wal_checkpoint(lite.settled().await?, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
     }
     Ok(())
 }

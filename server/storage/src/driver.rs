@@ -4,9 +4,10 @@
 //! driver inside a `match`, so that storage functions are not generic and rows need no bounds.
 
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqlitePool};
 
 use crate::error::StorageError;
+use crate::script::Lite;
 
 /// One of the two engines: what `S` is on SQLite is `P` on PostgreSQL.
 #[derive(Debug, Clone)]
@@ -21,13 +22,13 @@ pub enum Engine<S, P> {
 pub type Pool = Engine<SqlitePool, PgPool>;
 
 /// A borrowed connection: what every storage function takes.
-pub type Conn<'c> = Engine<&'c mut SqliteConnection, &'c mut PgConnection>;
+pub type Conn<'c> = Engine<Lite<'c>, &'c mut PgConnection>;
 
 impl Conn<'_> {
     /// Hands the same connection out for one more statement.
     pub fn again(&mut self) -> Conn<'_> {
         match self {
-            Self::Sqlite(conn) => Engine::Sqlite(conn),
+            Self::Sqlite(conn) => Engine::Sqlite(conn.again()),
             Self::Postgres(conn) => Engine::Postgres(conn),
         }
     }
@@ -52,7 +53,7 @@ impl Reader {
     /// The connection, for one statement.
     pub fn conn(&mut self) -> Conn<'_> {
         match &mut self.0 {
-            Engine::Sqlite(conn) => Engine::Sqlite(conn),
+            Engine::Sqlite(conn) => Engine::Sqlite(Lite::new(conn, None)),
             Engine::Postgres(conn) => Engine::Postgres(conn),
         }
     }
@@ -60,15 +61,25 @@ impl Reader {
 
 /// The text of a bulk statement for one engine: `{rows}` becomes the engine's list of rows.
 ///
-/// SQLite gets `VALUES (?,?),…` (nameless: a `$n` list is quadratic to prepare there), PostgreSQL
-/// one array per column through `unnest`.
+/// SQLite gets `VALUES (?,?),…` (nameless: a `$n` list is quadratic to prepare there), and for one
+/// column of numbers or texts a JSON array, which is one text whatever its length; PostgreSQL one
+/// array per column through `unnest`.
 #[must_use]
 pub fn bulk_text(text: &str, columns: &[&str], rows: Option<usize>) -> String {
-    let list = match rows {
-        Some(rows) => sqlite_values(columns.len(), rows),
-        None => postgres_unnest(columns),
+    let list = match (rows, columns) {
+        (Some(_), ["BIGINT" | "TEXT"]) => SQLITE_LIST.to_owned(),
+        (Some(rows), _) => sqlite_values(columns.len(), rows),
+        (None, _) => postgres_unnest(columns),
     };
     text.replacen("{rows}", &list, 1)
+}
+
+/// The condition lets an `ON CONFLICT` follow: SQLite reads it as part of a join otherwise.
+const SQLITE_LIST: &str = "SELECT value FROM json_each(?) WHERE true";
+
+/// A column's values as SQLite is given them where the column is alone.
+pub fn sqlite_list<T: Clone + Into<serde_json::Value>>(values: &[T]) -> String {
+    serde_json::Value::from(values).to_string()
 }
 
 fn sqlite_values(columns: usize, rows: usize) -> String {
@@ -135,17 +146,29 @@ macro_rules! sql {
 /// `all::<Row>`. No rows, no statement.
 #[macro_export]
 macro_rules! rows {
+    ($conn:expr, execute, $text:literal, $items:expr, |$item:ident| ($value:expr => BIGINT $(,)?)) => {
+        $crate::list!($conn, execute, $text, $items, |$item| ($value => BIGINT))
+    };
+    ($conn:expr, execute, $text:literal, $items:expr, |$item:ident| ($value:expr => TEXT $(,)?)) => {
+        $crate::list!($conn, execute, $text, $items, |$item| ($value => TEXT))
+    };
+    ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($value:expr => BIGINT $(,)?)) => {
+        $crate::list!($conn, all::<$row>, $text, $items, |$item| ($value => BIGINT))
+    };
+    ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($value:expr => TEXT $(,)?)) => {
+        $crate::list!($conn, all::<$row>, $text, $items, |$item| ($value => TEXT))
+    };
     ($conn:expr, execute, $text:literal, $items:expr, |$item:ident| ($($value:expr => $kind:ident),+ $(,)?)) => {
         match $conn {
-            $crate::driver::Engine::Sqlite(c) => {
+            $crate::driver::Engine::Sqlite(mut lite) => {
                 let mut affected = 0;
                 let mut failed = None;
                 for chunk in $items.chunks($crate::driver::SQLITE_CHUNK) {
                     let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], Some(chunk.len()));
-                    let mut query = sqlx::query::<sqlx::Sqlite>(sqlx::AssertSqlSafe(text));
-                    for $item in chunk { query = query$(.bind($value))+; }
-                    match query.execute(&mut *c).await {
-                        Ok(done) => affected += done.rows_affected(),
+                    lite.write(&text);
+                    for $item in chunk { $(lite.bind($value);)+ }
+                    match lite.written().await {
+                        Ok(done) => affected += done,
                         Err(error) => { failed = Some(error); break; }
                     }
                 }
@@ -163,10 +186,14 @@ macro_rules! rows {
     };
     ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($($value:expr => $kind:ident),+ $(,)?)) => {
         match $conn {
-            $crate::driver::Engine::Sqlite(c) => {
+            $crate::driver::Engine::Sqlite(mut lite) => {
                 let mut found: Vec<$row> = Vec::new();
                 let mut failed = None;
                 for chunk in $items.chunks($crate::driver::SQLITE_CHUNK) {
+                    let c = match lite.settled().await {
+                        Ok(c) => c,
+                        Err(error) => { failed = Some(error); break; }
+                    };
                     let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], Some(chunk.len()));
                     let mut query = sqlx::query_as::<sqlx::Sqlite, $row>(sqlx::AssertSqlSafe(text));
                     for $item in chunk { query = query$(.bind($value))+; }
@@ -189,16 +216,64 @@ macro_rules! rows {
     };
 }
 
+/// [`rows!`] of one column: a statement, and a text, for any number of rows.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! list {
+    ($conn:expr, execute, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident)) => {
+        $crate::list!(@each $conn, $text, $items, |$item| ($value => $kind), 0,
+            lite, text, list => {
+                lite.write(&text);
+                lite.bind(list);
+                lite.written().await
+            },
+            query => execute => |done| done.rows_affected())
+    };
+    ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident)) => {
+        $crate::list!(@each $conn, $text, $items, |$item| ($value => $kind), Vec::<$row>::new(),
+            lite, text, list => match lite.settled().await {
+                Ok(c) => {
+                    sqlx::query_as::<sqlx::Sqlite, $row>(sqlx::AssertSqlSafe(text))
+                        .bind(list).fetch_all(&mut *c).await
+                }
+                Err(error) => Err(error),
+            },
+            query_as, $row => fetch_all => |rows| rows)
+    };
+    (@each $conn:expr, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident),
+        $none:expr, $lite:ident, $stated:ident, $list:ident => $on_sqlite:expr,
+        $query:ident $(, $row:ty)? => $verb:ident => |$done:ident| $result:expr) => {
+        if $items.is_empty() { Ok($none) } else {
+            let values = $items.iter().map(|$item| $value).collect::<Vec<_>>();
+            match $conn {
+                $crate::driver::Engine::Sqlite(mut $lite) => {
+                    let $stated = $crate::driver::bulk_text($text, &[stringify!($kind)], Some(values.len()));
+                    let $list = $crate::driver::sqlite_list(&values);
+                    $on_sqlite
+                }
+                $crate::driver::Engine::Postgres(c) => {
+                    let text = $crate::driver::bulk_text($text, &[stringify!($kind)], None);
+                    sqlx::$query::<sqlx::Postgres $(, $row)?>(sqlx::AssertSqlSafe(text))
+                        .bind(values).$verb(&mut *c).await.map(|$done| $result)
+                }
+            }.map_err($crate::error::StorageError::from)
+        }
+    };
+}
+
 /// Expands a body once per driver; `$driver` names the sqlx driver inside it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! on_driver {
     ($conn:expr, $driver:ident, $c:ident => $body:block) => {
         match $conn {
-            $crate::driver::Engine::Sqlite($c) => {
-                type $driver = sqlx::Sqlite;
-                $body
-            }
+            $crate::driver::Engine::Sqlite(mut lite) => match lite.settled().await {
+                Ok($c) => {
+                    type $driver = sqlx::Sqlite;
+                    $body
+                }
+                Err(error) => Err(error),
+            },
             $crate::driver::Engine::Postgres($c) => {
                 type $driver = sqlx::Postgres;
                 $body

@@ -20,6 +20,7 @@ mod lease;
 mod migrate;
 pub mod nids;
 pub mod packed_json;
+pub mod script;
 mod storage;
 pub mod tables;
 #[cfg(feature = "testing")]

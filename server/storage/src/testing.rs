@@ -185,7 +185,8 @@ pub async fn count(storage: &Storage, table: &str) -> i64 {
     let mut reader = storage.read().await.expect("a reader");
     let text = format!("SELECT COUNT(*) FROM {table}");
     match reader.conn() {
-        Engine::Sqlite(conn) => {
+        Engine::Sqlite(mut lite) => {
+            let conn = lite.settled().await.expect("nothing waits");
             sqlx::query_scalar(sqlx::AssertSqlSafe(text))
                 .fetch_one(conn)
                 .await

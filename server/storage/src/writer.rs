@@ -8,7 +8,7 @@ pub mod interrupt;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -19,8 +19,13 @@ use crate::dialect::{self, ConnectTo, WriteConn};
 use crate::error::StorageError;
 use crate::figures::WriterFigures;
 use crate::head::{Head, Hold};
+use crate::script::Script;
 use crate::sql;
-use crate::tables::{events, log, rooms::Revisions, state::Foundations};
+use crate::tables::{
+    events, log,
+    rooms::{Remembered, Revisions},
+    state::Foundations,
+};
 use crate::trouble::{Standing, Trouble};
 
 /// Commits that may wait for the writer; whoever comes later waits to hand over.
@@ -28,6 +33,14 @@ const QUEUE_MAX: usize = 4_096;
 
 /// Commits in one transaction: bounds how long a light commit waits behind heavy ones.
 const BATCH_MAX: usize = 256;
+
+/// How long a transaction waits for the company that the last one had: a flush for many costs what a
+/// flush for one does, and those who were just answered are about to hand over more.
+const COMPANY: Duration = Duration::from_millis(1);
+
+/// Commits whose rows go to SQLite in one script. A script is prepared for its numbers of rows: of many
+/// commits there are too many different ones.
+const SCRIPTED_MAX: usize = 8;
 
 /// Between two attempts to reach a lost database.
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -81,8 +94,37 @@ impl Pending {
 pub struct Writer {
     queue: mpsc::Sender<Submission>,
     head: Head,
+    news: Arc<News>,
     standing: Standing,
     figures: Arc<WriterFigures>,
+}
+
+/// The last positions of what followers of the log look for, so that they look only where there is
+/// something.
+#[derive(Debug)]
+struct News {
+    outbound: AtomicI64,
+    outbox: AtomicI64,
+}
+
+impl News {
+    /// Whatever lies up to a position may be news.
+    fn up_to(position: i64) -> Self {
+        Self {
+            outbound: AtomicI64::new(position),
+            outbox: AtomicI64::new(position),
+        }
+    }
+
+    fn note(&self, rows: &Rows, last: i64) {
+        if rows.events.iter().any(|event| event.outbound) {
+            self.outbound.fetch_max(last, Ordering::Release);
+        }
+        // A change of devices is queued for whoever shares a room, wherever that is.
+        if !rows.outbox.is_empty() || !rows.device_list_changes.is_empty() {
+            self.outbox.fetch_max(last, Ordering::Release);
+        }
+    }
 }
 
 impl std::fmt::Debug for Submission {
@@ -122,6 +164,18 @@ impl Writer {
         &self.head
     }
 
+    /// A position at or after the last outbound event that is visible.
+    #[must_use]
+    pub fn last_outbound(&self) -> i64 {
+        self.news.outbound.load(Ordering::Acquire)
+    }
+
+    /// A position at or after the last row of the outbox that is visible.
+    #[must_use]
+    pub fn last_outbox(&self) -> i64 {
+        self.news.outbox.load(Ordering::Acquire)
+    }
+
     /// How the database stands.
     #[must_use]
     pub fn standing(&self) -> &Standing {
@@ -146,8 +200,11 @@ pub struct WriterTask {
     to: ConnectTo,
     alone: bool,
     conn: WriteConn,
+    /// Where rooms are, as far as it was read or written, if nobody else writes.
+    revisions: Remembered,
     queue: mpsc::Receiver<Submission>,
     head: Head,
+    news: Arc<News>,
     standing: Standing,
     figures: Arc<WriterFigures>,
     #[cfg(feature = "testing")]
@@ -163,13 +220,17 @@ pub(crate) fn writer(
 ) -> (Writer, WriterTask) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
     let head = Head::new(position);
+    // What other processes write is seen in the database alone.
+    let news = Arc::new(News::up_to(if alone { position } else { i64::MAX }));
     let figures = Arc::new(WriterFigures::default());
     let task = WriterTask {
         to,
         alone,
         conn,
+        revisions: Remembered::default(),
         queue,
         head: head.clone(),
+        news: Arc::clone(&news),
         standing: standing.clone(),
         figures: Arc::clone(&figures),
         #[cfg(feature = "testing")]
@@ -179,6 +240,7 @@ pub(crate) fn writer(
         Writer {
             queue: sender,
             head,
+            news,
             standing,
             figures,
         },
@@ -190,6 +252,7 @@ impl WriterTask {
     /// Applies commits until every handle is gone; what was handed over before that is applied.
     pub async fn run(mut self) {
         let mut batch = Vec::new();
+        let mut company = 0;
         let mut news = self.standing.subscribe();
         loop {
             let lost = *news.borrow_and_update() == Some(Trouble::Unreachable);
@@ -198,9 +261,9 @@ impl WriterTask {
                     if count == 0 {
                         break;
                     }
+                    self.gather(&mut batch, company).await;
+                    company = batch.len();
                     self.flush(std::mem::take(&mut batch)).await;
-                    // Those who were just answered hand over more: one batch of all, not two.
-                    tokio::task::yield_now().await;
                 }
                 () = tokio::time::sleep(RECONNECT), if lost => drop(self.reconnect().await),
                 // Whoever reads may have found it lost.
@@ -210,6 +273,20 @@ impl WriterTask {
         if let Err(error) = dialect::settle(self.conn.conn()).await {
             tracing::warn!(%error, "the write-ahead log stays as it is");
         }
+    }
+
+    /// Waits a moment for as many commits as there were the last time. Whoever is alone waits for nobody.
+    async fn gather(&mut self, batch: &mut Vec<Submission>, company: usize) {
+        let enough = company.min(BATCH_MAX);
+        let gather = async {
+            while batch.len() < enough {
+                let more = self.queue.recv_many(batch, BATCH_MAX - batch.len());
+                if more.await == 0 {
+                    break;
+                }
+            }
+        };
+        drop(tokio::time::timeout(COMPANY, gather).await);
     }
 
     async fn flush(&mut self, batch: Vec<Submission>) {
@@ -240,26 +317,41 @@ impl WriterTask {
     /// One transaction over all of `part`; on an error nothing of it was written, but for one in
     /// doubt.
     async fn attempt(&mut self, part: &[Submission]) -> Result<Vec<Verdict>, Failure> {
-        let started = Instant::now();
-        self.conn.begin().await?;
-        let error = match apply(&mut self.conn, part).await {
-            Ok((verdicts, transaction)) => match self.finish().await {
-                Ok(()) => {
-                    self.count(part, started);
-                    return Ok(verdicts);
-                }
-                Err(error) if error.is_disconnect() => {
-                    let in_doubt = transaction.map(|id| (id, verdicts));
-                    return Err(Failure { error, in_doubt });
-                }
-                Err(error) => error,
-            },
-            Err(error) => error,
+        let failure = match self.transaction(part).await {
+            Ok(verdicts) => return Ok(verdicts),
+            Err(failure) => failure,
         };
+        self.revisions.forget();
         self.figures.failures.fetch_add(1, Ordering::Relaxed);
         // Where this fails too, the connection is gone and took the transaction with it.
         let _already_gone = sql!(self.conn.conn(), execute, "ROLLBACK");
-        Err(error.into())
+        Err(failure)
+    }
+
+    async fn transaction(&mut self, part: &[Submission]) -> Result<Vec<Verdict>, Failure> {
+        let started = Instant::now();
+        let slots = part.iter().map(|submission| submission.commit.slots).sum();
+        // First, since on PostgreSQL this row's lock orders the nodes that share the database.
+        let (base, transaction) = log::begin(&mut self.conn, slots).await?;
+        let mut script = Script::default();
+        let (verdicts, revisions) = {
+            let write = (&mut self.conn, &mut script);
+            apply(write, (base, part), &self.revisions).await?
+        };
+        match self.finish(script).await {
+            Ok(()) => {
+                self.count(part, started);
+                if self.alone {
+                    self.revisions.take(&revisions);
+                }
+                Ok(verdicts)
+            }
+            Err(error) if error.is_disconnect() => {
+                let in_doubt = transaction.map(|id| (id, verdicts));
+                Err(Failure { error, in_doubt })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn count(&self, part: &[Submission], started: Instant) {
@@ -268,13 +360,23 @@ impl WriterTask {
         self.figures.transactions.note_time(started.elapsed());
     }
 
-    async fn finish(&mut self) -> Result<(), StorageError> {
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(
+            unused_mut,
+            reason = "an interrupt comes between the script and its end"
+        )
+    )]
+    async fn finish(&mut self, mut script: Script) -> Result<(), StorageError> {
         #[cfg(feature = "testing")]
         if let Some(interrupt) = self.interrupt.clone() {
+            if let WriteConn::Sqlite(conn) = &mut self.conn {
+                script.run(conn).await?;
+            }
             interrupt.at(interrupt::Stage::BeforeCommit).await;
         }
         let started = Instant::now();
-        sql!(self.conn.conn(), execute, "COMMIT")?;
+        self.conn.commit(script).await?;
         self.figures.flushes.note_time(started.elapsed());
         #[cfg(feature = "testing")]
         if let Some(interrupt) = self.interrupt.clone() {
@@ -337,16 +439,22 @@ impl WriterTask {
             return Err(StorageError::Unavailable(Trouble::Unreachable));
         }
         self.conn = conn;
+        self.revisions.forget();
         self.standing.works();
         Ok(())
     }
 
     fn answer(&self, part: Vec<Submission>, verdicts: Vec<Verdict>) {
         for (submission, verdict) in part.into_iter().zip(verdicts) {
-            let answer = verdict.map(|(base, outcomes)| Receipt {
-                base,
-                outcomes,
-                _hold: self.head.open(base, submission.commit.slots),
+            let Commit { slots, rows, .. } = &submission.commit;
+            let answer = verdict.map(|(base, outcomes)| {
+                // Before the head moves: whoever sees it has heard of the news.
+                self.news.note(rows, base + slots - 1);
+                Receipt {
+                    base,
+                    outcomes,
+                    _hold: self.head.open(base, *slots),
+                }
             });
             // A caller that no longer waits drops the receipt, which makes it visible.
             drop(submission.answer.send(answer));
@@ -391,21 +499,18 @@ fn fail(part: Vec<Submission>, error: StorageError) {
 /// The base position and what the guards found, or why the commit was refused.
 type Verdict = Result<(i64, Vec<Outcome>), CommitError>;
 
-/// Applies commits, unless they are refused; also the transaction's id, where the engine can be asked
-/// for its outcome.
+/// Applies commits whose positions begin at a base, unless they are refused; also where their rooms
+/// are after that.
 async fn apply(
-    conn: &mut WriteConn,
-    part: &[Submission],
-) -> Result<(Vec<Verdict>, Option<i64>), StorageError> {
-    let slots = part.iter().map(|submission| submission.commit.slots).sum();
-    // First, since on PostgreSQL this row's lock orders the nodes that share the database.
-    let (before, transaction) = log::head_advance(conn.conn(), slots).await?;
-    let mut base = 1 + before;
+    (conn, script): (&mut WriteConn, &mut Script),
+    (mut base, part): (i64, &[Submission]),
+    remembered: &Remembered,
+) -> Result<(Vec<Verdict>, Revisions), StorageError> {
     let rooms: Vec<i64> = part
         .iter()
         .flat_map(|s| s.commit.rooms.iter().map(|room| room.room_nid))
         .collect();
-    let mut revisions = Revisions::read(conn.conn(), &rooms).await?;
+    let mut revisions = Revisions::read(conn.conn(), &rooms, remembered).await?;
     let snapshots = part.iter().flat_map(|s| &s.commit.rows.snapshots);
     let mut foundations = Foundations::read(conn.conn(), snapshots).await?;
     let claims = Claims::take(conn, part).await?;
@@ -436,12 +541,16 @@ async fn apply(
         });
         base += commit.slots;
     }
-    Rows::write(conn.conn(), &accepted).await?;
-    revisions.write(conn.conn()).await?;
+    let mut script = (part.len() <= SCRIPTED_MAX).then_some(script);
+    Rows::write(conn.scripted(script.as_deref_mut()), &accepted).await?;
+    revisions
+        .write(conn.scripted(script.as_deref_mut()))
+        .await?;
     for unreferenced in unreferenced {
-        unreferenced.remove(conn.conn()).await?;
+        let conn = conn.scripted(script.as_deref_mut());
+        unreferenced.remove(conn).await?;
     }
-    Ok((verdicts, transaction))
+    Ok((verdicts, revisions))
 }
 
 /// The transaction ids that the commits of a batch use, taken in one statement before anything else.

@@ -139,9 +139,10 @@ struct Chains {
 impl Chains {
     async fn read(storage: &Storage) -> Self {
         let mut reader = storage.read().await.unwrap();
-        let Engine::Sqlite(conn) = reader.conn() else {
+        let Engine::Sqlite(mut lite) = reader.conn() else {
             unreachable!("the database is SQLite's");
         };
+        let conn = lite.settled().await.unwrap();
         let deltas: Vec<Vec<u8>> = sqlx::query_scalar(
             "SELECT delta FROM state_snapshots UNION ALL SELECT delta FROM state_chunks",
         )

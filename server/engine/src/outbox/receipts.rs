@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use hearth_storage::Commit;
-use hearth_storage::tables::log::{self, FollowerRow};
 use hearth_storage::tables::receipts::{self as rows, OutboundReceipt, UNTHREADED};
 use serde_json::json;
 
+use super::followed::Followed;
 use super::passing::Topic;
 use super::{Outbox, is_lasting};
 use crate::rooms::error::RoomError;
@@ -20,16 +19,6 @@ use crate::rooms::error::RoomError;
 const FOLLOWER: &str = "federation receipts";
 /// Receipts read at a time.
 const PAGE: i64 = 500;
-/// Positions after which it is stored where the follower stands.
-const STORED_EVERY: i64 = 5_000;
-
-/// Where the follower stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Followed {
-    position: i64,
-    stored: i64,
-}
-
 impl Outbox {
     /// Tells of the receipts up to `head`. Returns where the follower stands.
     pub(super) async fn follow_receipts(
@@ -39,7 +28,7 @@ impl Outbox {
     ) -> Result<Followed, RoomError> {
         let mut followed = match followed {
             Some(followed) => followed,
-            None => self.receipts_followed(head).await?,
+            None => Followed::read(&self.0.ctx.storage, FOLLOWER, head).await?,
         };
         let newest = self.0.rooms.receipts_told.load(Ordering::Acquire);
         while followed.position < head.min(newest) {
@@ -55,27 +44,7 @@ impl Outbox {
                 _ => head,
             };
         }
-        followed.position = followed.position.max(head);
-        if followed.position - followed.stored >= STORED_EVERY {
-            let mut commit = Commit::default();
-            commit.rows.followers.push(FollowerRow {
-                name: FOLLOWER,
-                position: followed.position,
-            });
-            self.0.ctx.storage.writer().commit(commit).await?;
-            followed.stored = followed.position;
-        }
-        Ok(followed)
-    }
-
-    /// Where the follower stood; at the head where it never stood anywhere.
-    async fn receipts_followed(&self, head: i64) -> Result<Followed, RoomError> {
-        let mut reader = self.0.ctx.storage.read().await?;
-        let stored = log::follower_position(reader.conn(), FOLLOWER).await?;
-        Ok(Followed {
-            position: stored.unwrap_or(head),
-            stored: stored.unwrap_or(head - STORED_EVERY),
-        })
+        followed.pass(&self.0.ctx.storage, FOLLOWER, head).await
     }
 
     /// Puts receipts into the lines of the servers in their rooms.

@@ -21,6 +21,8 @@ pub(crate) struct Audience {
     pub(crate) as_of: u64,
     /// How many have joined, of all servers.
     pub(crate) joined: u64,
+    /// How many of those are of other servers.
+    pub(crate) elsewhere: u64,
     people: BTreeMap<i64, Member>,
     /// Those whose rules are of no class: all who share the same.
     groups: BTreeMap<Box<str>, Group>,
@@ -57,11 +59,12 @@ pub(crate) struct Concerned {
 }
 
 impl Audience {
-    /// Of a room of so many, all of whom have the defaults.
-    pub(crate) fn new(as_of: u64, joined: u64) -> Self {
+    /// Of a room of so many, and so many of other servers among them, all of whom have the defaults.
+    pub(crate) fn new(as_of: u64, joined: u64, elsewhere: u64) -> Self {
         Self {
             as_of,
             joined,
+            elsewhere,
             ..Self::default()
         }
     }

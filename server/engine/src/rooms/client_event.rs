@@ -5,28 +5,11 @@
 //!
 //! spec: client-server v1.19 §Room event format.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use hearth_protocol::event::Event;
 use hearth_types::ruma::OwnedEventId;
 use serde::Serialize;
 use serde_json::value::RawValue;
-
-#[derive(Serialize)]
-struct ClientForm<'a> {
-    content: &'a RawValue,
-    event_id: &'a str,
-    origin_server_ts: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redacts: Option<&'a str>,
-    room_id: &'a str,
-    sender: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_key: Option<&'a str>,
-    #[serde(rename = "type")]
-    kind: &'a str,
-}
 
 #[derive(Serialize)]
 struct StrippedForm<'a> {
@@ -66,54 +49,94 @@ pub struct Unsigned {
 /// The open piece of an event: its client form without `unsigned` and the closing brace.
 #[must_use]
 pub fn open(event: &Event) -> Bytes {
-    let content = client_content(event);
-    let form = ClientForm {
-        content: &content,
-        event_id: event.event_id().as_str(),
-        origin_server_ts: event.origin_server_ts(),
-        redacts: event.redacts().map(|id| id.as_str()),
-        room_id: event.room_id().as_str(),
-        sender: event.sender().as_str(),
-        state_key: event.state_key(),
-        kind: event.kind(),
+    let mut out = Vec::new();
+    write_open(event, &mut out);
+    out.into()
+}
+
+/// Writes the open piece of an event. The content was canonical JSON when it was read, and is copied.
+pub fn write_open(event: &Event, out: &mut Vec<u8>) {
+    // What a client is told besides the content is about as long as what it is not told.
+    out.reserve(event.json().len());
+    out.extend_from_slice(b"{\"content\":");
+    write_content(event, out);
+    let mut text = |name: &[u8], text: &str| {
+        out.extend_from_slice(name);
+        write_text(text, out);
     };
-    let mut json = serde_json::to_vec(&form).unwrap_or_default();
-    json.pop();
-    json.into()
+    text(b",\"event_id\":", event.event_id().as_str());
+    if let Some(redacts) = event.redacts() {
+        text(b",\"redacts\":", redacts.as_str());
+    }
+    text(b",\"room_id\":", event.room_id().as_str());
+    text(b",\"sender\":", event.sender().as_str());
+    if let Some(state_key) = event.state_key() {
+        text(b",\"state_key\":", state_key);
+    }
+    text(b",\"type\":", event.kind());
+    out.extend_from_slice(b",\"origin_server_ts\":");
+    write_number(event.origin_server_ts(), out);
 }
 
 /// An event's content as clients see it. What a redaction redacts stands in its content or beside it,
 /// as its room version has it; clients are told both ways.
 ///
 /// spec: client-server v1.19 §Redactions (m.room.redaction).
-fn client_content(event: &Event) -> Cow<'_, RawValue> {
-    let content = content(event);
+fn write_content(event: &Event, out: &mut Vec<u8>) {
     let Some(redacts) = event.redacts() else {
-        return Cow::Borrowed(content);
+        out.extend_from_slice(&event.content_bytes());
+        return;
     };
     let mut fields: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(content.get()).unwrap_or_default();
+        serde_json::from_slice(&event.content_bytes()).unwrap_or_default();
     fields.insert("redacts".to_owned(), redacts.as_str().into());
-    match serde_json::value::to_raw_value(&fields) {
-        Ok(content) => Cow::Owned(content),
-        Err(_) => Cow::Borrowed(content),
+    // A map of JSON values cannot fail to be written.
+    drop(serde_json::to_writer(out, &fields));
+}
+
+/// Writes a string; nearly none has anything in it that is escaped.
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    // Without a branch for each byte, so that many are looked at at once.
+    let is_plain = |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\');
+    if text.bytes().fold(true, is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // A string cannot fail to be written.
+        drop(serde_json::to_writer(out, text));
     }
+}
+
+fn write_number(number: i64, out: &mut Vec<u8>) {
+    // Nor can a number.
+    drop(serde_json::to_writer(out, &number));
 }
 
 /// Writes an open piece with a reader's `unsigned` and closes it.
 pub fn close(piece: &[u8], unsigned: &Unsigned, out: &mut Vec<u8>) {
     out.extend_from_slice(piece);
+    write_close(unsigned, out);
+}
+
+fn write_close(unsigned: &Unsigned, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"unsigned\":");
     // Numbers, strings and JSON cannot fail to be written.
     drop(serde_json::to_writer(&mut *out, unsigned));
     out.push(b'}');
 }
 
+/// Writes the whole client form of an event.
+pub fn write_whole(event: &Event, unsigned: &Unsigned, out: &mut Vec<u8>) {
+    write_open(event, out);
+    write_close(unsigned, out);
+}
+
 /// The whole client form of an event.
 #[must_use]
 pub fn whole(event: &Event, unsigned: &Unsigned) -> Box<RawValue> {
     let mut out = Vec::new();
-    close(&open(event), unsigned, &mut out);
+    write_whole(event, unsigned, &mut out);
     raw(out)
 }
 

@@ -126,7 +126,7 @@ impl Rooms {
         let at = (place.depth, place.event_nid);
         let stored = rows::history_before(reader.conn(), room.nid, at, place.horizon, 1).await?;
         drop(reader);
-        let newest = self.known.take_in(room.rules, stored)?.pop();
+        let newest = self.known.in_order(room.rules, &stored).await?.pop();
         let state = match newest {
             None => Snapshot::empty(),
             Some(known) => {

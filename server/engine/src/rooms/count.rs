@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hearth_protocol::event::Membership;
+use hearth_protocol::event::{Event, Membership};
 use hearth_protocol::push_rules::{ByClass, Class, PushEvent, PushRoom, PushRules, Reader};
 use hearth_protocol::visibility::{Around, HistoryVisibility, may_see};
 use hearth_storage::tables::counts::{
@@ -78,7 +78,10 @@ impl Plan<'_> {
             return Ok(());
         }
         let Some(changed) = rules.since(audience.as_of) else {
-            self.view.audience = Some(Arc::new(self.rooms.audience(self.room).await?));
+            let mut anew = self.rooms.audience(self.room).await?;
+            // What is on its way is in the view, and not yet among what is stored.
+            (anew.joined, anew.elsewhere) = (audience.joined, audience.elsewhere);
+            self.view.audience = Some(Arc::new(anew));
             return Ok(());
         };
         let mut audience = Audience::clone(audience);
@@ -177,10 +180,14 @@ impl Plan<'_> {
             return Ok(());
         }
         let mut audience = Audience::clone(&self.audience());
-        audience.joined = match is {
-            true => audience.joined + 1,
-            false => audience.joined.saturating_sub(1),
+        let changed = |count: u64| match is {
+            true => count + 1,
+            false => count.saturating_sub(1),
         };
+        audience.joined = changed(audience.joined);
+        if !local {
+            audience.elsewhere = changed(audience.elsewhere);
+        }
         if local && is {
             let rules = &self.rooms.ctx.push.rules;
             let epoch = rules.epoch();
@@ -409,6 +416,15 @@ impl Plan<'_> {
         Ok(readers)
     }
 
+    /// Whether servers besides ours may have to hear of an event: those with people in the room, and
+    /// the one of somebody whom it takes out.
+    pub(super) fn concerns_others(&self, event: &Event) -> bool {
+        let target = event.member().and(event.state_key());
+        let of_others = target.is_some_and(|target| !self.is_ours(target));
+        let audience = self.view.audience.as_ref();
+        of_others || audience.is_none_or(|audience| audience.elsewhere > 0)
+    }
+
     fn audience(&self) -> Arc<Audience> {
         let audience = self.view.audience.as_ref();
         Arc::clone(audience.unwrap_or(&NOBODY))
@@ -536,15 +552,18 @@ impl Rooms {
         let as_of = rules.epoch();
         let members: Vec<i64> = room.live().local_members.iter().copied().collect();
         let own = rules.of(&members).await?;
-        let mut people: BTreeSet<i64> = own.rules.keys().copied().collect();
-        people.extend(own.ignored.keys());
-        let people: Vec<i64> = people.into_iter().collect();
         let mut reader = self.ctx.storage.read().await?;
         let joined = state_rows::joined_count(reader.conn(), room.nid).await?;
-        let people = state_rows::joined_among(reader.conn(), room.nid, &people).await?;
+        let ours = state_rows::joined_among(reader.conn(), room.nid, &members).await?;
         drop(reader);
-        let mut audience = Audience::new(as_of, joined.unsigned_abs());
-        for user_nid in people {
+        let elsewhere = joined - i64::try_from(ours.len()).unwrap_or(joined);
+        let mut audience = Audience::new(
+            as_of,
+            joined.unsigned_abs(),
+            elsewhere.max(0).unsigned_abs(),
+        );
+        let has_own = |nid: &i64| own.rules.contains_key(nid) || own.ignored.contains_key(nid);
+        for user_nid in ours.into_iter().filter(has_own) {
             audience.take(&room.id, user_nid, &own);
         }
         Ok(audience)

@@ -49,6 +49,20 @@ impl EventForm<'_> {
             EventFormat::Client => client_event::close(piece, unsigned, out),
             EventFormat::Federation => federated(event, unsigned, out),
         }
+        self.keep_fields(start, out);
+    }
+
+    /// Writes an event of which there is no piece in this form.
+    pub fn write_whole(self, event: &Event, unsigned: &Unsigned, out: &mut Vec<u8>) {
+        let start = out.len();
+        match self.format {
+            EventFormat::Client => client_event::write_whole(event, unsigned, out),
+            EventFormat::Federation => federated(event, unsigned, out),
+        }
+        self.keep_fields(start, out);
+    }
+
+    fn keep_fields(self, start: usize, out: &mut Vec<u8>) {
         if let Some(fields) = self.fields {
             let whole = out.split_off(start);
             fields.write(&whole, out);

@@ -5,7 +5,7 @@
 
 use hearth_storage::StorageError;
 use hearth_storage::driver::Conn;
-use hearth_storage::tables::events::{self as rows, StoredEvent};
+use hearth_storage::tables::events as rows;
 
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
@@ -207,7 +207,7 @@ impl Rooms {
             let stored = source.read(reader.conn(), room.nid, place).await?;
             drop(reader);
             let last = stored.len() < SCAN_LEN;
-            for known in self.known.take_in(room.rules, stored)? {
+            for known in self.known.in_order(room.rules, &stored).await? {
                 if events.len() >= limit || scanned >= SCANNED_MAX {
                     let next = Some(place);
                     return Ok(HistoryPage { events, next });
@@ -246,7 +246,7 @@ impl Source {
         conn: Conn<'_>,
         room_nid: i64,
         place: HistoryPlace,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<i64>, StorageError> {
         let (at, horizon) = ((place.depth, place.event_nid), place.horizon);
         match self {
             Self::Back => rows::history_before(conn, room_nid, at, horizon, SCAN).await,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bytes::Bytes;
 use hearth_protocol::event::Event;
 use hearth_protocol::room_version::RoomVersionRules;
 use hearth_storage::cache::{Bounded, CacheFigures, Size, bounded};
@@ -11,7 +10,6 @@ use hearth_storage::tables::events::{self as rows, Fate, StoredEvent};
 use hearth_storage::{Storage, StorageError};
 use hearth_types::ruma::{EventId, OwnedEventId};
 
-use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
 use crate::rooms::view::Room;
 
@@ -103,18 +101,7 @@ pub struct KnownEvents {
     storage: Storage,
     by_nid: Bounded<i64, Known>,
     nids: Bounded<String, i64>,
-    pieces: Bounded<i64, Piece>,
     in_flight: RwLock<InFlight>,
-}
-
-/// An event's open piece (see `client_event`).
-#[derive(Debug, Clone)]
-struct Piece(Bytes);
-
-impl Size for Piece {
-    fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.0.len()
-    }
 }
 
 /// Events whose commits are on their way: nowhere else are they to be had, so that no bound may put
@@ -155,33 +142,15 @@ impl KnownEvents {
     pub fn new(storage: Storage, budget_bytes: u64) -> Self {
         Self {
             storage,
-            by_nid: bounded(budget_bytes / 5 * 3),
+            by_nid: bounded(budget_bytes / 5 * 4),
             nids: bounded(budget_bytes / 5),
-            pieces: bounded(budget_bytes / 5),
             in_flight: RwLock::default(),
         }
     }
 
-    /// An event's open piece: its client form without a reader's `unsigned` (see `client_event`).
-    #[must_use]
-    pub fn piece(&self, known: &Known) -> Bytes {
-        // An event changes once, when it is redacted.
-        let key = 2 * known.nid + i64::from(known.redacted_by.is_some());
-        if let Some(Piece(piece)) = self.pieces.get(&key) {
-            return piece;
-        }
-        let piece = client_event::open(&known.event);
-        self.pieces.insert(key, Piece(piece.clone()));
-        piece
-    }
-
     /// What is kept, in figures.
     pub(super) fn figures(&self) -> CacheFigures {
-        let figures = [
-            CacheFigures::of(&self.by_nid),
-            CacheFigures::of(&self.nids),
-            CacheFigures::of(&self.pieces),
-        ];
+        let figures = [CacheFigures::of(&self.by_nid), CacheFigures::of(&self.nids)];
         figures.into_iter().sum()
     }
 
@@ -283,6 +252,25 @@ impl KnownEvents {
                 found.insert(known.nid, known);
             }
         }
+        Ok(found)
+    }
+
+    /// Events by local id, in the order asked; those that do not exist are left out.
+    ///
+    /// # Errors
+    /// When the database fails or an event cannot be read.
+    pub async fn in_order(
+        &self,
+        rules: &RoomVersionRules,
+        nids: &[i64],
+    ) -> Result<Vec<Known>, StorageError> {
+        let mut found: Vec<Known> = Vec::with_capacity(nids.len());
+        found.extend(nids.iter().map_while(|&nid| self.cached(nid)));
+        let Some(rest) = nids.get(found.len()..).filter(|rest| !rest.is_empty()) else {
+            return Ok(found);
+        };
+        let mut others = self.by_nid(rules, rest).await?;
+        found.extend(rest.iter().filter_map(|nid| others.remove(nid)));
         Ok(found)
     }
 

@@ -125,6 +125,7 @@ impl Plan<'_> {
     ) -> Result<(), RoomError> {
         let event = &known.event;
         let sender_nid = self.user_nid(event.sender()).await?;
+        let outbound = placement.outbound && self.concerns_others(event);
         let rows = &mut self.commit.rows;
         if placement.here.is_some() {
             rows.placed.push(EventPlaced {
@@ -145,7 +146,7 @@ impl Plan<'_> {
                 origin_server_ts: event.origin_server_ts(),
                 live,
                 fate: known.fate,
-                outbound: placement.outbound,
+                outbound,
                 snapshot_nid: known.snapshot_nid,
                 json: event.json().clone(),
             });
@@ -156,10 +157,12 @@ impl Plan<'_> {
         };
         rows.edges.extend(placement.prev.iter().map(edge));
         rows.auth.extend(placement.auth.iter().map(edge));
-        rows.gap_closers.push(EdgeTarget {
-            event_nid: known.nid,
-            event_id: event.event_id().to_string(),
-        });
+        if !placement.is_new {
+            self.commit.rows.gap_closers.push(EdgeTarget {
+                event_nid: known.nid,
+                event_id: event.event_id().to_string(),
+            });
+        }
         Ok(())
     }
 

@@ -19,19 +19,10 @@ impl Rooms {
     /// # Errors
     /// When the database fails.
     pub async fn state(&self, viewpoint: &Viewpoint) -> Result<Vec<Known>, RoomError> {
-        let nids: Vec<i64> = viewpoint
-            .state
-            .map
-            .entries()
-            .into_iter()
-            .map(|(_, nid)| nid)
-            .collect();
-        Ok(self
-            .known
-            .by_nid(viewpoint.room.rules, &nids)
-            .await?
-            .into_values()
-            .collect())
+        let entries = viewpoint.state.map.entries().into_iter();
+        let mut nids: Vec<i64> = entries.map(|(_, nid)| nid).collect();
+        nids.sort_unstable();
+        Ok(self.known.in_order(viewpoint.room.rules, &nids).await?)
     }
 
     /// One state event that a person sees.
@@ -95,13 +86,9 @@ impl Rooms {
         room: &Room,
         state: &Snapshot,
     ) -> Result<Vec<Known>, RoomError> {
-        let members = self.member_nids(state).await?;
-        Ok(self
-            .known
-            .by_nid(room.rules, &members)
-            .await?
-            .into_values()
-            .collect())
+        let mut members = self.member_nids(state).await?;
+        members.sort_unstable();
+        Ok(self.known.in_order(room.rules, &members).await?)
     }
 
     /// The local ids of the member events of a state.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use hearth_protocol::event::Membership;
 use hearth_storage::tables::events as rows;
 use hearth_types::ruma::{DeviceId, UserId};
-use serde_json::value::RawValue;
 
+use crate::json::Json;
 use crate::rooms::Rooms;
 use crate::rooms::client_event::{self, Unsigned};
 use crate::rooms::error::RoomError;
@@ -32,46 +32,69 @@ pub struct Reader<'a> {
 pub type TxnIds = BTreeMap<String, String>;
 
 impl Rooms {
-    /// Events of a timeline in client form for a reader, in the order given.
+    /// Writes events of a timeline in client form for a reader as a list, in the order given.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn serve(
         &self,
-        reader: &Reader<'_>,
-        viewpoint: &Viewpoint,
+        json: &mut Json,
+        (reader, viewpoint): (&Reader<'_>, &Viewpoint),
         events: &[Known],
-    ) -> Result<Vec<Box<RawValue>>, RoomError> {
+    ) -> Result<(), RoomError> {
         let txn_ids = self.txn_ids(reader, events.iter()).await?;
         let mut bundles = self.bundles(reader, viewpoint, events.iter()).await?;
-        let mut served = Vec::with_capacity(events.len());
+        json.open_list();
         for known in events {
             let known = self.as_shown_to(viewpoint, known).await?;
             let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, &known).await?;
             unsigned.relations = bundles.remove(&known.nid);
             unsigned.transaction_id = txn_ids.get(known.event.event_id().as_str()).cloned();
-            served.push(client_event::whole(&known.event, &unsigned));
+            json.raw_by(|out| client_event::write_whole(&known.event, &unsigned, out));
         }
-        Ok(served)
+        json.close_list();
+        Ok(())
     }
 
-    /// Events of a state in client form for a reader, in the order given.
+    /// Writes one event of a timeline in client form for a reader.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn serve_one(
+        &self,
+        json: &mut Json,
+        (reader, viewpoint): (&Reader<'_>, &Viewpoint),
+        known: &Known,
+    ) -> Result<(), RoomError> {
+        let one = std::iter::once(known);
+        let mut txn_ids = self.txn_ids(reader, one.clone()).await?;
+        let mut bundles = self.bundles(reader, viewpoint, one).await?;
+        let known = self.as_shown_to(viewpoint, known).await?;
+        let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, &known).await?;
+        unsigned.relations = bundles.remove(&known.nid);
+        unsigned.transaction_id = txn_ids.remove(known.event.event_id().as_str());
+        json.raw_by(|out| client_event::write_whole(&known.event, &unsigned, out));
+        Ok(())
+    }
+
+    /// Writes events of a state in client form for a reader as a list, in the order given.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn serve_state(
         &self,
-        reader: &Reader<'_>,
-        viewpoint: &Viewpoint,
+        json: &mut Json,
+        (reader, viewpoint): (&Reader<'_>, &Viewpoint),
         events: &[Known],
-    ) -> Result<Vec<Box<RawValue>>, RoomError> {
-        let mut served = Vec::with_capacity(events.len());
+    ) -> Result<(), RoomError> {
+        json.open_list();
         for known in events {
             let known = self.as_shown_to(viewpoint, known).await?;
             let unsigned = self.unsigned(reader, &viewpoint.room, &known).await?;
-            served.push(client_event::whole(&known.event, &unsigned));
+            json.raw_by(|out| client_event::write_whole(&known.event, &unsigned, out));
         }
-        Ok(served)
+        json.close_list();
+        Ok(())
     }
 
     /// What a reader is told of an event of a timeline: besides [`Rooms::unsigned`], what it

@@ -53,12 +53,16 @@ impl Rooms {
         let mut reader = self.ctx.storage.read().await?;
         let place = (now.depth, now.event_nid);
         let newest = rows::history_before(reader.conn(), room.nid, place, now.horizon, 1).await?;
-        let (mut low, mut high) = (0, newest.first().map_or(0, |newest| newest.depth) + 1);
+        drop(reader);
+        let newest = self.known.in_order(room.rules, &newest).await?.pop();
+        let (mut low, mut high) = (0, newest.map_or(0, |newest| newest.depth) + 1);
         while low < high {
             let middle = low + (high - low) / 2;
             let place = (middle, 0);
+            let mut reader = self.ctx.storage.read().await?;
             let found = rows::history_from(reader.conn(), room.nid, place, now.horizon, 1).await?;
-            let found = self.known.take_in(room.rules, found)?.pop();
+            drop(reader);
+            let found = self.known.in_order(room.rules, &found).await?.pop();
             match found {
                 Some(known) if known.event.origin_server_ts() < time_ms => low = known.depth + 1,
                 _ => high = middle,

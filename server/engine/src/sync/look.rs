@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hearth_types::ruma::UserId;
 
-use super::json::Json;
 use super::others::Others;
 use super::room::RoomPart;
 use super::token::SyncToken;
@@ -14,6 +13,7 @@ use super::told::Told;
 use super::{ClientSync, SyncError, SyncRequest};
 use crate::accounts::AccountData;
 use crate::device_lists::Changes;
+use crate::json::Json;
 use crate::notifier::Watch;
 use crate::rooms::serve::Reader;
 

@@ -1,6 +1,5 @@
 //! What an answer says of one room.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -9,15 +8,15 @@ use hearth_protocol::room_version::rules_for;
 use hearth_storage::tables::rooms as room_rows;
 use hearth_types::ruma::{OwnedRoomId, RoomId, UserId};
 
-use super::json::Json;
 use super::look::Look;
 use super::state::{self, Choice};
 use super::timeline::{self, Span, Timeline};
 use super::token::encode_place;
 use super::{StateAt, SyncError};
 use crate::accounts::AccountData;
+use crate::json::Json;
 use crate::rooms::RoomMembership;
-use crate::rooms::client_event::{self, Unsigned};
+use crate::rooms::client_event::Unsigned;
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
 use crate::rooms::known::Known;
@@ -193,8 +192,8 @@ impl Look<'_> {
         let pieces: Vec<Vec<u8>> = event
             .iter()
             .map(|known| {
-                let (piece, mut out) = (client_event::open(&known.event), Vec::new());
-                form.write(&known.event, &piece, &Unsigned::default(), &mut out);
+                let mut out = Vec::new();
+                form.write_whole(&known.event, &Unsigned::default(), &mut out);
                 out
             })
             .collect();
@@ -330,11 +329,7 @@ impl Look<'_> {
         for known in state {
             let unsigned = rooms.unsigned(&reader, &viewpoint.room, known).await?;
             let known = rooms.as_shown_to(viewpoint, known).await?;
-            let piece = match &known {
-                Cow::Borrowed(known) => rooms.known.piece(known),
-                Cow::Owned(known) => client_event::open(&known.event),
-            };
-            json.raw_by(|out| form.write(&known.event, &piece, &unsigned, out));
+            json.raw_by(|out| form.write_whole(&known.event, &unsigned, out));
         }
         json.close_list();
         json.close();

@@ -36,10 +36,10 @@ use bytes::Bytes;
 use hearth_storage::Storage;
 use hearth_types::ruma::RoomId;
 
-use super::json::Json;
 use super::token::SlidingPos;
 use super::wait::{self, Looks, Patience, Waiting};
 use super::{ClientSync, SyncError};
+use crate::json::Json;
 use crate::memory::MemoryBudget;
 use crate::notifier::Watch;
 use bump::Bumps;

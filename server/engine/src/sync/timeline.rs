@@ -119,7 +119,7 @@ async fn stored(
     let mut reader = rooms.ctx.storage.read().await?;
     let stored = rows::live_events(reader.conn(), room.nid, after, up_to, PAGE).await?;
     drop(reader);
-    let known = rooms.known.take_in(room.rules, stored)?;
+    let known = rooms.known.in_order(room.rules, &stored).await?;
     Ok(known
         .into_iter()
         .filter_map(|known| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hearth_engine::{
+    json::Json,
     rooms::{
         history::{HistoryPage, HistoryPlace},
         known::Known,
@@ -11,15 +12,13 @@ use hearth_engine::{
 };
 use hearth_types::ruma::UserId;
 use http::{Response, StatusCode};
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::request::{history_place, invalid, query, query_number, reader, room_filter, viewpoint};
 use crate::{
     http::{
         auth::User,
         body::Body,
-        error::{RouteError, json_response},
+        error::{RouteError, json_bytes},
     },
     routes::Call,
 };
@@ -27,16 +26,6 @@ use crate::{
 /// Events of a page, where the client says nothing, and at most.
 const LIMIT_DEFAULT: u64 = 10;
 const LIMIT_MAX: u64 = 1_000;
-
-#[derive(Serialize)]
-struct Page {
-    chunk: Vec<Box<RawValue>>,
-    start: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    end: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    state: Vec<Box<RawValue>>,
-}
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 pub(super) async fn get_messages(user: User, call: Call) -> Result<Response<Body>, RouteError> {
@@ -79,7 +68,16 @@ pub(super) async fn get_messages(user: User, call: Call) -> Result<Response<Body
         }
     };
     let reader = reader(&user, &call);
-    let mut state = Vec::new();
+    let mut json = Json::default();
+    json.open();
+    json.field("start", &encode_place(mark, from));
+    if let Some(next) = page.next {
+        json.field("end", &encode_place(mark, next));
+    }
+    json.key("chunk");
+    rooms
+        .serve(&mut json, (&reader, &viewpoint), &page.events)
+        .await?;
     if filter.lazy_load_members {
         let senders: BTreeSet<&UserId> = page
             .events
@@ -87,13 +85,11 @@ pub(super) async fn get_messages(user: User, call: Call) -> Result<Response<Body
             .map(|known| known.event.sender())
             .collect();
         let members = rooms.members_of(&viewpoint, senders.into_iter()).await?;
-        state = rooms.serve_state(&reader, &viewpoint, &members).await?;
+        json.key("state");
+        rooms
+            .serve_state(&mut json, (&reader, &viewpoint), &members)
+            .await?;
     }
-    let page = Page {
-        chunk: rooms.serve(&reader, &viewpoint, &page.events).await?,
-        start: encode_place(mark, from),
-        end: page.next.map(|next| encode_place(mark, next)),
-        state,
-    };
-    Ok(json_response(StatusCode::OK, &page))
+    json.close();
+    Ok(json_bytes(StatusCode::OK, json.into_bytes().into()))
 }

@@ -1,6 +1,6 @@
 //! Who is in a room.
 
-use hearth_engine::rooms::known::Known;
+use hearth_engine::{json::Json, rooms::known::Known};
 use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use crate::{
     http::{
         auth::User,
         body::Body,
-        error::{RouteError, json_response},
+        error::{RouteError, json_bytes, json_response},
     },
     routes::Call,
 };
@@ -47,12 +47,16 @@ pub(super) async fn get_members(user: User, call: Call) -> Result<Response<Body>
             (Some(_), Some(_)) => membership == wanted || membership != unwanted,
         }
     });
-    let served = call
-        .app
+    let mut json = Json::default();
+    json.open();
+    json.key("chunk");
+    let reader = reader(&user, &call);
+    call.app
         .rooms
-        .serve_state(&reader(&user, &call), &viewpoint, &members)
+        .serve_state(&mut json, (&reader, &viewpoint), &members)
         .await?;
-    Ok(json_response(StatusCode::OK, &json!({ "chunk": served })))
+    json.close();
+    Ok(json_bytes(StatusCode::OK, json.into_bytes().into()))
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/joined_members`

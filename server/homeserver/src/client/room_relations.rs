@@ -1,13 +1,13 @@
 //! What stands around an event, what relates to it, and the threads of a room.
 
 use hearth_engine::{
+    json::Json,
     rooms::{history::HistoryPlace, relations::RelationsQuery},
     sync::token::encode_place,
 };
 use hearth_types::ruma::{EventId, OwnedEventId};
 use http::{Response, StatusCode};
-use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
 use super::request::{
     history_place, invalid, query, query_bool, query_number, reader, room_filter, viewpoint,
@@ -16,7 +16,7 @@ use crate::{
     http::{
         auth::User,
         body::Body,
-        error::{Code, RouteError, json_response},
+        error::{Code, RouteError, json_bytes, json_response},
     },
     routes::Call,
 };
@@ -39,16 +39,6 @@ fn limit(call: &Call, default: u64, least: u64) -> Result<usize, RouteError> {
     Ok(usize::try_from(limit.clamp(least, LIMIT_MAX)).unwrap_or(usize::MAX))
 }
 
-#[derive(Serialize)]
-struct Context {
-    start: String,
-    end: String,
-    event: Option<Box<RawValue>>,
-    events_before: Vec<Box<RawValue>>,
-    events_after: Vec<Box<RawValue>>,
-    state: Vec<Box<RawValue>>,
-}
-
 /// `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}`
 pub(super) async fn get_context(user: User, call: Call) -> Result<Response<Body>, RouteError> {
     let viewpoint = viewpoint(&user, &call).await?;
@@ -58,16 +48,20 @@ pub(super) async fn get_context(user: User, call: Call) -> Result<Response<Body>
         .context(&viewpoint, &event_id(&call)?, limit, &filter)
         .await?;
     let reader = reader(&user, &call);
-    let mut event = rooms.serve(&reader, &viewpoint, &[found.event]).await?;
-    let answer = Context {
-        start: encode_place(mark, found.start),
-        end: encode_place(mark, found.end),
-        event: event.pop(),
-        events_before: rooms.serve(&reader, &viewpoint, &found.before).await?,
-        events_after: rooms.serve(&reader, &viewpoint, &found.after).await?,
-        state: rooms.serve_state(&reader, &viewpoint, &found.state).await?,
-    };
-    Ok(json_response(StatusCode::OK, &answer))
+    let (served, mut json) = ((&reader, &viewpoint), Json::default());
+    json.open();
+    json.field("start", &encode_place(mark, found.start));
+    json.field("end", &encode_place(mark, found.end));
+    json.key("event");
+    rooms.serve_one(&mut json, served, &found.event).await?;
+    json.key("events_before");
+    rooms.serve(&mut json, served, &found.before).await?;
+    json.key("events_after");
+    rooms.serve(&mut json, served, &found.after).await?;
+    json.key("state");
+    rooms.serve_state(&mut json, served, &found.state).await?;
+    json.close();
+    Ok(json_bytes(StatusCode::OK, json.into_bytes().into()))
 }
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
@@ -98,17 +92,6 @@ pub(super) async fn get_event_by_timestamp(
     Ok(json_response(StatusCode::OK, &answer))
 }
 
-#[derive(Serialize)]
-struct Page {
-    chunk: Vec<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_batch: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prev_batch: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recursion_depth: Option<u32>,
-}
-
 /// `GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}`, also with a relation type, also with
 /// an event type
 pub(super) async fn get_relations(user: User, call: Call) -> Result<Response<Body>, RouteError> {
@@ -129,15 +112,24 @@ pub(super) async fn get_relations(user: User, call: Call) -> Result<Response<Bod
     };
     let found = rooms.relations(&viewpoint, &query).await?;
     let text = |place: HistoryPlace| encode_place(mark, place);
-    let page = Page {
-        chunk: rooms
-            .serve(&reader(&user, &call), &viewpoint, &found.events)
-            .await?,
-        next_batch: found.next.map(text),
-        prev_batch: from.map(text),
-        recursion_depth: recurse.then_some(LEVELS),
-    };
-    Ok(json_response(StatusCode::OK, &page))
+    let mut json = Json::default();
+    json.open();
+    if let Some(next) = found.next {
+        json.field("next_batch", &text(next));
+    }
+    if let Some(from) = from {
+        json.field("prev_batch", &text(from));
+    }
+    if recurse {
+        json.field("recursion_depth", &LEVELS);
+    }
+    json.key("chunk");
+    let reader = reader(&user, &call);
+    rooms
+        .serve(&mut json, (&reader, &viewpoint), &found.events)
+        .await?;
+    json.close();
+    Ok(json_bytes(StatusCode::OK, json.into_bytes().into()))
 }
 
 fn is_backwards(call: &Call) -> Result<bool, RouteError> {
@@ -164,13 +156,16 @@ pub(super) async fn get_threads(user: User, call: Call) -> Result<Response<Body>
     let found = rooms
         .threads(&reader, &viewpoint, participated, place)
         .await?;
-    let page = Page {
-        chunk: rooms.serve(&reader, &viewpoint, &found.events).await?,
-        next_batch: found
-            .next
-            .map(|next| encode_place(call.app.sync.generation(), next)),
-        prev_batch: None,
-        recursion_depth: None,
-    };
-    Ok(json_response(StatusCode::OK, &page))
+    let mut json = Json::default();
+    json.open();
+    if let Some(next) = found.next {
+        let next = encode_place(call.app.sync.generation(), next);
+        json.field("next_batch", &next);
+    }
+    json.key("chunk");
+    rooms
+        .serve(&mut json, (&reader, &viewpoint), &found.events)
+        .await?;
+    json.close();
+    Ok(json_bytes(StatusCode::OK, json.into_bytes().into()))
 }

@@ -1,6 +1,10 @@
 //! The state of rooms, and sending into them.
 
-use hearth_engine::{accounts::Standing, rooms::send::Send};
+use hearth_engine::{
+    accounts::Standing,
+    json::Json,
+    rooms::{known::Known, send::Send, viewpoint::Viewpoint},
+};
 use hearth_types::ruma::{EventId, OwnedEventId};
 use http::{Response, StatusCode};
 use serde::Deserialize;
@@ -91,12 +95,12 @@ fn event_id(call: &Call) -> Result<OwnedEventId, RouteError> {
 pub(super) async fn get_all_state(user: User, call: Call) -> Result<Response<Body>, RouteError> {
     let viewpoint = viewpoint(&user, &call).await?;
     let state = call.app.rooms.state(&viewpoint).await?;
-    let served = call
-        .app
+    let mut json = Json::default();
+    call.app
         .rooms
-        .serve_state(&reader(&user, &call), &viewpoint, &state)
+        .serve_state(&mut json, (&reader(&user, &call), &viewpoint), &state)
         .await?;
-    Ok(json_response(StatusCode::OK, &served))
+    Ok(json_bytes(StatusCode::OK, json.into_bytes().into()))
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`; without a state key, the
@@ -111,12 +115,7 @@ pub(super) async fn get_state(user: User, call: Call) -> Result<Response<Body>, 
     let known = found.ok_or_else(|| RouteError::refuse(Code::NOT_FOUND, message))?;
     match query(&call, "format")?.as_deref() {
         None | Some("content") => Ok(json_bytes(StatusCode::OK, known.event.content_bytes())),
-        Some("event") => {
-            let served = rooms
-                .serve(&reader(&user, &call), &viewpoint, &[known])
-                .await?;
-            Ok(json_response(StatusCode::OK, &served.first()))
-        }
+        Some("event") => serve_one(&user, &call, (&viewpoint, &known)).await,
         Some(_) => Err(invalid("format", "must be `content` or `event`")),
     }
 }
@@ -128,8 +127,17 @@ pub(super) async fn get_event(user: User, call: Call) -> Result<Response<Body>, 
     let found = rooms.event(&viewpoint, &event_id(&call)?).await?;
     let message = "There is no such event, or you may not see it";
     let known = found.ok_or_else(|| RouteError::refuse(Code::NOT_FOUND, message))?;
-    let served = rooms
-        .serve(&reader(&user, &call), &viewpoint, &[known])
+    serve_one(&user, &call, (&viewpoint, &known)).await
+}
+
+async fn serve_one(
+    user: &User,
+    call: &Call,
+    (viewpoint, known): (&Viewpoint, &Known),
+) -> Result<Response<Body>, RouteError> {
+    let (rooms, reader, mut json) = (&call.app.rooms, reader(user, call), Json::default());
+    rooms
+        .serve_one(&mut json, (&reader, viewpoint), known)
         .await?;
-    Ok(json_response(StatusCode::OK, &served.first()))
+    Ok(json_bytes(StatusCode::OK, json.into_bytes().into()))
 }

@@ -1,7 +1,7 @@
 //! Whose database this is, the head of the log, and the blocks that local ids are taken from.
 
 use crate::commit::{CommitError, Outcome, Stamped, last_of_each};
-use crate::dialect;
+use crate::dialect::{self, WriteConn};
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -60,15 +60,15 @@ pub(crate) async fn generation_replace(
     Ok(())
 }
 
-/// Moves the head by `slots` and returns where it was, the base of the new positions, with the id of
+/// Begins a write and moves the head by `slots`. Returns the first of the new positions, with the id of
 /// the transaction where the engine has one. On PostgreSQL the row lock makes positions visible in
 /// order.
-pub(crate) async fn head_advance(
-    conn: Conn<'_>,
+pub(crate) async fn begin(
+    conn: &mut WriteConn,
     slots: i64,
 ) -> Result<(i64, Option<i64>), StorageError> {
-    let head = dialect::head_advance(conn, slots).await?;
-    head.map(|(head, transaction)| (head - slots, transaction))
+    let head = dialect::begin(conn, slots).await?;
+    head.map(|(head, transaction)| (head - slots + 1, transaction))
         .ok_or(StorageError::Corrupt {
             what: "log head",
             why: "its row is missing".to_owned(),

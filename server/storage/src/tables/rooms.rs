@@ -1,6 +1,6 @@
 //! Rooms, and the revision that orders a room's commits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::commit::{Refusal, Stamped, last_of_each};
 use crate::driver::Conn;
@@ -66,6 +66,28 @@ pub(crate) async fn room_insert(
     Ok(())
 }
 
+/// Rooms whose revisions are remembered: with more, all are read anew.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// Where rooms are, for a writer that nobody else writes beside.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered(HashMap<i64, i64>);
+
+impl Remembered {
+    /// Takes over what a batch that is stored has read and advanced.
+    pub(crate) fn take(&mut self, revisions: &Revisions) {
+        if self.0.len() + revisions.stored.len() > REMEMBERED_MAX {
+            self.forget();
+        }
+        self.0.extend(&revisions.stored);
+    }
+
+    /// Remembers nothing any more.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// The rooms that a batch of commits advances: checks each commit's expectation in order.
 #[derive(Debug, Default)]
 pub(crate) struct Revisions {
@@ -74,8 +96,17 @@ pub(crate) struct Revisions {
 }
 
 impl Revisions {
-    /// Reads the revisions that the batch's commits were planned on. A room without a row is new.
-    pub(crate) async fn read(conn: Conn<'_>, rooms: &[i64]) -> Result<Self, StorageError> {
+    /// Reads the revisions that the batch's commits were planned on, unless they are remembered. A room
+    /// without a row is new.
+    pub(crate) async fn read(
+        conn: Conn<'_>,
+        rooms: &[i64],
+        remembered: &Remembered,
+    ) -> Result<Self, StorageError> {
+        let known = |room: &i64| Some((*room, *remembered.0.get(room)?));
+        let mut found: BTreeMap<i64, i64> = rooms.iter().filter_map(known).collect();
+        let mut rooms = rooms.to_vec();
+        rooms.retain(|room| !found.contains_key(room));
         let stored = rows!(
             conn,
             all::<(i64, i64)>,
@@ -84,8 +115,9 @@ impl Revisions {
             rooms,
             |room| (*room => BIGINT)
         )?;
+        found.extend(stored);
         Ok(Self {
-            stored: stored.into_iter().collect(),
+            stored: found,
             advanced: BTreeMap::new(),
         })
     }

@@ -88,17 +88,8 @@ impl Running {
 
     /// What a server has been told, in words, once everything is delivered.
     async fn told(&self, server: &str) -> Vec<String> {
-        let head = self.server.context.storage.writer().head().clone();
-        self.until("a follower at rest", async |it| {
-            let mut reader = it.server.context.storage.read().await.unwrap();
-            let at = log::follower_position(reader.conn(), FOLLOWER)
-                .await
-                .unwrap();
-            let after = at.unwrap_or_default();
-            let left = event_rows::outbound_after(reader.conn(), after, head.position(), 1);
-            left.await.unwrap().is_empty()
-        })
-        .await;
+        self.until("a follower at rest", async |it| it.outbox.behind() == 0)
+            .await;
         self.until_empty().await;
         let words = |pdu: bytes::Bytes| {
             let pdu: Value = serde_json::from_slice(&pdu).unwrap();

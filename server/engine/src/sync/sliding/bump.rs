@@ -73,7 +73,7 @@ async fn search(
         let page = rows::live_events(reader.conn(), room.nid, after, up_to, PAGE).await?;
         drop(reader);
         let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
-        let page = rooms.known.take_in(room.rules, page)?;
+        let page = rooms.known.in_order(room.rules, &page).await?;
         for known in &page {
             if is_of_interest(known.event.kind()) {
                 return Ok(known.live_position);

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::SyncError;
-use super::super::json::Json;
 use super::super::others::KeysLeft;
 use super::super::token::{decode_to_device, encode_to_device};
 use super::lists::Chosen;
@@ -21,6 +20,7 @@ use super::look::{Look, RoomsSeen};
 use super::request::{Asked, SlidingRequest};
 use crate::accounts::AccountData;
 use crate::device_lists::Changes;
+use crate::json::Json;
 use crate::notifier::Watch;
 use account_data::RoomsData;
 use ephemeral::Events;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::json::Json;
 use super::lists::Sum;
 use super::look::{Look, RoomSeen};
 use super::told::{RoomTold, Standing};
+use crate::json::Json;
 use crate::push::counts::Count;
 use crate::rooms::RoomMembership;
 use crate::rooms::client_event;

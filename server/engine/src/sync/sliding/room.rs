@@ -6,7 +6,6 @@ use hearth_types::ruma::OwnedUserId;
 use serde::{Deserialize, Serialize};
 
 use super::super::filter::EventFilter;
-use super::super::json::Json;
 use super::super::state::{self, MEMBER};
 use super::super::timeline::{self, Span, Timeline};
 use super::super::token::encode_place;
@@ -14,6 +13,7 @@ use super::lists::Sum;
 use super::look::{Look, RoomSeen};
 use super::pick::Picked;
 use super::told::{RoomTold, Standing};
+use crate::json::Json;
 use crate::push::counts::Count;
 use crate::rooms::RoomMembership;
 use crate::rooms::error::RoomError;
@@ -172,18 +172,14 @@ impl Look<'_> {
             json.field("is_dm", &told.is_dm);
         }
         self.write_names(telling, picked, &mut json).await?;
-        let events = rooms
+        let state = rooms
             .known
-            .by_nid(viewpoint.room.rules, &picked.events)
+            .in_order(viewpoint.room.rules, &picked.events)
             .await?;
-        let events: Vec<Known> = events.into_values().collect();
-        let events = rooms
-            .serve_state(&self.reader(), viewpoint, &events)
+        json.key("required_state");
+        rooms
+            .serve_state(&mut json, (&self.reader(), viewpoint), &state)
             .await?;
-        json.list_at(
-            "required_state",
-            events.iter().map(|it| it.get().as_bytes()),
-        );
         let form = EventForm::default();
         let events = timeline::pieces(rooms, (&self.reader(), form), viewpoint, timeline).await?;
         json.list_at("timeline", events.iter().map(Vec::as_slice));

@@ -12,6 +12,7 @@ use super::people::{House, filter, message, request, user};
 use crate::accounts::Session;
 use crate::departures::Departures;
 use crate::erased::Erased;
+use crate::json::Json;
 use crate::rooms::create::Preset;
 use crate::rooms::known::Known;
 use crate::rooms::relations::RelationsQuery;
@@ -41,12 +42,10 @@ async fn read(
         now_ms: 0,
     };
     let serve = async |events: &[Known]| {
-        let served = rooms.serve(&reader, &viewpoint, events).await.unwrap();
-        served
-            .iter()
-            .map(|event| event.get())
-            .collect::<Vec<_>>()
-            .join("\n")
+        let mut json = Json::default();
+        let for_whom = (&reader, &viewpoint);
+        rooms.serve(&mut json, for_whom, events).await.unwrap();
+        String::from_utf8(json.into_bytes()).unwrap()
     };
     let all = |_: &Known| true;
     let page = rooms
@@ -66,12 +65,12 @@ async fn read(
             .context(&viewpoint, event_id, 1, &EventFilter::default())
             .await
             .unwrap();
-        let state = rooms
-            .serve_state(&reader, &viewpoint, &around.state)
+        let mut state = Json::default();
+        rooms
+            .serve_state(&mut state, (&reader, &viewpoint), &around.state)
             .await
             .unwrap();
-        let state: Vec<&str> = state.iter().map(|event| event.get()).collect();
-        read.push(("state", state.join("\n")));
+        read.push(("state", String::from_utf8(state.into_bytes()).unwrap()));
         let around = [around.before, vec![around.event], around.after].concat();
         read.push(("context", serve(&around).await));
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::people::{House, filter, message, request, user};
 use crate::accounts::Session;
+use crate::json::Json;
 use crate::rooms::create::Preset;
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
@@ -550,8 +551,13 @@ impl Story {
         let all = |_: &Known| true;
         let now = rooms.history_now();
         let page = rooms.history(viewpoint, now, 1_000, &all).await.unwrap();
-        for served in rooms.serve(&reader, viewpoint, &page.events).await.unwrap() {
-            let served: Value = serde_json::from_str(served.get()).unwrap();
+        let mut json = Json::default();
+        rooms
+            .serve(&mut json, (&reader, viewpoint), &page.events)
+            .await
+            .unwrap();
+        let served: Vec<Value> = serde_json::from_slice(&json.into_bytes()).unwrap();
+        for served in served {
             let bundle = &served["unsigned"]["m.relations"];
             let id = served["event_id"].as_str();
             let replies = model.seen(|it| it.target("m.thread") == id);

@@ -20,6 +20,7 @@ use super::link::{Far, Link, Wire, key, verified};
 use crate::context::{Context, Settings, Spawn as _};
 use crate::erased::Erased;
 use crate::federation::Federation;
+use crate::json::Json;
 use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::push::Push;
@@ -311,12 +312,12 @@ impl Side {
             device_id: None,
             now_ms: START_MS,
         };
-        let served = self
-            .rooms
-            .serve(&reader, &viewpoint, &[known])
+        let mut json = Json::default();
+        self.rooms
+            .serve_one(&mut json, (&reader, &viewpoint), &known)
             .await
             .unwrap();
-        serde_json::from_str(served[0].get()).unwrap()
+        serde_json::from_slice(&json.into_bytes()).unwrap()
     }
 
     /// An event that is signed and well-formed, but that no code of ours would send.

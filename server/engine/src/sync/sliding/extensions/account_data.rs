@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearth_types::ruma::OwnedRoomId;
 
 use super::super::super::SyncError;
-use super::super::super::json::Json;
 use super::super::super::look::write_data;
 use super::super::look::Look;
 use super::super::told::{Changed, Told};
 use super::Extras;
 use crate::accounts::AccountData;
+use crate::json::Json;
 
 /// Account data of the rooms of an answer.
 #[derive(Debug, Default)]

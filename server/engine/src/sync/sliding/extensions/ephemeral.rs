@@ -9,11 +9,11 @@ use hearth_types::ruma::OwnedRoomId;
 
 use super::super::super::SyncError;
 use super::super::super::filter::EventFilter;
-use super::super::super::json::Json;
 use super::super::super::timeline::{self, Span};
 use super::super::lists::Chosen;
 use super::super::look::{Look, RoomsSeen};
 use super::super::told::RoomTold;
+use crate::json::Json;
 use crate::receipts::Extent;
 use crate::rooms::error::RoomError;
 

@@ -4,78 +4,83 @@ use serde::Serialize;
 
 /// JSON in the making. The caller opens and closes; commas come by themselves.
 #[derive(Debug, Default)]
-pub(super) struct Json(Vec<u8>);
+pub struct Json(Vec<u8>);
 
 impl Json {
     /// Opens an object as the next value.
-    pub(super) fn open(&mut self) {
+    pub fn open(&mut self) {
         self.comma();
         self.0.push(b'{');
     }
 
     /// Closes an object.
-    pub(super) fn close(&mut self) {
+    pub fn close(&mut self) {
         self.0.push(b'}');
     }
 
     /// Writes the key of the next value.
-    pub(super) fn key(&mut self, key: &str) {
+    pub fn key(&mut self, key: &str) {
         self.value(&key);
         self.0.push(b':');
     }
 
     /// Opens an object under a key.
-    pub(super) fn open_at(&mut self, key: &str) {
+    pub fn open_at(&mut self, key: &str) {
         self.key(key);
         self.open();
     }
 
     /// Writes a value.
-    pub(super) fn value(&mut self, value: &impl Serialize) {
+    pub fn value(&mut self, value: &impl Serialize) {
         self.comma();
         // What is written are numbers, strings and maps of strings, which cannot fail.
         drop(serde_json::to_writer(&mut self.0, value));
     }
 
     /// Writes a field.
-    pub(super) fn field(&mut self, key: &str, value: &impl Serialize) {
+    pub fn field(&mut self, key: &str, value: &impl Serialize) {
         self.key(key);
         self.value(value);
     }
 
     /// Writes a value that is JSON already.
-    pub(super) fn raw(&mut self, json: &[u8]) {
+    pub fn raw(&mut self, json: &[u8]) {
         self.comma();
         self.0.extend_from_slice(json);
     }
 
-    /// Opens a list under a key.
-    pub(super) fn open_list_at(&mut self, key: &str) {
-        self.key(key);
+    /// Opens a list as the next value.
+    pub fn open_list(&mut self) {
         self.comma();
         self.0.push(b'[');
     }
 
+    /// Opens a list under a key.
+    pub fn open_list_at(&mut self, key: &str) {
+        self.key(key);
+        self.open_list();
+    }
+
     /// Closes a list.
-    pub(super) fn close_list(&mut self) {
+    pub fn close_list(&mut self) {
         self.0.push(b']');
     }
 
     /// Has a value written that is JSON already.
-    pub(super) fn raw_by(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn raw_by(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.comma();
         write(&mut self.0);
     }
 
     /// Writes values that are JSON already as `{"events": […]}` under a key.
-    pub(super) fn events_at<'j>(&mut self, key: &str, events: impl Iterator<Item = &'j [u8]>) {
+    pub fn events_at<'j>(&mut self, key: &str, events: impl Iterator<Item = &'j [u8]>) {
         self.open_at(key);
         self.list_at("events", events);
         self.close();
     }
 
     /// Writes values that are JSON already as a list under a key.
-    pub(super) fn list_at<'j>(&mut self, key: &str, items: impl Iterator<Item = &'j [u8]>) {
+    pub fn list_at<'j>(&mut self, key: &str, items: impl Iterator<Item = &'j [u8]>) {
         self.open_list_at(key);
         for item in items {
             self.raw(item);
@@ -84,7 +89,7 @@ impl Json {
     }
 
     /// What was written.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
