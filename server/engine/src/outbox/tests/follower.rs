@@ -158,3 +158,27 @@ both_engines! {
         assert_eq!(running.told("two.test").await, ["1", "2", "3", "4"]);
     }
 }
+
+both_engines! {
+    /// It is queued by the database itself, for whoever shares a room.
+    async fn a_change_of_devices_is_sent_at_once(scratch: Scratch) {
+        let running = Running::new(&scratch).await;
+        let room = running.room().await;
+        running.joins(&room, "@bob:two.test").await;
+        running.say(&room, "hello bob").await;
+        assert_eq!(running.told("two.test").await, ["hello bob"]);
+
+        let storage = &running.server.context.storage;
+        let alice = storage.user_intern("@alice:one.test", "one.test").await.unwrap();
+        let mut commit = Commit::default();
+        crate::device_lists::device_deleted(&mut commit, alice, "@alice:one.test", "PHONE");
+        storage.writer().commit(commit).await.unwrap();
+        let is_told = async |it: &Running| it.recorder.taken_by("two.test").len() == 2;
+        running.until("news of a device", is_told).await;
+        let news: Value = serde_json::from_slice(&running.recorder.taken_by("two.test")[1]).unwrap();
+        assert_eq!((&news["edu_type"], &news["content"]["device_id"]), (
+            &json!("m.device_list_update"),
+            &json!("PHONE"),
+        ));
+    }
+}
