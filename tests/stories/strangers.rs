@@ -227,7 +227,7 @@ async fn one_bad_event_harms_no_other() {
     let (status, body) = stranger.send_join(&one, &room, &id, &event).await;
     assert_eq!(
         (status, &body["errcode"]),
-        (400, &json!("M_BAD_JSON")),
+        (400, &json!("M_INVALID_PARAM")),
         "{body}"
     );
     let rule = "field `prev_events` must not have more than 20 entries";
