@@ -1,9 +1,9 @@
 //! One row of the table, and the constructors that make a row of an endpoint type and a handler.
 
-use std::{any::type_name, borrow::Cow, sync::Arc};
+use std::{any::type_name, borrow::Cow, future::ready, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use hearth_types::ruma::api::{
     IncomingRequest, Metadata, OutgoingResponse, OutgoingResponseExt, path_builder::PathBuilder,
 };
@@ -226,6 +226,9 @@ impl Row {
     }
 }
 
+// The future of a handler itself is boxed: one around it would hold it twice, as what it was given and as
+// what it waits for.
+
 /// A row whose request and answer are ruma's.
 pub fn route<R, F, Fut>(rate: RateClass, handler: F) -> Row
 where
@@ -236,10 +239,12 @@ where
 {
     row_of::<R>(
         rate,
-        Box::new(move |call| {
-            let made =
-                typed::<R>(&call).map(|(caller, request)| handler(call.app, caller, request));
-            Box::pin(async move { encode(made?.await?) })
+        Box::new(move |call| match typed::<R>(&call) {
+            Ok((caller, request)) => {
+                let answer = handler(call.app, caller, request);
+                Box::pin(answer.map(|answer| encode(answer?)))
+            }
+            Err(error) => Box::pin(ready(Err(error))),
         }),
     )
 }
@@ -255,10 +260,9 @@ where
 {
     row_of::<R>(
         rate,
-        Box::new(move |call| {
-            let made =
-                typed::<R>(&call).map(|(caller, request)| handler(call.app, caller, request));
-            Box::pin(async move { made?.await })
+        Box::new(move |call| match typed::<R>(&call) {
+            Ok((caller, request)) => Box::pin(handler(call.app, caller, request)),
+            Err(error) => Box::pin(ready(Err(error))),
         }),
     )
 }
@@ -351,11 +355,9 @@ where
     F: Fn(S::Caller, Call) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Response<Body>, RouteError>> + Send + 'static,
 {
-    Box::new(move |call| {
-        let made = S::caller(call.caller.clone())
-            .ok_or_else(wrong_kind_of_caller)
-            .map(|caller| handler(caller, call));
-        Box::pin(async move { made?.await })
+    Box::new(move |call| match S::caller(call.caller.clone()) {
+        Some(caller) => Box::pin(handler(caller, call)),
+        None => Box::pin(ready(Err(wrong_kind_of_caller()))),
     })
 }
 
