@@ -142,6 +142,13 @@ macro_rules! guards {
     };
 }
 
+impl Guard {
+    /// Whether it may refuse its commit, so that what guards before it wrote has to be undone.
+    pub(crate) fn may_refuse(&self) -> bool {
+        !matches!(self, Self::Intern(_) | Self::NidBlock(_))
+    }
+}
+
 guards! {
     /// Gives names their local ids.
     Intern(intern::Names),

@@ -218,7 +218,11 @@ impl Storage {
             return Ok(nid);
         }
         let names = Names::Users(vec![(user_id.to_owned(), server.to_owned())]);
-        let nid = one(self.intern(names).await?)?;
+        let nids = self.intern(names).await?;
+        if let Some(place) = nids.get(1) {
+            self.remember_state_key(intern::place_of(user_id), *place);
+        }
+        let nid = one(nids)?;
         self.remember_user(user_id, nid);
         Ok(nid)
     }
@@ -228,9 +232,14 @@ impl Storage {
     /// # Errors
     /// When the database fails.
     pub async fn user_find(&self, user_id: &str) -> Result<Option<i64>, StorageError> {
-        if let Some(nid) = self.0.users.get(user_id) {
-            return Ok(Some(nid));
+        match self.0.users.get(user_id) {
+            Some(nid) => Ok(Some(nid)),
+            // Boxed, as all reading here: a future is moved with all that it may become.
+            None => Box::pin(self.user_read(user_id)).await,
         }
+    }
+
+    async fn user_read(&self, user_id: &str) -> Result<Option<i64>, StorageError> {
         let found = intern::user_nid(self.read().await?.conn(), user_id).await?;
         if let Some(nid) = found {
             self.remember_user(user_id, nid);
@@ -243,9 +252,13 @@ impl Storage {
     /// # Errors
     /// When the database fails or knows no such user.
     pub async fn user_id(&self, nid: i64) -> Result<Arc<str>, StorageError> {
-        if let Some(user_id) = self.0.user_ids.get(&nid) {
-            return Ok(user_id);
+        match self.0.user_ids.get(&nid) {
+            Some(user_id) => Ok(user_id),
+            None => Box::pin(self.user_id_read(nid)).await,
         }
+    }
+
+    async fn user_id_read(&self, nid: i64) -> Result<Arc<str>, StorageError> {
         let found = intern::user_ids(self.read().await?.conn(), &[nid]).await?;
         let (_, user_id) = found.into_iter().next().ok_or(StorageError::Corrupt {
             what: "user",
@@ -278,10 +291,13 @@ impl Storage {
     /// # Errors
     /// When the database fails.
     pub async fn state_keys_intern(&self, keys: &[StateKeyRow]) -> Result<Vec<i64>, StorageError> {
-        let cached: Option<Vec<i64>> = keys.iter().map(|key| self.0.state_keys.get(key)).collect();
-        if let Some(nids) = cached {
-            return Ok(nids);
+        match keys.iter().map(|key| self.0.state_keys.get(key)).collect() {
+            Some(nids) => Ok(nids),
+            None => Box::pin(self.state_keys_place(keys)).await,
         }
+    }
+
+    async fn state_keys_place(&self, keys: &[StateKeyRow]) -> Result<Vec<i64>, StorageError> {
         let found = intern::state_key_nids(self.read().await?.conn(), keys).await?;
         for (key, nid) in found {
             self.remember_state_key(key, nid);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::commit::{Commit, CommitError, Outcome, Refusal, Rows, Slot};
+use crate::commit::{Commit, CommitError, Guard, Outcome, Refusal, Rows, Slot};
 use crate::dialect::{self, ConnectTo, WriteConn};
 use crate::error::StorageError;
 use crate::figures::WriterFigures;
@@ -588,11 +588,14 @@ impl Claims {
 
 /// Runs a commit's guards; what they wrote is undone when one of them refuses.
 async fn run_guards(conn: &mut WriteConn, commit: &Commit) -> Result<Vec<Outcome>, CommitError> {
-    if commit.guards.is_empty() {
-        return Ok(Vec::new());
+    let mut outcomes = Vec::with_capacity(commit.guards.len());
+    if !commit.guards.iter().any(Guard::may_refuse) {
+        for guard in &commit.guards {
+            outcomes.push(guard.run(conn.conn()).await?);
+        }
+        return Ok(outcomes);
     }
     sql!(conn.conn(), execute, "SAVEPOINT guards")?;
-    let mut outcomes = Vec::with_capacity(commit.guards.len());
     for guard in &commit.guards {
         match guard.run(conn.conn()).await {
             Ok(outcome) => outcomes.push(outcome),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hearth_protocol::push_rules::PushRules;
 use hearth_storage::cache::{Bounded, Size, bounded};
-use hearth_storage::tables::account_data::account_data_of_people;
+use hearth_storage::tables::account_data::account_data_of_hearers;
 use hearth_storage::{Storage, StorageError};
 use hearth_types::ruma::OwnedUserId;
 use hearth_types::ruma::push::Ruleset;
@@ -102,15 +102,15 @@ impl RuleSets {
             return Ok(own);
         }
         let mut reader = self.storage.read().await?;
-        let rules = account_data_of_people(reader.conn(), KIND, user_nids).await?;
-        let ignored = account_data_of_people(reader.conn(), IGNORED, user_nids).await?;
+        let found = account_data_of_hearers(reader.conn(), user_nids).await?;
         drop(reader);
-        for (user_nid, stored) in rules {
-            if let Some(rules) = self.compiled(user_nid, stored).await? {
-                own.rules.insert(user_nid, rules);
+        for (user_nid, kind, stored) in found {
+            if kind == KIND {
+                if let Some(rules) = self.compiled(user_nid, stored).await? {
+                    own.rules.insert(user_nid, rules);
+                }
+                continue;
             }
-        }
-        for (user_nid, stored) in ignored {
             let people = ignored_people(&stored);
             if !people.is_empty() {
                 own.ignored.insert(user_nid, people);

@@ -421,8 +421,7 @@ impl Plan<'_> {
     pub(super) fn concerns_others(&self, event: &Event) -> bool {
         let target = event.member().and(event.state_key());
         let of_others = target.is_some_and(|target| !self.is_ours(target));
-        let audience = self.view.audience.as_ref();
-        of_others || audience.is_none_or(|audience| audience.elsewhere > 0)
+        of_others || self.view.has_others()
     }
 
     fn audience(&self) -> Arc<Audience> {

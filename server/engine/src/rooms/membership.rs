@@ -78,15 +78,15 @@ impl Rooms {
         via: Vec<OwnedServerName>,
     ) -> Result<(), RoomError> {
         self.enter(room_id, user.clone(), reason, via).await?;
-        if let Some(room_nid) = self.room_nid(room_id).await?
-            && let Err(error) = device_lists::joined(&self.ctx, &user, room_nid).await
-        {
+        let Ok(room) = self.room(room_id).await else {
+            return Ok(());
+        };
+        let has_others = room.live().has_others;
+        if has_others && let Err(error) = device_lists::joined(&self.ctx, &user, room.nid).await {
             // The join stands; who needs the devices asks for them.
             tracing::warn!(%room_id, %error, "a joiner's devices are not announced");
         }
-        if let Ok(room) = self.room(room_id).await
-            && let Err(error) = self.carry_tags(&room, &user).await
-        {
+        if let Err(error) = self.carry_tags(&room, &user).await {
             tracing::warn!(%room_id, %error, "a joiner's tags are not carried over");
         }
         Ok(())

@@ -46,16 +46,17 @@ impl Rooms {
         self.typing.ends_with(room.nid, effects);
         {
             let mut live = room.live_mut();
-            concerned = Concerned::of(&live.local_members);
+            let of_ours = || effects.memberships.iter().filter(|change| change.local);
             for change in &effects.memberships {
-                let position = receipt.at(change.slot);
-                live.position = live.position.max(position);
-                if change.local {
-                    concerned.add(change.user_nid);
-                    live.take_membership(change);
-                    self.people.changed(room.nid, change, position);
-                }
+                live.position = live.position.max(receipt.at(change.slot));
             }
+            for change in of_ours() {
+                live.take_membership(change);
+                let position = receipt.at(change.slot);
+                self.people.changed(room.nid, change, position);
+            }
+            concerned = Concerned::of(&live.local_members);
+            of_ours().for_each(|change| concerned.add(change.user_nid));
             if let Some(last) = effects.slots.checked_sub(1).filter(|last| *last >= 0) {
                 live.position = live.position.max(receipt.at(Slot(last)));
             }

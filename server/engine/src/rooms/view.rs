@@ -58,6 +58,13 @@ impl View {
     pub fn is_known(&self) -> bool {
         is_stored(&self.current)
     }
+
+    /// Whether people of other servers are in the room, or may be.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        let audience = self.audience.as_ref();
+        audience.is_none_or(|audience| audience.elsewhere > 0)
+    }
 }
 
 fn is_stored(snapshot: &Snapshot) -> bool {
@@ -113,6 +120,8 @@ pub struct Live {
     pub extremities: Vec<Known>,
     /// Our own people who are joined or invited: whom a change of the room concerns.
     pub local_members: Arc<BTreeSet<i64>>,
+    /// Whether people of other servers are in the room, or may be.
+    pub has_others: bool,
     /// The position of the room's last change.
     pub position: i64,
 }
@@ -196,6 +205,7 @@ impl Live {
             current: view.current.clone(),
             extremities: view.extremities.clone(),
             local_members: Arc::default(),
+            has_others: view.has_others(),
             position: 0,
         }
     }
@@ -248,6 +258,7 @@ impl Live {
             self.revision = view.revision;
             self.current = view.current.clone();
             self.extremities.clone_from(&view.extremities);
+            self.has_others = view.has_others();
         }
     }
 

@@ -215,22 +215,23 @@ pub async fn account_data_in(
     )
 }
 
-/// The global account data of one type of several people, of those who have any.
+/// What decides on what several people hear of: their push rules and lists of ignored people, of those
+/// who have any, each with its type.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn account_data_of_people(
+pub async fn account_data_of_hearers(
     conn: Conn<'_>,
-    kind: &str,
     user_nids: &[i64],
-) -> Result<Vec<(i64, Vec<u8>)>, StorageError> {
+) -> Result<Vec<(i64, String, Vec<u8>)>, StorageError> {
     rows!(
         conn,
-        all::<(i64, Vec<u8>)>,
-        "WITH k(user_nid, kind) AS ({rows})
-         SELECT d.user_nid, d.content FROM k JOIN account_data d
-         ON d.user_nid = k.user_nid AND d.room_nid = 0 AND d.kind = k.kind",
+        all::<(i64, String, Vec<u8>)>,
+        "WITH k(user_nid) AS ({rows})
+         SELECT d.user_nid, d.kind, d.content FROM k JOIN account_data d
+         ON d.user_nid = k.user_nid AND d.room_nid = 0
+         AND d.kind IN ('m.push_rules', 'm.ignored_user_list')",
         user_nids,
-        |nid| (*nid => BIGINT, kind => TEXT)
+        |nid| (*nid => BIGINT)
     )
 }

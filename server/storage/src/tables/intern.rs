@@ -13,7 +13,8 @@ use crate::{rows, sql};
 pub enum Names {
     /// Server names.
     Servers(Vec<String>),
-    /// User ids, each with its server's name.
+    /// User ids, each with its server's name. Behind their local ids come those of their places in
+    /// states.
     Users(Vec<(String, String)>),
     /// `(type, state_key)` pairs.
     StateKeys(Vec<StateKeyRow>),
@@ -93,8 +94,31 @@ async fn users_intern(
         |user| (user.0.as_str() => TEXT, user.1 => BIGINT)
     )?;
     let names: Vec<String> = users.into_iter().map(|(user, _)| user.clone()).collect();
-    in_order(&names, user_nids(conn, &names).await?)
+    // Whoever is known here is, or soon will be, a member of a room: their place in states is given its
+    // id at the same time, so that their first join has nothing to wait for.
+    rows!(
+        conn.again(),
+        execute,
+        "INSERT INTO state_keys (kind, state_key) {rows} ON CONFLICT (kind, state_key) DO NOTHING",
+        names,
+        |name| (MEMBER => BYTEA, name.as_bytes() => BYTEA)
+    )?;
+    let mut nids = in_order(&names, user_nids(conn.again(), &names).await?)?;
+    let places: Vec<StateKeyRow> = names.iter().map(|name| place_of(name)).collect();
+    nids.extend(in_order(&places, state_key_nids(conn, &places).await?)?);
+    Ok(nids)
 }
+
+/// Where a person's membership stands in states.
+pub(crate) fn place_of(user_id: &str) -> StateKeyRow {
+    StateKeyRow {
+        kind: MEMBER.to_vec(),
+        state_key: user_id.as_bytes().to_vec(),
+    }
+}
+
+/// The type of member events.
+const MEMBER: &[u8] = b"m.room.member";
 
 async fn state_keys_intern(
     mut conn: Conn<'_>,
