@@ -30,6 +30,16 @@ impl Erased {
         }
     }
 
+    /// Whether it is known that nobody was.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        let people = self.people.get();
+        people.is_some_and(|people| {
+            let people = people.read().unwrap_or_else(PoisonError::into_inner);
+            people.is_empty()
+        })
+    }
+
     /// Whether a person was erased.
     ///
     /// # Errors

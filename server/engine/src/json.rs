@@ -7,6 +7,11 @@ use serde::Serialize;
 pub struct Json(Vec<u8>);
 
 impl Json {
+    /// Makes room for so many bytes more, about.
+    pub fn expect(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
     /// Opens an object as the next value.
     pub fn open(&mut self) {
         self.comma();

@@ -176,9 +176,13 @@ impl Rooms {
 
     /// The local id of a room that is stored here.
     pub(crate) async fn room_nid(&self, room_id: &RoomId) -> Result<Option<i64>, RoomError> {
-        if let Some(nid) = self.nids.get(room_id.as_str()) {
-            return Ok(Some(nid));
+        match self.nids.get(room_id.as_str()) {
+            Some(nid) => Ok(Some(nid)),
+            None => Box::pin(self.room_nid_read(room_id)).await,
         }
+    }
+
+    async fn room_nid_read(&self, room_id: &RoomId) -> Result<Option<i64>, RoomError> {
         let mut reader = self.ctx.storage.read().await?;
         let stored = room_rows::room_by_id(reader.conn(), room_id.as_str()).await?;
         let nid = stored.map(|room| room.room_nid);
@@ -253,9 +257,14 @@ impl Rooms {
     /// A room by its local id, also one whose state is not known here.
     pub(crate) async fn any_room(&self, nid: i64) -> Result<SharedRoom, RoomError> {
         // A room whose worker runs is the one that its commits are published to.
-        if let Some(room) = self.mailboxes().get(&nid).map(Mailbox::room) {
-            return Ok(room);
+        match self.in_memory(nid) {
+            Some(room) => Ok(room),
+            // Boxed: a future is moved with all that it may become, and reading is large and rare.
+            None => Box::pin(self.bring_in(nid)).await,
         }
+    }
+
+    async fn bring_in(&self, nid: i64) -> Result<SharedRoom, RoomError> {
         loop {
             match self.active.get_value_or_guard_async(&nid).await {
                 Ok(resident) => return Ok(resident.room),

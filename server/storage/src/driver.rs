@@ -143,7 +143,8 @@ macro_rules! sql {
 ///
 /// `rows!(conn, VERB, "… {rows} …", items, |item| (expr => TYPE, …))`, where `items` is a slice,
 /// `TYPE` is the PostgreSQL type of the column, and `VERB` is `execute` (rows affected) or
-/// `all::<Row>`. No rows, no statement.
+/// `all::<Row>`. No rows, no statement. With one column and `all`, `with(bind, …)` may follow: these are
+/// `$2`, `$3`, … in the text.
 #[macro_export]
 macro_rules! rows {
     ($conn:expr, execute, $text:literal, $items:expr, |$item:ident| ($value:expr => BIGINT $(,)?)) => {
@@ -157,6 +158,10 @@ macro_rules! rows {
     };
     ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($value:expr => TEXT $(,)?)) => {
         $crate::list!($conn, all::<$row>, $text, $items, |$item| ($value => TEXT))
+    };
+    ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident),
+        with($($bind:expr),+ $(,)?) $(,)?) => {
+        $crate::list!($conn, all::<$row>, $text, $items, |$item| ($value => $kind), with($($bind),+))
     };
     ($conn:expr, execute, $text:literal, $items:expr, |$item:ident| ($($value:expr => $kind:ident),+ $(,)?)) => {
         match $conn {
@@ -229,20 +234,22 @@ macro_rules! list {
             },
             query => execute => |done| done.rows_affected())
     };
-    ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident)) => {
+    ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident)
+        $(, with($($bind:expr),+))?) => {
         $crate::list!(@each $conn, $text, $items, |$item| ($value => $kind), Vec::<$row>::new(),
             lite, text, list => match lite.settled().await {
                 Ok(c) => {
                     sqlx::query_as::<sqlx::Sqlite, $row>(sqlx::AssertSqlSafe(text))
-                        .bind(list).fetch_all(&mut *c).await
+                        .bind(list)$($(.bind($bind))+)?.fetch_all(&mut *c).await
                 }
                 Err(error) => Err(error),
             },
-            query_as, $row => fetch_all => |rows| rows)
+            query_as, $row => fetch_all => |rows| rows $(, with($($bind),+))?)
     };
     (@each $conn:expr, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident),
         $none:expr, $lite:ident, $stated:ident, $list:ident => $on_sqlite:expr,
-        $query:ident $(, $row:ty)? => $verb:ident => |$done:ident| $result:expr) => {
+        $query:ident $(, $row:ty)? => $verb:ident => |$done:ident| $result:expr
+        $(, with($($bind:expr),+))?) => {
         if $items.is_empty() { Ok($none) } else {
             let values = $items.iter().map(|$item| $value).collect::<Vec<_>>();
             match $conn {
@@ -254,7 +261,7 @@ macro_rules! list {
                 $crate::driver::Engine::Postgres(c) => {
                     let text = $crate::driver::bulk_text($text, &[stringify!($kind)], None);
                     sqlx::$query::<sqlx::Postgres $(, $row)?>(sqlx::AssertSqlSafe(text))
-                        .bind(values).$verb(&mut *c).await.map(|$done| $result)
+                        .bind(values)$($(.bind($bind))+)?.$verb(&mut *c).await.map(|$done| $result)
                 }
             }.map_err($crate::error::StorageError::from)
         }

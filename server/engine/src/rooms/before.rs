@@ -35,7 +35,9 @@ impl Rooms {
                 return Ok(*one);
             }
         }
-        Ok(self.resolved_before(room, known).await?.map.get(key))
+        // Boxed: a future is moved with all that it may become, and this one is large and rare.
+        let resolved = Box::pin(self.resolved_before(room, known)).await?;
+        Ok(resolved.map.get(key))
     }
 
     /// The whole state before an event: its prev events' states, resolved.

@@ -141,6 +141,16 @@ impl Rooms {
         if candidates.is_empty() {
             return Ok(Bundles::new());
         }
+        // Boxed: a future is moved with all that it may become, and this one is large.
+        Box::pin(self.read_bundles(reader, viewpoint, candidates)).await
+    }
+
+    async fn read_bundles(
+        &self,
+        reader: &Reader<'_>,
+        viewpoint: &Viewpoint,
+        candidates: BTreeMap<String, &Known>,
+    ) -> Result<Bundles, RoomError> {
         let ids: Vec<String> = candidates.keys().cloned().collect();
         let mut conn = self.ctx.storage.read().await?;
         let related = rows::related(conn.conn(), &ids).await?;

@@ -29,7 +29,20 @@ impl Rooms {
         let is_own_member = event.is_state_of("m.room.member", event.sender().as_str());
         if (event.is_state() && !is_own_member)
             || known.redacted_by.is_some()
-            || !self.ctx.erased.contains(event.sender()).await?
+            || self.ctx.erased.is_nobody()
+        {
+            return Ok(Cow::Borrowed(known));
+        }
+        // Boxed: a future is moved with all that it may become, and this one is large and rare.
+        Box::pin(self.without_erased(viewpoint, known)).await
+    }
+
+    async fn without_erased<'k>(
+        &self,
+        viewpoint: &Viewpoint,
+        known: &'k Known,
+    ) -> Result<Cow<'k, Known>, RoomError> {
+        if !self.ctx.erased.contains(known.event.sender()).await?
             || self.was_there(viewpoint, known).await?
         {
             return Ok(Cow::Borrowed(known));

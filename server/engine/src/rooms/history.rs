@@ -90,11 +90,9 @@ pub struct HistoryPage {
     pub next: Option<HistoryPlace>,
 }
 
-/// Events read at a time while looking for ones that the reader may see.
-const SCAN: i64 = 100;
-
-/// [`SCAN`] as the length of a list.
-const SCAN_LEN: usize = 100;
+/// Events read at a time while looking for ones that the reader may see; at first as many as the page may
+/// hold, and one more, which tells that there is a next page.
+const SCAN: usize = 101;
 
 /// Events looked at for one page: with few that match, a page ends early and names the next.
 const SCANNED_MAX: usize = 2_000;
@@ -202,11 +200,13 @@ impl Rooms {
         let (mut place, mut scanned) = (from, 0);
         let mut events = Vec::new();
         let room = &viewpoint.room;
+        let mut scan = limit.saturating_add(1).min(SCAN);
         loop {
             let mut reader = self.ctx.storage.read().await?;
-            let stored = source.read(reader.conn(), room.nid, place).await?;
+            let stored = source.read(reader.conn(), room.nid, place, scan).await?;
             drop(reader);
-            let last = stored.len() < SCAN_LEN;
+            let last = stored.len() < scan;
+            scan = SCAN;
             for known in self.known.in_order(room.rules, &stored).await? {
                 if events.len() >= limit || scanned >= SCANNED_MAX {
                     let next = Some(place);
@@ -240,21 +240,23 @@ enum Source {
 }
 
 impl Source {
-    /// At most [`SCAN`] events from a place on.
+    /// At most so many events from a place on.
     async fn read(
         self,
         conn: Conn<'_>,
         room_nid: i64,
         place: HistoryPlace,
+        scan: usize,
     ) -> Result<Vec<i64>, StorageError> {
         let (at, horizon) = ((place.depth, place.event_nid), place.horizon);
+        let scan = i64::try_from(scan).unwrap_or(i64::MAX);
         match self {
-            Self::Back => rows::history_before(conn, room_nid, at, horizon, SCAN).await,
-            Self::Gap(to) => rows::live_events(conn, room_nid, to - 1, horizon - 1, SCAN).await,
+            Self::Back => rows::history_before(conn, room_nid, at, horizon, scan).await,
+            Self::Gap(to) => rows::live_events(conn, room_nid, to - 1, horizon - 1, scan).await,
             Self::Onwards(head) if place.is_at_horizon() => {
-                rows::live_events_from(conn, room_nid, horizon, head, SCAN).await
+                rows::live_events_from(conn, room_nid, horizon, head, scan).await
             }
-            Self::Onwards(_) => rows::history_from(conn, room_nid, at, horizon, SCAN).await,
+            Self::Onwards(_) => rows::history_from(conn, room_nid, at, horizon, scan).await,
         }
     }
 

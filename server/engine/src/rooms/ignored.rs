@@ -97,9 +97,14 @@ impl IgnoredUsers {
     /// # Errors
     /// When the database fails.
     pub async fn of(&self, user_nid: i64) -> Result<Arc<Ignored>, StorageError> {
-        if let Some(cached) = self.cache.get(&user_nid) {
-            return Ok(cached);
+        match self.cache.get(&user_nid) {
+            Some(cached) => Ok(cached),
+            // Boxed: a future is moved with all that it may become, and reading is large and rare.
+            None => Box::pin(self.read(user_nid)).await,
         }
+    }
+
+    async fn read(&self, user_nid: i64) -> Result<Arc<Ignored>, StorageError> {
         let before = *self.changes();
         let mut reader = self.storage.read().await?;
         let [list, permission] = [IGNORED_USER_LIST, INVITE_PERMISSION];

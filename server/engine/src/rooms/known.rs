@@ -247,12 +247,22 @@ impl KnownEvents {
             }
         }
         if !unknown.is_empty() {
-            let stored = rows::events_by_nid(self.storage.read().await?.conn(), &unknown).await?;
-            for known in self.take_in(rules, stored)? {
+            // Boxed, here and below: a future is moved with all that it may become, and reading is large and
+            // rare.
+            for known in Box::pin(self.read_by_nid(rules, &unknown)).await? {
                 found.insert(known.nid, known);
             }
         }
         Ok(found)
+    }
+
+    async fn read_by_nid(
+        &self,
+        rules: &RoomVersionRules,
+        nids: &[i64],
+    ) -> Result<Vec<Known>, StorageError> {
+        let stored = rows::events_by_nid(self.storage.read().await?.conn(), nids).await?;
+        self.take_in(rules, stored)
     }
 
     /// Events by local id, in the order asked; those that do not exist are left out.
@@ -292,12 +302,20 @@ impl KnownEvents {
             }
         }
         if !unknown.is_empty() {
-            let stored = rows::events_by_id(self.storage.read().await?.conn(), &unknown).await?;
-            for known in self.take_in(rules, stored)? {
+            for known in Box::pin(self.read_by_id(rules, &unknown)).await? {
                 found.insert(known.event.event_id().to_owned(), known);
             }
         }
         Ok(found)
+    }
+
+    async fn read_by_id(
+        &self,
+        rules: &RoomVersionRules,
+        ids: &[String],
+    ) -> Result<Vec<Known>, StorageError> {
+        let stored = rows::events_by_id(self.storage.read().await?.conn(), ids).await?;
+        self.take_in(rules, stored)
     }
 
     /// Events of one room by id; those that do not exist, or only in another room, are left out.

@@ -60,9 +60,14 @@ impl UserRooms {
     /// # Errors
     /// When the database fails.
     pub async fn of(&self, user_nid: i64) -> Result<Arc<Memberships>, StorageError> {
-        if let Some(cached) = self.cache.get(&user_nid) {
-            return Ok(cached);
+        match self.cache.get(&user_nid) {
+            Some(cached) => Ok(cached),
+            // Boxed: a future is moved with all that it may become, and reading is large and rare.
+            None => Box::pin(self.read(user_nid)).await,
         }
+    }
+
+    async fn read(&self, user_nid: i64) -> Result<Arc<Memberships>, StorageError> {
         let before = *self.changes();
         let stored = rows::memberships_of(self.storage.read().await?.conn(), user_nid).await?;
         let read: Memberships = stored

@@ -28,8 +28,21 @@ pub struct Reader<'a> {
     pub now_ms: i64,
 }
 
-/// The device's own transaction ids, by event id.
-pub type TxnIds = BTreeMap<String, String>;
+/// The device's own transaction ids, by the local id of the event.
+pub type TxnIds = BTreeMap<i64, String>;
+
+/// What is told of every event.
+fn aged(reader: &Reader<'_>, known: &Known) -> Unsigned {
+    Unsigned {
+        age: Some((reader.now_ms - known.event.origin_server_ts()).max(0)),
+        ..Unsigned::default()
+    }
+}
+
+/// How long events are in client form, about: what is added is no longer than what is left out.
+fn about(events: &[Known]) -> usize {
+    events.iter().map(|known| known.event.json().len()).sum()
+}
 
 impl Rooms {
     /// Writes events of a timeline in client form for a reader as a list, in the order given.
@@ -44,12 +57,13 @@ impl Rooms {
     ) -> Result<(), RoomError> {
         let txn_ids = self.txn_ids(reader, events.iter()).await?;
         let mut bundles = self.bundles(reader, viewpoint, events.iter()).await?;
+        json.expect(about(events));
         json.open_list();
         for known in events {
             let known = self.as_shown_to(viewpoint, known).await?;
             let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, &known).await?;
             unsigned.relations = bundles.remove(&known.nid);
-            unsigned.transaction_id = txn_ids.get(known.event.event_id().as_str()).cloned();
+            unsigned.transaction_id = txn_ids.get(&known.nid).cloned();
             json.raw_by(|out| client_event::write_whole(&known.event, &unsigned, out));
         }
         json.close_list();
@@ -72,7 +86,7 @@ impl Rooms {
         let known = self.as_shown_to(viewpoint, known).await?;
         let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, &known).await?;
         unsigned.relations = bundles.remove(&known.nid);
-        unsigned.transaction_id = txn_ids.remove(known.event.event_id().as_str());
+        unsigned.transaction_id = txn_ids.remove(&known.nid);
         json.raw_by(|out| client_event::write_whole(&known.event, &unsigned, out));
         Ok(())
     }
@@ -87,6 +101,7 @@ impl Rooms {
         (reader, viewpoint): (&Reader<'_>, &Viewpoint),
         events: &[Known],
     ) -> Result<(), RoomError> {
+        json.expect(about(events));
         json.open_list();
         for known in events {
             let known = self.as_shown_to(viewpoint, known).await?;
@@ -103,6 +118,38 @@ impl Rooms {
     /// # Errors
     /// When the database fails.
     pub async fn unsigned_of_timeline(
+        &self,
+        reader: &Reader<'_>,
+        viewpoint: &Viewpoint,
+        known: &Known,
+    ) -> Result<Unsigned, RoomError> {
+        if let Some(unsigned) = self.unsigned_at_once(reader, viewpoint, known) {
+            return Ok(unsigned);
+        }
+        // Boxed: a future is moved with all that it may become, and this one is large.
+        Box::pin(self.unsigned_by_state(reader, viewpoint, known)).await
+    }
+
+    /// The same of an event that is no state and was not redacted, where what is in memory tells the
+    /// reader's membership.
+    fn unsigned_at_once(
+        &self,
+        reader: &Reader<'_>,
+        viewpoint: &Viewpoint,
+        known: &Known,
+    ) -> Option<Unsigned> {
+        if known.event.is_state() || known.redacted_by.is_some() {
+            return None;
+        }
+        let after = self.snapshots.cached(known.snapshot_nid?)?;
+        let joined = membership_name(Membership::Join);
+        viewpoint.has_been_joined_since(&after).then(|| Unsigned {
+            membership: Some(joined),
+            ..aged(reader, known)
+        })
+    }
+
+    async fn unsigned_by_state(
         &self,
         reader: &Reader<'_>,
         viewpoint: &Viewpoint,
@@ -131,13 +178,10 @@ impl Rooms {
         room: &Room,
         known: &Known,
     ) -> Result<Unsigned, RoomError> {
-        let mut unsigned = Unsigned {
-            age: Some((reader.now_ms - known.event.origin_server_ts()).max(0)),
-            ..Unsigned::default()
-        };
+        let mut unsigned = aged(reader, known);
         if let Some(by) = &known.redacted_by
             && let Ok(by) = <&hearth_types::ruma::EventId>::try_from(&**by)
-            && let Some(redaction) = self.known.one(room.rules, by).await?
+            && let Some(redaction) = Box::pin(self.known.one(room.rules, by)).await?
         {
             let whole = client_event::whole(&redaction.event, &Unsigned::default());
             unsigned.redacted_because = Some(whole);
@@ -177,13 +221,10 @@ impl Rooms {
             return Ok(None);
         };
         let after = self.snapshots.get(nid).await?;
-        let own = after.map.get(viewpoint.user_key);
-        // By the membership that still holds: the usual case, and the cheap one.
-        let is_now = own.is_some() && own == viewpoint.state.map.get(viewpoint.user_key);
-        if is_now && viewpoint.membership == Membership::Join {
+        if viewpoint.has_been_joined_since(&after) {
             return Ok(Some(membership_name(Membership::Join)));
         }
-        let member = match own {
+        let member = match after.map.get(viewpoint.user_key) {
             Some(nid) => self.known.by_nid(viewpoint.room.rules, &[nid]).await?,
             None => BTreeMap::new(),
         };
@@ -206,9 +247,9 @@ impl Rooms {
         let Some(device_id) = reader.device_id else {
             return Ok(TxnIds::new());
         };
-        let own: Vec<String> = events
+        let own: Vec<i64> = events
             .filter(|known| known.event.sender() == reader.user_id)
-            .map(|known| known.event.event_id().to_string())
+            .map(|known| known.nid)
             .collect();
         if own.is_empty() {
             return Ok(TxnIds::new());

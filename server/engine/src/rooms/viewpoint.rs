@@ -45,6 +45,12 @@ impl Viewpoint {
         Self { state, ..self }
     }
 
+    /// Whether they were joined in a state by the membership that still holds.
+    pub(super) fn has_been_joined_since(&self, state: &Snapshot) -> bool {
+        let own = self.state.map.get(self.user_key);
+        self.membership == Membership::Join && own.is_some() && state.map.get(self.user_key) == own
+    }
+
     /// Refuses those who look back at a room that they left.
     ///
     /// # Errors
@@ -250,28 +256,38 @@ impl Rooms {
     /// # Errors
     /// When the database fails.
     pub async fn sees(&self, viewpoint: &Viewpoint, known: &Known) -> Result<bool, RoomError> {
-        if known.fate != rows::Fate::Accepted {
-            return Ok(false);
+        match self.sees_at_once(viewpoint, known) {
+            Some(sees) => Ok(sees),
+            // Boxed: a future is moved with all that it may become, and this one is large and rare.
+            None => Box::pin(self.sees_by_state(viewpoint, known)).await,
         }
-        let Some(after) = known.snapshot_nid else {
-            return Ok(false);
+    }
+
+    /// The same where what is in memory decides, as it does for most events.
+    fn sees_at_once(&self, viewpoint: &Viewpoint, known: &Known) -> Option<bool> {
+        let accepted = known.fate == rows::Fate::Accepted;
+        let Some(after) = known.snapshot_nid.filter(|_| accepted) else {
+            return Some(false);
         };
         // Changes of state are told whoever made them.
         if !known.event.is_state() && viewpoint.ignored.contains(known.event.sender().as_str()) {
-            return Ok(false);
+            return Some(false);
         }
         if let (Some(until), Some(position)) = (viewpoint.until, known.live_position)
             && position > until
         {
-            return Ok(false);
+            return Some(false);
         }
+        let after = self.snapshots.cached(after)?;
+        viewpoint.has_been_joined_since(&after).then_some(true)
+    }
+
+    async fn sees_by_state(&self, viewpoint: &Viewpoint, known: &Known) -> Result<bool, RoomError> {
+        let Some(after) = known.snapshot_nid else {
+            return Ok(false);
+        };
         let after = self.snapshots.get(after).await?;
-        // Joined at the event by the membership that still holds: the usual case, and the cheap one.
-        let own = viewpoint.state.map.get(viewpoint.user_key);
-        if viewpoint.membership == Membership::Join
-            && own.is_some()
-            && after.map.get(viewpoint.user_key) == own
-        {
+        if viewpoint.has_been_joined_since(&after) {
             return Ok(true);
         }
         let visibility = self.visibility_of(viewpoint, &after, known).await?;

@@ -222,9 +222,14 @@ impl Snapshots {
     /// # Errors
     /// When the database fails or has no such snapshot.
     pub async fn get(&self, nid: i64) -> Result<Snapshot, StorageError> {
-        if let Some(snapshot) = self.cached(nid) {
-            return Ok(snapshot);
+        match self.cached(nid) {
+            Some(snapshot) => Ok(snapshot),
+            // Boxed: a future is moved with all that it may become, and reading is large and rare.
+            None => Box::pin(self.read(nid)).await,
         }
+    }
+
+    async fn read(&self, nid: i64) -> Result<Snapshot, StorageError> {
         let rows = rows::snapshot_chain(self.storage.read().await?.conn(), nid).await?;
         for nid in mergeable(&rows) {
             self.expect_merge(nid);
@@ -323,7 +328,8 @@ impl Snapshots {
         }
     }
 
-    fn cached(&self, nid: i64) -> Option<Snapshot> {
+    /// A snapshot, if it is in memory: for those who must not wait, or need not.
+    pub(crate) fn cached(&self, nid: i64) -> Option<Snapshot> {
         let planned = self.planned().get(&nid).cloned();
         planned.or_else(|| self.cache.get(&nid))
     }

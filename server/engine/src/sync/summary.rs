@@ -66,26 +66,31 @@ impl Summaries {
         {
             return Ok(summary);
         }
-        let storage = &rooms.ctx.storage;
-        let mut members = rows::memberships_in(storage.read().await?.conn(), room.nid).await?;
-        // By the event, not by when it came to hold: the same state names the same people.
-        members.sort_by_key(|member| member.event_nid);
-        let count = |membership: &str| {
-            let is = |member: &&StoredMembership| member.membership == membership;
-            members.iter().filter(is).count()
-        };
-        let is_here =
-            |member: &&StoredMembership| matches!(member.membership.as_str(), "join" | "invite");
-        let (here, gone): (Vec<_>, Vec<_>) = members.iter().partition(is_here);
-        let summary = Arc::new(Summary {
-            joined: count("join"),
-            invited: count("invite"),
-            first: named(rooms, &here).await?,
-            gone: named(rooms, &gone).await?,
-        });
+        // Boxed: a future is moved with all that it may become, and reading is large and rare.
+        let summary = Box::pin(read(rooms, room.nid)).await?;
         self.0.insert(room.nid, (state, Arc::clone(&summary)));
         Ok(summary)
     }
+}
+
+async fn read(rooms: &Rooms, room_nid: i64) -> Result<Arc<Summary>, RoomError> {
+    let storage = &rooms.ctx.storage;
+    let mut members = rows::memberships_in(storage.read().await?.conn(), room_nid).await?;
+    // By the event, not by when it came to hold: the same state names the same people.
+    members.sort_by_key(|member| member.event_nid);
+    let count = |membership: &str| {
+        let is = |member: &&StoredMembership| member.membership == membership;
+        members.iter().filter(is).count()
+    };
+    let is_here =
+        |member: &&StoredMembership| matches!(member.membership.as_str(), "join" | "invite");
+    let (here, gone): (Vec<_>, Vec<_>) = members.iter().partition(is_here);
+    Ok(Arc::new(Summary {
+        joined: count("join"),
+        invited: count("invite"),
+        first: named(rooms, &here).await?,
+        gone: named(rooms, &gone).await?,
+    }))
 }
 
 async fn named(

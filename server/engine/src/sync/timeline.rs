@@ -162,7 +162,7 @@ pub(super) async fn pieces(
                 txn.filter(|txn| is_of(reader, txn))
                     .map(|txn| txn.txn_id.clone())
             }
-            None => stored.get(shown.known.event.event_id().as_str()).cloned(),
+            None => stored.get(&shown.known.nid).cloned(),
         };
         let mut piece = Vec::with_capacity(shown.json.len() + 128);
         match rooms.as_shown_to(viewpoint, &shown.known).await? {

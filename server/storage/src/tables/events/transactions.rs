@@ -95,7 +95,11 @@ pub async fn client_transaction(
     )
 }
 
-/// The transaction ids that a device used for events, of those in `event_ids`.
+/// The transaction ids that a device used for events, by the local ids of these, of those in `event_nids`.
+///
+/// They come in one row, each after its event and its length in characters: a client may have sent
+/// everything on a page, and a row costs more than what is in it. They are looked for by event, never among
+/// all that the device sent.
 ///
 /// # Errors
 /// When the database fails.
@@ -103,16 +107,62 @@ pub async fn client_transactions_of(
     conn: Conn<'_>,
     user_nid: i64,
     device_id: &str,
-    event_ids: &[String],
-) -> Result<Vec<(String, String)>, StorageError> {
-    rows!(
+    event_nids: &[i64],
+) -> Result<Vec<(i64, String)>, StorageError> {
+    let found = rows!(
         conn,
-        all::<(String, String)>,
-        "WITH k(event_id, user_nid, device_id) AS ({rows})
-         SELECT e.event_id, t.txn_id FROM k JOIN events e ON e.event_id = k.event_id
-         JOIN client_transactions t ON t.event_nid = e.event_nid AND t.user_nid = k.user_nid
-         AND t.device_id = k.device_id",
-        event_ids,
-        |id| (id.as_str() => TEXT, user_nid => BIGINT, device_id => TEXT)
-    )
+        all::<(Option<String>,)>,
+        "WITH k(event_nid) AS ({rows})
+         SELECT string_agg(
+             CAST(t.event_nid AS TEXT) || ',' || CAST(length(t.txn_id) AS TEXT) || ',' || t.txn_id, ''
+         )
+         FROM k JOIN client_transactions t ON t.event_nid = k.event_nid
+         WHERE t.user_nid + 0 = $2 AND t.device_id || '' = $3",
+        event_nids,
+        |nid| (*nid => BIGINT),
+        with(user_nid, device_id)
+    )?;
+    let text = found.into_iter().find_map(|(text,)| text);
+    transactions(&text.unwrap_or_default()).ok_or(StorageError::Corrupt {
+        what: "transaction ids",
+        why: "their lengths are not theirs".to_owned(),
+    })
+}
+
+/// Takes apart what [`client_transactions_of`] reads.
+fn transactions(mut text: &str) -> Option<Vec<(i64, String)>> {
+    let mut found = Vec::new();
+    while !text.is_empty() {
+        let (event_nid, rest) = text.split_once(',')?;
+        let (length, rest) = rest.split_once(',')?;
+        let length = length.parse().ok()?;
+        let end = rest
+            .char_indices()
+            .nth(length)
+            .map_or(rest.len(), |(at, _)| at);
+        let (txn_id, rest) = rest.split_at_checked(end)?;
+        found.push((event_nid.parse().ok()?, txn_id.to_owned()));
+        text = rest;
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_told_apart_by_their_lengths() {
+        let ids = |found: &[(i64, &str)]| {
+            let owned = found.iter().map(|(nid, id)| (*nid, (*id).to_owned()));
+            Some(owned.collect::<Vec<_>>())
+        };
+        assert_eq!(transactions(""), ids(&[]));
+        assert_eq!(
+            transactions("7,3,a,1812,6,é,9,\n9,0,"),
+            ids(&[(7, "a,1"), (812, "é,9,\n"), (9, "")])
+        );
+        assert_eq!(transactions("7"), None);
+        assert_eq!(transactions("7,x,a"), None);
+    }
 }
