@@ -24,6 +24,11 @@ for script in scripts/*.sh .ci/run; do
     bash -n "$script" || complain "$script is not valid"
 done
 
+# What planted-faults.sh plants must still be plantable.
+for patch in tests/simulator/faults/*.patch; do
+    git apply --check -C1 --recount "$patch" || complain "$patch does not apply any more: plant the fault anew"
+done
+
 # Both engines' migrations come in pairs.
 if ! diff <(cd migrations/sqlite && ls) <(cd migrations/postgres && ls) >&2; then
     complain "migrations/sqlite and migrations/postgres differ in their files"
