@@ -159,7 +159,7 @@ mod tests {
         };
         assert_eq!(transactions(""), ids(&[]));
         assert_eq!(
-            transactions("7,3,a,1812,6,é,9,\n9,0,"),
+            transactions("7,3,a,1812,5,é,9,\n9,0,"),
             ids(&[(7, "a,1"), (812, "é,9,\n"), (9, "")])
         );
         assert_eq!(transactions("7"), None);
