@@ -50,6 +50,26 @@ pub(crate) fn settings(data_dir: &std::path::Path) -> String {
     )
 }
 
+/// Waits until this process holds no file of a database any more. A server's own process ends with it; in a
+/// test, the threads of its connections go on for a moment, and would write into what takes the files' place.
+async fn closed(folder: &Path) {
+    let is_database = |entry: std::io::Result<std::fs::DirEntry>| {
+        let target = entry.and_then(|entry| std::fs::read_link(entry.path()));
+        target.is_ok_and(|target| {
+            let name = target.file_name().unwrap_or_default().to_string_lossy();
+            target.starts_with(folder) && name.starts_with("hearth.db")
+        })
+    };
+    for _ in 0..1_000 {
+        let mut open = std::fs::read_dir("/proc/self/fd").unwrap();
+        if !open.any(is_database) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the database in {} stays open", folder.display());
+}
+
 impl Town {
     pub(crate) async fn start() -> Self {
         Self::with(|settings| settings).await
@@ -63,6 +83,7 @@ impl Town {
     /// Stops the server, lets something be done in its folder, and starts it again.
     pub(crate) async fn restart(self, meanwhile: impl FnOnce(&Path)) -> Self {
         self.homeserver.stop(Duration::from_secs(10)).await.unwrap();
+        closed(self.folder.path()).await;
         meanwhile(self.folder.path());
         Self::start_in(self.folder, |settings| settings).await
     }
