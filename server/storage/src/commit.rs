@@ -270,6 +270,11 @@ macro_rules! rows_of_a_commit {
         pub struct Rows { $($(#[$doc])* pub $field: Vec<$row>),+ }
 
         impl Rows {
+            /// How many there are.
+            pub(crate) fn count(&self) -> usize {
+                0 $(+ self.$field.len())+
+            }
+
             /// Writes the rows of many commits, one multi-row statement per table.
             pub(crate) async fn write(
                 mut conn: Conn<'_>,

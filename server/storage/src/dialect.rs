@@ -15,7 +15,7 @@ use crate::script::{Lite, Script};
 use crate::sql;
 use crate::trouble::Standing;
 
-/// Statements each connection keeps prepared. A bulk text differs by its number of rows, so there
+/// Texts each connection keeps prepared; of a script, all its statements. A bulk text differs by its number of rows, so there
 /// are more texts than call sites.
 const STATEMENT_CACHE: usize = 300;
 

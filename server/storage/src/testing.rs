@@ -33,6 +33,7 @@ pub enum On {
 pub struct Scratch {
     connect_to: ConnectTo,
     directory: tempfile::TempDir,
+    alone: bool,
 }
 
 impl Scratch {
@@ -52,6 +53,16 @@ impl Scratch {
         Self {
             connect_to,
             directory,
+            alone: false,
+        }
+    }
+
+    /// The same, opened as a server opens it that nobody else writes beside.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self {
+            alone: true,
+            ..self
         }
     }
 
@@ -88,6 +99,7 @@ impl Scratch {
         Self {
             connect_to: dialect::connect_to(url).expect("the address of a database"),
             directory: tempfile::tempdir().expect("a temporary directory"),
+            alone: false,
         }
     }
 
@@ -96,7 +108,7 @@ impl Scratch {
     pub fn options(&self) -> Options {
         Options {
             connect_to: self.connect_to.clone(),
-            alone: false,
+            alone: self.alone,
             last_use: None,
             read_connections: 4,
             names_bytes: 1 << 20,

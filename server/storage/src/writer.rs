@@ -38,9 +38,10 @@ const BATCH_MAX: usize = 256;
 /// flush for one does, and those who were just answered are about to hand over more.
 const COMPANY: Duration = Duration::from_millis(1);
 
-/// Commits whose rows go to SQLite in one script. A script is prepared for its numbers of rows: of many
-/// commits there are too many different ones.
+/// Commits, and rows of them, that go to SQLite in one script. A script is prepared for its numbers of rows:
+/// of many commits there are too many different ones, and a long text is copied for each statement in it.
 const SCRIPTED_MAX: usize = 8;
+const SCRIPTED_ROWS_MAX: usize = 512;
 
 /// Between two attempts to reach a lost database.
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -541,7 +542,9 @@ async fn apply(
         });
         base += commit.slots;
     }
-    let mut script = (part.len() <= SCRIPTED_MAX).then_some(script);
+    let rows: usize = accepted.iter().map(|(_, rows)| rows.count()).sum();
+    let is_short = part.len() <= SCRIPTED_MAX && rows <= SCRIPTED_ROWS_MAX;
+    let mut script = is_short.then_some(script);
     Rows::write(conn.scripted(script.as_deref_mut()), &accepted).await?;
     revisions
         .write(conn.scripted(script.as_deref_mut()))

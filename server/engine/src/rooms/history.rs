@@ -207,7 +207,16 @@ impl Rooms {
             drop(reader);
             let last = stored.len() < scan;
             scan = SCAN;
-            for known in self.known.in_order(room.rules, &stored).await? {
+            let known = self.known.in_order(room.rules, &stored).await?;
+            if known.is_empty() && !last {
+                let why = "none of a page can be read".to_owned();
+                return Err(StorageError::Corrupt {
+                    what: "events",
+                    why,
+                }
+                .into());
+            }
+            for known in known {
                 if events.len() >= limit || scanned >= SCANNED_MAX {
                     let next = Some(place);
                     return Ok(HistoryPage { events, next });

@@ -38,7 +38,7 @@ pub(super) struct Placement {
     pub depth: i64,
     /// What becomes of it.
     pub fate: Fate,
-    /// Whether this server has to send it to the others.
+    /// Whether this server has to send it to the others, where there are any.
     pub outbound: bool,
     /// Whether it was made just now: nothing can have named it before.
     pub is_new: bool,

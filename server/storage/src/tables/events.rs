@@ -77,7 +77,7 @@ pub struct EventRow {
     pub live: Option<Slot>,
     /// What became of it.
     pub fate: Fate,
-    /// Whether this server has to send it to the others.
+    /// Whether this server has to send it to others: where it made the event, and others may have to hear of it.
     pub outbound: bool,
     /// The state after it; none for outliers.
     pub snapshot_nid: Option<i64>,

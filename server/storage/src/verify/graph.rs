@@ -132,9 +132,11 @@ fn ends(findings: &mut Findings, room: &Room) {
     }
     let anew = room
         .events
-        .values()
-        .filter(|facts| facts.is_accepted() && facts.came_in)
-        .filter_map(|facts| facts.live_position)
+        .iter()
+        .filter(|(_, facts)| facts.is_accepted() && facts.came_in)
+        // What another server handed over follows events that were not here before it.
+        .filter(|(nid, facts)| predecessors(room, **nid, facts).is_none())
+        .filter_map(|(_, facts)| facts.live_position)
         .max();
     for (nid, facts) in &room.events {
         let old = facts.live_position < anew;

@@ -44,7 +44,7 @@ pub(super) struct EventFacts {
     pub(super) member: Option<(String, &'static str)>,
     /// The depth that its bytes state.
     pub(super) stated_depth: Option<i64>,
-    /// Whether one of ours came into the room with it over another server.
+    /// Whether one of ours may have come into the room with it over another server.
     pub(super) came_in: bool,
 }
 

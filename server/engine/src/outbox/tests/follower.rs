@@ -162,6 +162,7 @@ both_engines! {
 both_engines! {
     /// It is queued by the database itself, for whoever shares a room.
     async fn a_change_of_devices_is_sent_at_once(scratch: Scratch) {
+        let scratch = scratch.alone();
         let running = Running::new(&scratch).await;
         let room = running.room().await;
         running.joins(&room, "@bob:two.test").await;
