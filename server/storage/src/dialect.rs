@@ -15,8 +15,8 @@ use crate::script::{Lite, Script};
 use crate::sql;
 use crate::trouble::Standing;
 
-/// Texts each connection keeps prepared; of a script, all its statements. A bulk text differs by its number of rows, so there
-/// are more texts than call sites.
+/// Texts each connection keeps prepared; of a script, all its statements. A bulk text differs by its
+/// number of rows, so there are more texts than call sites.
 const STATEMENT_CACHE: usize = 300;
 
 /// How long a statement waits for a lock that another process holds.
@@ -204,9 +204,7 @@ impl WriteConn {
         };
         Ok(())
     }
-}
 
-impl WriteConn {
     /// Begins a write. SQLite takes its write lock here, so that no later statement can find the
     /// snapshot stale.
     pub(crate) async fn begin(&mut self) -> Result<(), StorageError> {
@@ -216,9 +214,7 @@ impl WriteConn {
         };
         Ok(())
     }
-}
 
-impl WriteConn {
     /// The connection for writes that wait in a script, if there is one, on the engine where that is of
     /// use.
     pub(crate) fn scripted<'c>(&'c mut self, script: Option<&'c mut Script>) -> Conn<'c> {

@@ -55,17 +55,9 @@ impl Rooms {
         (reader, viewpoint): (&Reader<'_>, &Viewpoint),
         events: &[Known],
     ) -> Result<(), RoomError> {
-        let txn_ids = self.txn_ids(reader, events.iter()).await?;
-        let mut bundles = self.bundles(reader, viewpoint, events.iter()).await?;
         json.expect(about(events));
         json.open_list();
-        for known in events {
-            let known = self.as_shown_to(viewpoint, known).await?;
-            let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, &known).await?;
-            unsigned.relations = bundles.remove(&known.nid);
-            unsigned.transaction_id = txn_ids.get(&known.nid).cloned();
-            json.raw_by(|out| client_event::write_whole(&known.event, &unsigned, out));
-        }
+        self.serve_each(json, (reader, viewpoint), events).await?;
         json.close_list();
         Ok(())
     }
@@ -80,14 +72,25 @@ impl Rooms {
         (reader, viewpoint): (&Reader<'_>, &Viewpoint),
         known: &Known,
     ) -> Result<(), RoomError> {
-        let one = std::iter::once(known);
-        let mut txn_ids = self.txn_ids(reader, one.clone()).await?;
-        let mut bundles = self.bundles(reader, viewpoint, one).await?;
-        let known = self.as_shown_to(viewpoint, known).await?;
-        let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, &known).await?;
-        unsigned.relations = bundles.remove(&known.nid);
-        unsigned.transaction_id = txn_ids.remove(&known.nid);
-        json.raw_by(|out| client_event::write_whole(&known.event, &unsigned, out));
+        let one = std::slice::from_ref(known);
+        self.serve_each(json, (reader, viewpoint), one).await
+    }
+
+    async fn serve_each(
+        &self,
+        json: &mut Json,
+        (reader, viewpoint): (&Reader<'_>, &Viewpoint),
+        events: &[Known],
+    ) -> Result<(), RoomError> {
+        let mut txn_ids = self.txn_ids(reader, events.iter()).await?;
+        let mut bundles = self.bundles(reader, viewpoint, events.iter()).await?;
+        for known in events {
+            let known = self.as_shown_to(viewpoint, known).await?;
+            let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, &known).await?;
+            unsigned.relations = bundles.remove(&known.nid);
+            unsigned.transaction_id = txn_ids.remove(&known.nid);
+            json.raw_by(|out| client_event::write_whole(&known.event, &unsigned, out));
+        }
         Ok(())
     }
 
