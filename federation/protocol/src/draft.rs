@@ -161,7 +161,7 @@ impl PduDraft {
     }
 
     fn parse_content(&self, rules: &RoomVersionRules) -> Result<RawObject<'_>, ParseError> {
-        RawObject::parse(self.content.get().as_bytes(), rules.canonical_json)
+        RawObject::parse_field(self.content.get().as_bytes(), rules.canonical_json)
     }
 
     /// The event before it is hashed.

@@ -86,10 +86,7 @@ fn parse_nested(
 /// # Errors
 /// The first rule the input breaks, and where; [`JsonRule::NotAnObject`] for other values.
 pub fn parse_object(json: &[u8], rules: CanonicalJsonRules) -> Result<Object<'_>, ParseError> {
-    match parse(json, rules)? {
-        Value::Object(object) => Ok(object),
-        _ => Err(NOT_AN_OBJECT),
-    }
+    parse_object_nested(json, rules, MAX_DEPTH)
 }
 
 /// Parses one JSON object that carries events of any room version: with the numbers of the oldest, and
@@ -98,11 +95,17 @@ pub fn parse_object(json: &[u8], rules: CanonicalJsonRules) -> Result<Object<'_>
 /// # Errors
 /// The first rule the input breaks, and where; [`JsonRule::NotAnObject`] for other values.
 pub fn parse_envelope(json: &[u8]) -> Result<Object<'_>, ParseError> {
-    match parse_nested(
-        json,
-        CanonicalJsonRules::LENIENT,
-        MAX_DEPTH + ENVELOPE_DEPTH,
-    )? {
+    let depth = MAX_DEPTH + ENVELOPE_DEPTH;
+    parse_object_nested(json, CanonicalJsonRules::LENIENT, depth)
+}
+
+/// Parses one JSON object that nests at most so deep. See [`parse`].
+pub(super) fn parse_object_nested(
+    json: &[u8],
+    rules: CanonicalJsonRules,
+    depth: usize,
+) -> Result<Object<'_>, ParseError> {
+    match parse_nested(json, rules, depth)? {
         Value::Object(object) => Ok(object),
         _ => Err(NOT_AN_OBJECT),
     }

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
+use super::parse::parse_object_nested;
 use super::scan::canonical_object_len;
-use super::{CanonicalJsonRules, Object, ParseError, parse_object, write_string};
+use super::{CanonicalJsonRules, MAX_DEPTH, Object, ParseError, parse_object, write_string};
 
 /// An entry of an object, with its text `"key":value` in canonical form.
 #[derive(Clone, Debug)]
@@ -48,15 +49,17 @@ enum Form<'a> {
 }
 
 impl<'a> RawObject<'a> {
-    /// Reads a whole document.
+    /// Reads an object that is a field of a document, or will be one: it may nest one level less than a
+    /// document.
     ///
     /// # Errors
-    /// As [`parse_object`].
-    pub fn parse(json: &'a [u8], rules: CanonicalJsonRules) -> Result<Self, ParseError> {
-        let canonical = canonical_object_len(json, super::MAX_DEPTH) == Some(json.len());
+    /// As [`super::parse_object`].
+    pub fn parse_field(json: &'a [u8], rules: CanonicalJsonRules) -> Result<Self, ParseError> {
+        let depth = MAX_DEPTH - 1;
+        let canonical = canonical_object_len(json, depth) == Some(json.len());
         match std::str::from_utf8(json) {
             Ok(_) if canonical => Ok(Self::canonical(json, rules)),
-            _ => Ok(parse_object(json, rules)?.into()),
+            _ => Ok(parse_object_nested(json, rules, depth)?.into()),
         }
     }
 

@@ -1,11 +1,12 @@
 use bytes::Bytes;
-use ruma_common::server_name;
+use ruma_common::{EventId, server_name};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Event, FormatError, MAX_ID_BYTES, MAX_PDU_BYTES, create_of_room_id};
 use crate::canonical_json::JsonRule;
-use crate::draft::PduDraft;
-use crate::room_version::{RoomVersionRules, rules_for};
+use crate::draft::{DraftError, PduDraft};
+use crate::room_version::{ROOM_VERSIONS, RoomVersionRules, rules_for};
 use crate::signing::SigningKey;
 use crate::verify::UnverifiedPdu;
 
@@ -54,6 +55,31 @@ fn an_event_shows_its_fields() {
     assert_eq!(event.content_bytes(), event.content().as_bytes());
     assert_eq!(event.event_id().as_str().len(), 44);
     assert!(event.event_id().as_str().starts_with('$'));
+}
+
+/// What we sign can be read back: the content's own nesting counts as it counts in the event.
+#[test]
+fn own_events_nest_no_deeper_than_events_can_be_read() {
+    let nested = |arrays: usize| {
+        let json = format!("{{\"n\":{}1{}}}", "[".repeat(arrays), "]".repeat(arrays));
+        RawValue::from_string(json).unwrap()
+    };
+    for rules in &ROOM_VERSIONS {
+        let mut draft = draft("m.test", &json!({}));
+        draft.content = nested(125);
+        let hash = |_: &EventId| Some("A".repeat(43));
+        let sign = |draft: &PduDraft| {
+            draft.sign_referencing(rules, server_name!("one.test"), &key(), hash)
+        };
+        let event = sign(&draft).unwrap();
+        let again = Event::from_trusted(rules, event.json().clone(), None).unwrap();
+        assert_eq!(again, event, "{}", rules.id);
+        draft.content = nested(126);
+        let Err(DraftError::Content(refused)) = sign(&draft) else {
+            panic!("version {}", rules.id);
+        };
+        assert_eq!(refused.rule, JsonRule::Depth, "{}", rules.id);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use hearth_types::ruma::{OwnedEventId, RoomId};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::pair::{Pair, id};
+use super::pair::{Pair, Side, id};
 use crate::rooms::Rooms;
 use crate::rooms::create::Preset;
 use crate::rooms::error::RoomError;
@@ -125,6 +125,94 @@ both_engines! {
             pair.one.send(&room, ALICE, "on").await.unwrap();
             assert_eq!(pair.one.read(&room, ALICE).await.len(), 22, "{}", rules.id);
         }
+    }
+}
+
+/// Bob's forks off one end of the graph, each of which sets a place of its own in the state.
+async fn forks(pair: &Pair, room_id: &RoomId, count: i64) -> Vec<VerifiedPdu> {
+    let room = pair.two.rooms.room(room_id).await.unwrap();
+    let base = pair
+        .two
+        .valid(room_id, BOB, "org.fork", Some(""), "{}")
+        .await;
+    let base = base.event();
+    let mut forks = Vec::new();
+    for number in 0..count {
+        let draft = PduDraft {
+            room_id: Some(room_id.to_owned()),
+            sender: id(BOB),
+            kind: "org.fork".to_owned(),
+            state_key: Some(number.to_string()),
+            content: RawValue::from_string("{}".to_owned()).unwrap(),
+            prev_events: base.prev_events().to_vec(),
+            auth_events: base.auth_events().to_vec(),
+            depth: base.depth(),
+            origin_server_ts: number,
+            redacts: None,
+        };
+        forks.push(pair.two.signed(&room, &draft).await);
+    }
+    forks
+}
+
+both_engines! {
+    async fn an_event_of_ours_stands_on_the_ends_that_it_names(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        for version in ["1", "3", "12"] {
+            let rules = hearth_protocol::rules_for(version).unwrap();
+            let room = pair.one.create(ALICE, Preset::PublicChat, rules.id).await;
+            pair.two.join_over(&room, BOB, "one.test").await.unwrap();
+            let levels = match rules.authorization.create_in_auth_events {
+                true => json!({ "users": { ALICE: 100 }, "users_default": 50 }),
+                false => json!({ "users_default": 50 }),
+            };
+            let kind = "m.room.power_levels";
+            pair.one.post(&room, ALICE, kind, Some(""), levels).await.unwrap();
+            pair.deliver().await;
+            let count = pair.one.state(&room).await.len();
+            let forks = forks(&pair, &room, 25).await;
+            for (_, received) in pair.one.federation.receive(pair.two.name(), forks.clone()).await {
+                assert!(received.is_ok(), "{version}: {received:?}");
+            }
+            assert_eq!(pair.one.extremities(&room).await, 25, "{version}");
+            assert_eq!(pair.one.state(&room).await.len(), count + 25, "{version}");
+            // The first event takes up as many ends as it may name, the second those that are left.
+            for (named, ends, held) in [(20, 6, 20), (6, 1, 25)] {
+                let sent = pair.one.send(&room, ALICE, "on").await.unwrap();
+                let there = pair.one.rooms.room(&room).await.unwrap();
+                let known = pair.one.rooms.known.one(rules, &sent).await.unwrap().unwrap();
+                assert_eq!(known.event.prev_events().len(), named, "{version}");
+                assert_eq!(pair.one.extremities(&room).await, ends, "{version}");
+                let before = pair.one.rooms.resolved_before(&there, &known).await.unwrap();
+                let after = known.snapshot_nid.unwrap();
+                let after = pair.one.rooms.snapshots.get(after).await.unwrap();
+                assert_eq!(after.map, before.map, "{version}");
+                assert_eq!(after.map.entries().len(), count + held, "{version}");
+            }
+            for (_, received) in pair.two.federation.receive(pair.two.name(), forks).await {
+                assert!(received.is_ok(), "{version}: {received:?}");
+            }
+            pair.deliver().await;
+            pair.assert_same_state(&room).await;
+        }
+    }
+}
+
+both_engines! {
+    async fn content_that_could_not_be_read_back_is_not_sent(scratch: Scratch) {
+        let mut pair = Pair::new(scratch).await;
+        let room = pair.one.create(ALICE, Preset::PublicChat, "12").await;
+        let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+        let send = async |one: &Side, levels| {
+            let content = json!({ "body": "deep", "n": nested(levels) });
+            one.post(&room, ALICE, "m.room.message", None, content).await
+        };
+        let refused = send(&pair.one, 126).await;
+        assert!(matches!(refused, Err(RoomError::Invalid { field: "content", .. })), "{refused:?}");
+        send(&pair.one, 125).await.unwrap();
+        pair.restart_one().await;
+        assert_eq!(pair.one.read(&room, ALICE).await, ["deep"]);
+        pair.one.send(&room, ALICE, "on").await.unwrap();
     }
 }
 
