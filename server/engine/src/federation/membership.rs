@@ -103,12 +103,11 @@ impl Federation {
             content.insert(key, json!(voucher));
         }
         let view = self.rooms.stored_view(room).await?;
-        let plan = Plan::new(&self.rooms, room, view.clone());
+        let mut plan = Plan::new(&self.rooms, room, view);
+        let before = plan.ground().await?;
         // Signed only to be asked about; the signature is thrown away with it.
-        let event = plan.propose(&change.draft(content)?).await?;
-        plan.ask(&event, &view.current)
-            .await?
-            .map_err(RoomError::Forbidden)?;
+        let event = plan.propose(&change.draft(content)?, &before).await?;
+        plan.must_be_allowed(&event, &before).await?;
         let mut proposed: Map<String, Value> =
             serde_json::from_slice(event.json()).unwrap_or_default();
         for made in ["event_id", "hashes", "signatures"] {

@@ -294,11 +294,10 @@ impl Rooms {
     ) -> Result<(), RoomError> {
         let draft = change.draft(Map::new())?;
         let view = self.stored_view(room).await?;
-        let plan = Plan::new(self, room, view.clone());
-        let invite = plan.draft(&draft).await?;
-        plan.ask(invite.event(), &view.current)
-            .await?
-            .map_err(RoomError::Forbidden)?;
+        let mut plan = Plan::new(self, room, view.clone());
+        let before = plan.ground().await?;
+        let invite = plan.draft(&draft, &before).await?;
+        plan.must_be_allowed(invite.event(), &before).await?;
         let stripped = self.stripped_state(&plan, &view, &change.sender).await?;
         let shown: Vec<Value> = stripped
             .iter()

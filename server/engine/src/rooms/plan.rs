@@ -220,23 +220,15 @@ impl<'a> Plan<'a> {
         if let Some(target) = &draft.redacts {
             self.may_ask_to_redact(&draft.sender, target).await?;
         }
-        let event = self.draft(draft).await?.into_event();
-        let before = self.view.current.clone();
+        let before = self.ground().await?;
+        let event = self.draft(draft, &before).await?.into_event();
         let auth = self.auth_of(&event).await?;
         authorize::independent(self.room.rules, &event, &auth).map_err(RoomError::Forbidden)?;
-        self.ask(&event, &before)
-            .await?
-            .map_err(RoomError::Forbidden)?;
+        self.must_be_allowed(&event, &before).await?;
         self.place(Placement {
             depth: event.depth(),
             auth: nids_of(&event, &auth),
-            prev: self
-                .view
-                .extremities
-                .iter()
-                .take(MAX_PREV_EVENTS)
-                .map(|k| k.nid)
-                .collect(),
+            prev: self.followed().iter().map(|known| known.nid).collect(),
             event,
             here: None,
             before,
@@ -245,6 +237,46 @@ impl<'a> Plan<'a> {
             is_new: true,
         })
         .await
+    }
+
+    /// The ends of the graph that an event of ours follows: no more than an event may name. Those that
+    /// are left are for the next one.
+    fn followed(&self) -> &[Known] {
+        let ends = &self.view.extremities;
+        ends.get(..MAX_PREV_EVENTS).unwrap_or(ends)
+    }
+
+    /// The state before an event of ours: that of the ends which it follows. Of more ends than an event
+    /// may name, it is another one than the room's current state.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ground(&mut self) -> Result<Snapshot, RoomError> {
+        let followed = self.followed();
+        if followed.len() == self.view.extremities.len() {
+            return Ok(self.view.current.clone());
+        }
+        let after = followed.iter().filter_map(|end| end.snapshot_nid);
+        let mut nids: Vec<i64> = after.collect();
+        nids.sort_unstable();
+        nids.dedup();
+        // Boxed: a future is moved with all that it may become, and this one is large and rare.
+        Box::pin(self.resolved(&nids)).await
+    }
+
+    /// Refuses an event of ours that the state before it forbids, or the current one, by which the others
+    /// would soft-fail it.
+    ///
+    /// # Errors
+    /// `Forbidden`, with the rule.
+    pub async fn must_be_allowed(&self, event: &Event, before: &Snapshot) -> Result<(), RoomError> {
+        let current = &self.view.current;
+        if before.nid != current.nid {
+            let allowed = self.ask(event, current).await?;
+            allowed.map_err(RoomError::Forbidden)?;
+        }
+        let allowed = self.ask(event, before).await?;
+        allowed.map_err(RoomError::Forbidden)
     }
 
     fn claim(&mut self, txn: &ClientTxn, known: &Known) {
@@ -298,13 +330,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Makes and signs an event of ours without planning it: for what needs a foreign signature first.
+    /// Makes and signs an event of ours, before which the state is `before` (see [`Plan::ground`]), without
+    /// planning it: for what needs a foreign signature first.
     ///
     /// # Errors
     /// When the content is no JSON object or the event is too large.
-    pub async fn draft(&self, draft: &Draft) -> Result<VerifiedPdu, RoomError> {
+    pub async fn draft(&self, draft: &Draft, before: &Snapshot) -> Result<VerifiedPdu, RoomError> {
         let ctx = &self.rooms.ctx;
-        let (pdu, hashes) = self.unsigned(draft).await?;
+        let (pdu, hashes) = self.unsigned(draft, before).await?;
         let hash = |id: &EventId| hashes.get(id).cloned();
         pdu.sign_verified_referencing(self.room.rules, &ctx.server_name, &ctx.signing_key, hash)
             .map_err(|error| authorize::draft_error(&error))
@@ -315,16 +348,20 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// As [`Plan::draft`].
-    pub async fn propose(&self, draft: &Draft) -> Result<Event, RoomError> {
+    pub async fn propose(&self, draft: &Draft, before: &Snapshot) -> Result<Event, RoomError> {
         let ctx = &self.rooms.ctx;
-        let (pdu, hashes) = self.unsigned(draft).await?;
+        let (pdu, hashes) = self.unsigned(draft, before).await?;
         let hash = |id: &EventId| hashes.get(id).cloned();
         pdu.sign_referencing(self.room.rules, &ctx.server_name, &ctx.signing_key, hash)
             .map_err(|error| authorize::draft_error(&error))
     }
 
-    async fn unsigned(&self, draft: &Draft) -> Result<(PduDraft, ReferenceHashes), RoomError> {
-        let prev: Vec<&Known> = self.view.extremities.iter().take(MAX_PREV_EVENTS).collect();
+    async fn unsigned(
+        &self,
+        draft: &Draft,
+        before: &Snapshot,
+    ) -> Result<(PduDraft, ReferenceHashes), RoomError> {
+        let prev = self.followed();
         let deepest = prev.iter().map(|known| known.depth).max();
         let depth = deepest.unwrap_or_default() + 1;
         let mut pdu = PduDraft {
@@ -348,12 +385,12 @@ impl<'a> Plan<'a> {
                 field: "content",
                 rule: error.to_string(),
             })?;
-        let auth = self.state_events(&self.view.current, &types).await?;
+        let auth = self.state_events(before, &types).await?;
         pdu.auth_events = auth
             .iter()
             .map(|known| known.event.event_id().to_owned())
             .collect();
-        let hashes = self.reference_hashes(prev.into_iter().chain(auth.iter()))?;
+        let hashes = self.reference_hashes(prev.iter().chain(auth.iter()))?;
         Ok((pdu, hashes))
     }
 

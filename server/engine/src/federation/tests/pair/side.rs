@@ -383,10 +383,9 @@ impl Side {
             content: RawValue::from_string(content.to_owned()).unwrap(),
             redacts: None,
         };
-        Plan::new(&self.rooms, &room, view)
-            .draft(&draft)
-            .await
-            .unwrap()
+        let mut plan = Plan::new(&self.rooms, &room, view);
+        let before = plan.ground().await.unwrap();
+        plan.draft(&draft, &before).await.unwrap()
     }
 
     /// An event of a person of ours with the auth events that it needs, but at a place in the graph
@@ -408,8 +407,9 @@ impl Side {
             content: to_raw_value(&json!({ "body": "out of place" })).unwrap(),
             redacts: None,
         };
-        let plan = Plan::new(&self.rooms, &room, view);
-        let event = plan.propose(&draft).await.unwrap();
+        let mut plan = Plan::new(&self.rooms, &room, view);
+        let before = plan.ground().await.unwrap();
+        let event = plan.propose(&draft, &before).await.unwrap();
         let draft = PduDraft {
             room_id: Some(room_id.to_owned()),
             sender: draft.sender,
