@@ -134,7 +134,6 @@ impl Upkeep {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        self.to_device_excess().await?;
         self.outbox(outbox, to_device).await?;
         self.stripped_states().await?;
         self.remote_lists().await?;
@@ -154,21 +153,6 @@ impl Upkeep {
             at_ms: now_ms,
         });
         self.commit(commit).await?;
-        Ok(())
-    }
-
-    async fn to_device_excess(&self) -> Result<(), StorageError> {
-        let excess = bounds::to_device_excess(self.storage.read().await?.conn()).await?;
-        for (user_nid, device_id, up_to) in excess {
-            let rule = Prune::ToDeviceOf {
-                user_nid,
-                device_id,
-                up_to,
-            };
-            while self.step(rule.clone()).await? >= STEP.unsigned_abs() {
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
         Ok(())
     }
 

@@ -11,9 +11,6 @@ use crate::{rows, sql};
 /// Rows that one step looks at or removes: few enough to go unnoticed among other commits.
 pub const STEP: i64 = 200;
 
-/// Messages that may wait for one device; of more, the oldest go.
-pub const WAITING_MAX: i64 = 20_000;
-
 /// A guard that takes one step of one rule. Its outcome is [`Outcome::Pruned`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prune {
@@ -35,15 +32,6 @@ pub enum Prune {
     /// Messages that waited for their device since a position or longer.
     ToDevice {
         /// The last position that is too old.
-        up_to: i64,
-    },
-    /// Messages that wait for this device, the oldest first, up to a position.
-    ToDeviceOf {
-        /// Whose device.
-        user_nid: i64,
-        /// The device.
-        device_id: String,
-        /// The last position that goes.
         up_to: i64,
     },
     /// Changes of current state that a later one took the place of at a position or before.
@@ -95,11 +83,6 @@ impl Prune {
             }
             Self::Received { before_ms } => received(conn, *before_ms).await?,
             Self::ToDevice { up_to } => to_device(conn, *up_to).await?,
-            Self::ToDeviceOf {
-                user_nid,
-                device_id,
-                up_to,
-            } => to_device_of(conn, (*user_nid, device_id), *up_to).await?,
             Self::StateChanges { up_to } => state_changes(conn, *up_to).await?,
             Self::Staged { before_ms } => staged(conn, *before_ms).await?,
             Self::PurposeTokens { before_ms } => purpose_tokens(conn, *before_ms).await?,
@@ -176,26 +159,6 @@ async fn to_device(conn: Conn<'_>, up_to: i64) -> Result<u64, StorageError> {
         "DELETE FROM to_device WHERE position IN (
              SELECT position FROM to_device WHERE position <= $1 ORDER BY position LIMIT $2
          )",
-        up_to,
-        STEP
-    )
-}
-
-async fn to_device_of(
-    conn: Conn<'_>,
-    (user_nid, device_id): (i64, &str),
-    up_to: i64,
-) -> Result<u64, StorageError> {
-    sql!(
-        conn,
-        execute,
-        "DELETE FROM to_device WHERE position IN (
-             SELECT position FROM to_device
-             WHERE user_nid = $1 AND device_id = $2 AND position <= $3
-             ORDER BY position LIMIT $4
-         )",
-        user_nid,
-        device_id,
         up_to,
         STEP
     )
@@ -325,35 +288,6 @@ async fn outbox(conn: Conn<'_>, queued: &[(i64, i64)]) -> Result<u64, StorageErr
         queued,
         |row| (row.0 => BIGINT, row.1 => BIGINT)
     )
-}
-
-/// The devices for which more than [`WAITING_MAX`] messages wait, with the position up to which the
-/// oldest are too many.
-///
-/// # Errors
-/// When the database fails.
-pub async fn to_device_excess(mut conn: Conn<'_>) -> Result<Vec<(i64, String, i64)>, StorageError> {
-    let devices = sql!(
-        conn.again(),
-        all::<(i64, String)>,
-        "SELECT user_nid, device_id FROM to_device GROUP BY user_nid, device_id
-         HAVING COUNT(*) > $1 ORDER BY user_nid, device_id",
-        WAITING_MAX
-    )?;
-    let mut excess = Vec::new();
-    for (user_nid, device_id) in devices {
-        let up_to = sql!(
-            conn.again(),
-            scalar::<i64>,
-            "SELECT position FROM to_device WHERE user_nid = $1 AND device_id = $2
-             ORDER BY position DESC LIMIT 1 OFFSET $3",
-            user_nid,
-            &device_id,
-            WAITING_MAX
-        )?;
-        excess.extend(up_to.map(|up_to| (user_nid, device_id, up_to)));
-    }
-    Ok(excess)
 }
 
 /// The next remote people of whose keys there is a copy, by local id.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hearth_protocol::ambient::ManualClock;
-use hearth_storage::tables::bounds::WAITING_MAX;
 use hearth_storage::tables::device_lists::DeviceListChange;
 use hearth_storage::tables::events::{EdgeTarget, ExtremityRow, GapRow};
 use hearth_storage::tables::log::FollowerRow;
@@ -171,25 +170,6 @@ both_engines! {
         assert_eq!(count(&storage, "to_device").await, 100);
         keeper.round_after(1).await;
         assert_eq!(count(&storage, "to_device").await, 0);
-    }
-}
-
-both_engines! {
-    async fn of_too_many_messages_for_a_device_the_newest_stay(scratch: Scratch) {
-        let storage = scratch.open().await;
-        testing::execute(
-            &scratch,
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20450)
-             INSERT INTO to_device (position, user_nid, device_id, message)
-             SELECT i, 1, CASE WHEN i % 100 = 0 THEN 'B' ELSE 'A' END, '{}' FROM n",
-        )
-        .await;
-        Keeper::new(&storage).round_after(0).await;
-        assert_eq!(count(&storage, "to_device WHERE device_id = 'A'").await, WAITING_MAX);
-        assert_eq!(count(&storage, "to_device WHERE device_id = 'B'").await, 204);
-        // 246 of A's were too many: the first 248 of all, with two of B's between them.
-        assert_eq!(count(&storage, "to_device WHERE position <= 248").await, 2);
-        assert_eq!(count(&storage, "to_device WHERE position = 249").await, 1);
     }
 }
 
