@@ -23,7 +23,7 @@ use std::borrow::Cow;
 pub use fields::{FieldError, FieldRule};
 pub use number::{Float, MAX_INTEGER, Numbers};
 pub(crate) use parse::{Around, parse_around};
-pub use parse::{JsonRule, ParseError, parse, parse_envelope, parse_object};
+pub use parse::{JsonRule, ParseError, canonical_envelope, parse, parse_object};
 pub(crate) use raw::Member;
 pub use raw::RawObject;
 pub(crate) use write::Members;

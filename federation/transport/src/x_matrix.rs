@@ -2,7 +2,7 @@
 //!
 //! spec: server-server v1.19 §Request Authentication; RFC 9110 §11.4.
 
-use hearth_protocol::canonical_json::{ParseError, parse_envelope, write_string};
+use hearth_protocol::canonical_json::{ParseError, canonical_envelope, write_string};
 use hearth_protocol::signing::{SigningKey, VerifyKey};
 use hearth_types::ruma::{OwnedServerName, OwnedServerSigningKeyId, ServerName};
 use http::HeaderValue;
@@ -173,8 +173,7 @@ impl SignedRequest<'_> {
         if self.content.is_empty() {
             return Ok(self.bytes_around(b""));
         }
-        let content = parse_envelope(self.content)?;
-        Ok(self.bytes_around(&content.to_canonical()))
+        Ok(self.bytes_around(&canonical_envelope(self.content)?))
     }
 
     /// The canonical form of the whole request, where `content` is that of its content.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hearth_protocol::event::Event;
 use hearth_protocol::room_version::RoomVersionRules;
-use hearth_protocol::verify::VerifiedPdu;
+use hearth_protocol::verify::{UnverifiedPdu, VerifiedPdu};
 use hearth_types::ruma::{EventId, OwnedEventId, RoomAliasId, RoomId, ServerName, UserId};
 use serde_json::Value;
 
@@ -110,13 +110,8 @@ impl Peers for Isolated {}
 /// Other homeservers. What an implementation does not give is answered as by a server that cannot be
 /// reached.
 pub trait Peers: Send + Sync {
-    /// Verifies events that were kept as bytes; those that do not verify are left out. It may have to
-    /// fetch keys.
-    fn verify<'a>(
-        &'a self,
-        _rules: &'static RoomVersionRules,
-        _pdus: Vec<Bytes>,
-    ) -> BoxFuture<'a, Vec<VerifiedPdu>> {
+    /// Verifies events; those that do not verify are left out. It may have to fetch keys.
+    fn verify(&self, _pdus: Vec<UnverifiedPdu>) -> BoxFuture<'_, Vec<VerifiedPdu>> {
         Box::pin(std::future::ready(Vec::new()))
     }
 

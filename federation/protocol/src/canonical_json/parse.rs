@@ -89,14 +89,19 @@ pub fn parse_object(json: &[u8], rules: CanonicalJsonRules) -> Result<Object<'_>
     parse_object_nested(json, rules, MAX_DEPTH)
 }
 
-/// Parses one JSON object that carries events of any room version: with the numbers of the oldest, and
-/// [`ENVELOPE_DEPTH`] deeper than they may nest. See [`parse`].
+/// The canonical form of one JSON object that carries events of any room version: with the numbers of the
+/// oldest, and [`ENVELOPE_DEPTH`] deeper than they may nest. What is in that form already is only looked
+/// over.
 ///
 /// # Errors
 /// The first rule the input breaks, and where; [`JsonRule::NotAnObject`] for other values.
-pub fn parse_envelope(json: &[u8]) -> Result<Object<'_>, ParseError> {
+pub fn canonical_envelope(json: &[u8]) -> Result<Cow<'_, [u8]>, ParseError> {
     let depth = MAX_DEPTH + ENVELOPE_DEPTH;
-    parse_object_nested(json, CanonicalJsonRules::LENIENT, depth)
+    if canonical_object_len(json, depth) == Some(json.len()) && std::str::from_utf8(json).is_ok() {
+        return Ok(json.into());
+    }
+    let object = parse_object_nested(json, CanonicalJsonRules::LENIENT, depth)?;
+    Ok(object.to_canonical().into())
 }
 
 /// Parses one JSON object that nests at most so deep. See [`parse`].

@@ -305,7 +305,7 @@ async fn a_transaction_is_delivered_unchanged() {
         BTreeMap::from([("$b".try_into().unwrap(), "not allowed".to_owned())])
     );
     let body = format!(
-        r#"{{"origin":"{}","origin_server_ts":17,"pdus":[{{"b":1,"a":2}}],"edus":[{{"edu_type":"m.typing","content":{{}}}}]}}"#,
+        r#"{{"edus":[{{"edu_type":"m.typing","content":{{}}}}],"origin":"{}","origin_server_ts":17,"pdus":[{{"b":1,"a":2}}]}}"#,
         pair.one.name
     );
     assert_eq!(

@@ -22,12 +22,13 @@ pub struct OutgoingTransaction<'a> {
     pub edus: &'a [Bytes],
 }
 
+/// Its fields stand in the order of canonical JSON, so that the body is signed as it is.
 #[derive(Serialize)]
 struct TransactionBody<'a> {
+    edus: VerbatimList<'a>,
     origin: &'a ServerName,
     origin_server_ts: i64,
     pdus: VerbatimList<'a>,
-    edus: VerbatimList<'a>,
 }
 
 #[derive(Deserialize)]
@@ -56,10 +57,10 @@ impl PeerClient {
         transaction: OutgoingTransaction<'_>,
     ) -> Result<BTreeMap<OwnedEventId, String>, PeerError> {
         let body = json_body(&TransactionBody {
+            edus: VerbatimList(transaction.edus),
             origin: &self.identity.server_name,
             origin_server_ts: transaction.origin_server_ts,
             pdus: VerbatimList(transaction.pdus),
-            edus: VerbatimList(transaction.edus),
         })?;
         let uri = Uri::new("v1", &["send", transaction.txn_id]);
         let ask = Ask::get("send", destination, uri).with_body(Method::PUT, body);

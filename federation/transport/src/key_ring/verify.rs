@@ -40,6 +40,18 @@ impl KeyLookup for Keys {
     }
 }
 
+/// Does work on each, and lets others have their turn in between.
+async fn each<T, R>(all: impl IntoIterator<Item = T>, mut work: impl FnMut(T) -> R) -> Vec<R> {
+    let mut done = Vec::new();
+    for (index, one) in all.into_iter().enumerate() {
+        if index % CHUNK == 0 {
+            tokio::task::yield_now().await;
+        }
+        done.push(work(one));
+    }
+    done
+}
+
 impl KeyRing {
     /// Checks format, hash and signatures of events, fetching the keys that this takes. The results
     /// are in the order of `pdus`; what is wrong with one does not touch the others.
@@ -48,23 +60,16 @@ impl KeyRing {
         rules: &RoomVersionRules,
         pdus: &[Bytes],
     ) -> Vec<Result<VerifiedPdu, PduError>> {
-        let mut parsed = Vec::with_capacity(pdus.len());
-        for chunk in pdus.chunks(CHUNK) {
-            parsed.extend(chunk.iter().map(|pdu| UnverifiedPdu::parse(rules, pdu)));
-            tokio::task::yield_now().await;
-        }
+        let parsed = each(pdus, |pdu| UnverifiedPdu::parse(rules, pdu)).await;
         let keys = self.keys_for(parsed.iter().flatten()).await;
-        let mut verified = Vec::with_capacity(parsed.len());
-        for (index, pdu) in parsed.into_iter().enumerate() {
-            if index % CHUNK == 0 {
-                tokio::task::yield_now().await;
-            }
-            verified.push(match pdu {
-                Ok(pdu) => pdu.verify(&keys).map_err(PduError::Verify),
-                Err(error) => Err(PduError::Format(error)),
-            });
-        }
-        verified
+        each(parsed, |pdu| Ok(pdu?.verify(&keys)?)).await
+    }
+
+    /// Checks the signatures of events, fetching the keys that this takes. The results are in the order
+    /// of `pdus`; what is wrong with one does not touch the others.
+    pub async fn verify(&self, pdus: Vec<UnverifiedPdu>) -> Vec<Result<VerifiedPdu, VerifyError>> {
+        let keys = self.keys_for(pdus.iter()).await;
+        each(pdus, |pdu| pdu.verify(&keys)).await
     }
 
     /// The keys that these events need, as far as they can be had.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hearth_protocol::verify::VerifiedPdu;
+use hearth_protocol::verify::{UnverifiedPdu, VerifiedPdu};
 use hearth_storage::Commit;
 use hearth_storage::tables::intern;
 use hearth_storage::tables::staging::{self, Staged, StagedRow, Unstaged};
@@ -217,9 +217,9 @@ impl Federation {
         if staged.received_at_ms + WAIT_MAX_MS < self.ctx.clock.now_ms() {
             return self.unstage(room, staged.event_id).await;
         }
-        let json = vec![staged.json.into()];
-        let verified = self.ctx.peers.verify(room.rules, json).await;
-        let Some(pdu) = verified.into_iter().next() else {
+        let parsed = UnverifiedPdu::parse(room.rules, &staged.json);
+        let parsed = parsed.into_iter().collect();
+        let Some(pdu) = self.ctx.peers.verify(parsed).await.pop() else {
             return self.unstage(room, staged.event_id).await;
         };
         let mut received = self.rooms.receive(room, pdu.clone(), false).await?;

@@ -4,6 +4,7 @@
 //! anything but a [`VerifiedPdu`]. What does not verify is left out; what is not what was asked for
 //! makes the answer malformed.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use hearth_protocol::{
     ambient::Clock,
     event::Event,
     room_version::{ROOM_VERSIONS, RoomVersionRules},
-    verify::VerifiedPdu,
+    verify::{UnverifiedPdu, VerifiedPdu},
 };
 use hearth_types::ruma::{EventId, RoomAliasId, RoomId, ServerName, UserId};
 use serde::de::DeserializeOwned;
@@ -65,26 +66,23 @@ impl Network {
         room_id: &RoomId,
         pdus: Vec<Bytes>,
     ) -> Vec<VerifiedPdu> {
-        let mut verified = self.verify(rules, pdus).await;
+        let mut verified = good(self.keys.verify_pdus(rules, &pdus).await);
         verified.retain(|pdu| pdu.event().room_id() == room_id);
         verified
     }
 }
 
+/// The events that are good.
+fn good<E: Display>(pdus: Vec<Result<VerifiedPdu, E>>) -> Vec<VerifiedPdu> {
+    let left_out = |error: &E| tracing::debug!(%error, "an event was left out");
+    let good = pdus.into_iter();
+    good.filter_map(|pdu| pdu.inspect_err(left_out).ok())
+        .collect()
+}
+
 impl Peers for Network {
-    fn verify<'a>(
-        &'a self,
-        rules: &'static RoomVersionRules,
-        pdus: Vec<Bytes>,
-    ) -> BoxFuture<'a, Vec<VerifiedPdu>> {
-        async move {
-            let verified = self.keys.verify_pdus(rules, &pdus).await.into_iter();
-            let left_out = |error: &_| tracing::debug!(%error, "an event was left out");
-            verified
-                .filter_map(|pdu| pdu.inspect_err(left_out).ok())
-                .collect()
-        }
-        .boxed()
+    fn verify(&self, pdus: Vec<UnverifiedPdu>) -> BoxFuture<'_, Vec<VerifiedPdu>> {
+        async move { good(self.keys.verify(pdus).await) }.boxed()
     }
 
     fn make_join<'a>(

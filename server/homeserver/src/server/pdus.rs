@@ -29,7 +29,7 @@ pub(super) async fn verified(
         let message = "The event is not the one that the path names";
         return Err(RouteError::refuse(Code::INVALID_PARAM, message));
     }
-    let verified = app.context.peers.verify(rules, vec![json]).await.pop();
+    let verified = app.context.peers.verify(vec![parsed]).await.pop();
     verified.ok_or_else(|| {
         let message = "The event is not signed as it must be";
         RouteError::refuse(Code::FORBIDDEN, message)

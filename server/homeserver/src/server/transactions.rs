@@ -104,12 +104,12 @@ async fn receive(
             Ok(parsed) => {
                 let refused = Err("the event is not signed as it must be".to_owned());
                 unverified.insert(parsed.event_id().to_owned(), refused);
-                well_formed.push(pdu.clone());
+                well_formed.push(parsed);
             }
             Err(error) => tracing::debug!(%origin, %room_id, %error, "no event of its room"),
         }
     }
-    let verified = app.context.peers.verify(rules, well_formed).await;
+    let verified = app.context.peers.verify(well_formed).await;
     for pdu in &verified {
         unverified.remove(pdu.event().event_id());
     }

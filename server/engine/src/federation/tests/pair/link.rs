@@ -102,12 +102,9 @@ fn refused(error: &RoomError) -> PeerError {
 }
 
 impl Peers for Link {
-    fn verify<'a>(
-        &'a self,
-        rules: &'static RoomVersionRules,
-        pdus: Vec<Bytes>,
-    ) -> BoxFuture<'a, Vec<VerifiedPdu>> {
-        Box::pin(async move { all(rules, &pdus) })
+    fn verify(&self, pdus: Vec<UnverifiedPdu>) -> BoxFuture<'_, Vec<VerifiedPdu>> {
+        let verified = pdus.into_iter().map(|pdu| pdu.verify(&Keys).unwrap());
+        Box::pin(std::future::ready(verified.collect()))
     }
 
     fn make_join<'a>(
