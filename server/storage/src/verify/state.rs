@@ -350,7 +350,7 @@ fn wrong(
         return Some("names an event that is no membership");
     };
     // A membership from outside stands beside the state of a room that we have left.
-    let from_outside = facts.fate == Fate::Outlier && facts.state_key_nid.is_none();
+    let from_outside = facts.fate == Fate::Outlier;
     if whose != name {
         Some("names the membership of another")
     } else if *membership != row.membership {

@@ -90,14 +90,16 @@ impl Pair {
         drop((self.one.outbound().await, self.two.outbound().await));
     }
 
-    /// What is stored of `one` keeps to every invariant.
+    /// What is stored of both keeps to every invariant.
     pub(super) async fn assert_sound(&self) {
-        self.one.settle().await;
-        let connect_to = self.scratches[0].options().connect_to;
-        let report = hearth_storage::verify::verify(&connect_to, None)
-            .await
-            .unwrap();
-        assert!(report.findings.is_empty(), "{:?}", report.findings);
+        for (side, scratch) in [&self.one, &self.two].into_iter().zip(&self.scratches) {
+            side.settle().await;
+            let connect_to = scratch.options().connect_to;
+            let report = hearth_storage::verify::verify(&connect_to, None)
+                .await
+                .unwrap();
+            assert!(report.findings.is_empty(), "{:?}", report.findings);
+        }
     }
 
     pub(super) async fn assert_same_state(&self, room_id: &RoomId) {

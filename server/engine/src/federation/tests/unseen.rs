@@ -38,6 +38,24 @@ both_engines! {
         pair.two.leave(&room, BOB).await.unwrap();
         assert_eq!(pair.two.membership(&room, BOB).await, "leave");
         pair.assert_same_state(&room).await;
+        pair.assert_sound().await;
+    }
+}
+
+both_engines! {
+    async fn who_is_invited_to_a_room_that_all_have_left_is_invited_from_outside(scratch: Scratch) {
+        let pair = Pair::new(scratch).await;
+        let room = pair.one.create(ALICE, Preset::PublicChat, "12").await;
+        pair.two.join_over(&room, BOB, "one.test").await.unwrap();
+        pair.two.leave(&room, BOB).await.unwrap();
+        pair.deliver().await;
+        pair.one.invite(&room, ALICE, "@carol:two.test").await.unwrap();
+        assert_eq!(pair.two.membership(&room, "@carol:two.test").await, "invite");
+        pair.assert_sound().await;
+        pair.two.join_over(&room, "@carol:two.test", "one.test").await.unwrap();
+        pair.deliver().await;
+        pair.assert_same_state(&room).await;
+        pair.assert_sound().await;
     }
 }
 
@@ -60,6 +78,7 @@ both_engines! {
         pair.deliver().await;
         assert_eq!(pair.one.read(&room, ALICE).await, ["hello"]);
         pair.assert_same_state(&room).await;
+        pair.assert_sound().await;
     }
 }
 
