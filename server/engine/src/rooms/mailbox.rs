@@ -34,7 +34,8 @@ const BATCH_MAX: usize = 64;
 const IN_FLIGHT_MAX: usize = 8;
 
 /// How often a job is planned again when another node was faster, or a transaction id was used before.
-const ATTEMPTS_MAX: u32 = 4;
+/// Each time, the other one got on: who has the longer way to the database may lose many times in a row.
+const ATTEMPTS_MAX: u32 = 64;
 
 /// A worker without work for this long ends.
 const IDLE: Duration = Duration::from_secs(60);

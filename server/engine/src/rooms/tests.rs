@@ -243,6 +243,35 @@ both_engines! {
 }
 
 both_engines! {
+    async fn two_processes_write_to_one_room(scratch: Scratch) {
+        let (one, two) = (TestServer::new(&scratch).await, TestServer::new(&scratch).await);
+        let here = Rooms::new(Arc::clone(&one.context));
+        let there = Rooms::new(Arc::clone(&two.context));
+        let room_id = here.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        here.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        // Each plans on a view that the other has made stale.
+        let say = async |rooms: &Rooms, who: &str| {
+            for number in 0..20 {
+                rooms.send(&room_id, message(who, &format!("{who} {number}"))).await.unwrap();
+            }
+        };
+        tokio::join!(say(&here, "alice"), say(&there, "bob"));
+        let sent = ["alice", "bob"].map(|who| (0..20).map(move |number| format!("{who} {number}")));
+        let mut sent: Vec<String> = sent.into_iter().flatten().collect();
+        sent.sort();
+        let after = TestServer::new(&scratch).await;
+        let again = Rooms::new(Arc::clone(&after.context));
+        let mut stored = read(&after, &again, &room_id, "alice").await;
+        stored.sort();
+        assert_eq!(stored, sent);
+        assert_eq!(again.room(&room_id).await.unwrap().live().extremities.len(), 1);
+        let connect_to = scratch.options().connect_to;
+        let report = hearth_storage::verify::verify(&connect_to, None).await.unwrap();
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+    }
+}
+
+both_engines! {
     async fn a_redaction_takes_the_content_and_stays_after_a_restart(scratch: Scratch) {
         let server = TestServer::new(&scratch).await;
         let rooms = Rooms::new(Arc::clone(&server.context));
