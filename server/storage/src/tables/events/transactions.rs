@@ -98,8 +98,9 @@ pub async fn client_transaction(
 /// The transaction ids that a device used for events, by the local ids of these, of those in `event_nids`.
 ///
 /// They come in one row, each after its event and its length in characters: a client may have sent
-/// everything on a page, and a row costs more than what is in it. They are looked for by event, never among
-/// all that the device sent.
+/// everything on a page, and a row costs more than what is in it. They are looked for by event before it is
+/// asked whose they are: a planner that does both at once goes over all that the device sent, or over all
+/// of the table for each event.
 ///
 /// # Errors
 /// When the database fails.
@@ -112,12 +113,15 @@ pub async fn client_transactions_of(
     let found = rows!(
         conn,
         all::<(Option<String>,)>,
-        "WITH k(event_nid) AS ({rows})
-         SELECT string_agg(
-             CAST(t.event_nid AS TEXT) || ',' || CAST(length(t.txn_id) AS TEXT) || ',' || t.txn_id, ''
+        "WITH k(event_nid) AS ({rows}),
+         t AS MATERIALIZED (
+             SELECT c.event_nid, c.user_nid, c.device_id, c.txn_id
+             FROM k JOIN client_transactions c ON c.event_nid = k.event_nid
          )
-         FROM k JOIN client_transactions t ON t.event_nid = k.event_nid
-         WHERE t.user_nid + 0 = $2 AND t.device_id || '' = $3",
+         SELECT string_agg(
+             CAST(event_nid AS TEXT) || ',' || CAST(length(txn_id) AS TEXT) || ',' || txn_id, ''
+         )
+         FROM t WHERE user_nid = $2 AND device_id = $3",
         event_nids,
         |nid| (*nid => BIGINT),
         with(user_nid, device_id)
