@@ -104,23 +104,6 @@ impl Receipts {
         Ok(read)
     }
 
-    /// Whether a person read further in a room after one position and up to another.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub(crate) async fn read_on(
-        &self,
-        room_nid: i64,
-        user_nid: i64,
-        (after, until): (i64, i64),
-    ) -> Result<bool, StorageError> {
-        let own = self.kept.of_person(room_nid, user_nid).await?;
-        let counts = |(key, held): &(Key, Held)| {
-            key.kind != ReceiptKind::FullyRead && held.position > after && held.position <= until
-        };
-        Ok(own.iter().any(counts))
-    }
-
     /// Makes receipts durable and visible, as far as they are ahead of what is known, and wakes whom
     /// they concern.
     ///

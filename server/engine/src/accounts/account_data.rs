@@ -151,7 +151,7 @@ impl Accounts {
             changed.push(AccountData {
                 room_nid: None,
                 kind: push_rules::KIND.to_owned(),
-                content: serde_json::value::to_raw_value(&push_rules::rendered(&rules)?)
+                content: serde_json::value::to_raw_value(&push_rules::Rendered(&rules))
                     .map_err(|error| AccountError::Fault(error.to_string()))?,
             });
         }

@@ -15,7 +15,9 @@ use hearth_types::ruma::UserId;
 use hearth_types::ruma::push::{
     Action, InsertPushRuleError, RemovePushRuleError, RuleKind, RuleNotFoundError, Ruleset,
 };
-use serde_json::{Value, json};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::{AccountError, Accounts, Session};
 use crate::push::classes::Classes;
@@ -28,9 +30,6 @@ pub use change::RuleChange;
 /// The type under which they are account data.
 pub(crate) const KIND: &str = "m.push_rules";
 
-/// The kinds of rules. Clients want each of them, also where there are no rules of the kind.
-const KINDS: [&str; 5] = ["override", "content", "room", "sender", "underride"];
-
 /// How often a change is made anew when another one of the same person came first.
 const ATTEMPTS_MAX: usize = 5;
 
@@ -41,7 +40,8 @@ impl Accounts {
     /// When the database fails.
     pub async fn push_rules(&self, session: &Session) -> Result<Value, AccountError> {
         let stored = self.push_rules_stored(session.user_nid).await?;
-        rendered(&rule_set(stored.as_deref(), &session.user_id)?)
+        let rules = rule_set(stored.as_deref(), &session.user_id)?;
+        serde_json::to_value(Rendered(&rules)).map_err(fault)
     }
 
     /// One rule.
@@ -182,15 +182,31 @@ pub(crate) fn rule_set(stored: Option<&[u8]>, user_id: &UserId) -> Result<Rulese
     Ok(rules)
 }
 
-/// Rules as clients see them: the content of `m.push_rules`.
-pub(super) fn rendered(rules: &Ruleset) -> Result<Value, AccountError> {
-    let mut global = serde_json::to_value(rules).map_err(fault)?;
-    if let Value::Object(rules) = &mut global {
-        for kind in KINDS {
-            rules.entry(kind).or_insert_with(|| json!([]));
-        }
+/// Rules as clients see them: the content of `m.push_rules`, with every kind of rule, also where there is
+/// none of it.
+pub(super) struct Rendered<'a>(pub(super) &'a Ruleset);
+
+impl Serialize for Rendered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut content = serializer.serialize_map(Some(1))?;
+        content.serialize_entry("global", &Global(self.0))?;
+        content.end()
     }
-    Ok(json!({ "global": global }))
+}
+
+struct Global<'a>(&'a Ruleset);
+
+impl Serialize for Global<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(rules) = self;
+        let mut kinds = serializer.serialize_map(Some(5))?;
+        kinds.serialize_entry("override", &rules.override_)?;
+        kinds.serialize_entry("content", &rules.content)?;
+        kinds.serialize_entry("room", &rules.room)?;
+        kinds.serialize_entry("sender", &rules.sender)?;
+        kinds.serialize_entry("underride", &rules.underride)?;
+        kinds.end()
+    }
 }
 
 fn fault(error: impl std::fmt::Display) -> AccountError {

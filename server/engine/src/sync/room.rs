@@ -110,7 +110,7 @@ impl Look<'_> {
         let read = (span.after, span.until);
         if data.is_empty()
             && ephemeral.is_empty()
-            && !self.sync.receipts.read_on(nid, reader_nid, read).await?
+            && !self.sync.receipts.has_read(nid, reader_nid, read).await?
         {
             return Ok(None);
         }
