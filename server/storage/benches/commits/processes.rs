@@ -28,8 +28,8 @@ impl Processes {
             .fetch_one(&mut conn)
             .await
             .unwrap();
-        let stat = Stat::read(i64::from(ours)).expect("PostgreSQL runs on this machine");
-        Self(Some(stat.parent))
+        let on_this_machine = Stat::read(i64::from(ours)).unwrap();
+        Self(Some(on_this_machine.parent))
     }
 
     /// Their CPU time, in microseconds: of those that live, and of those that ended.
