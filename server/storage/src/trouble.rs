@@ -198,9 +198,11 @@ mod tests {
             ("264", read_only),
             ("1032", read_only),
             ("1544", read_only),
-            // IOERR, and that on reading, on flushing, on growing the index.
+            // IOERR, and that on reading, on writing (also where the kernel made the file system
+            // read-only under an open file), on flushing, on growing the index.
             ("10", failing),
             ("266", failing),
+            ("778", failing),
             ("1034", failing),
             ("4874", failing),
             ("11", damaged),
