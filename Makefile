@@ -111,12 +111,22 @@ format: ## format everything
 documents: ## write config/hearth.example.toml and docs/configuration.md anew
 	cargo run --locked -p hearth-config --example document
 
+# A busy machine makes every figure larger: each program's are told with the load before it.
+load_now = @printf 'Load of the machine: %s\n' "$$(cut -d' ' -f1-3 /proc/loadavg)"
+
 bench: ## measure the rules, storage, rooms, and two servers of a release build
 	scripts/setup.sh test
+	cargo bench --locked --no-run -p hearth-protocol --bench rules
+	$(load_now)
 	cargo bench --locked -p hearth-protocol --bench rules
+	cargo bench --locked --no-run -p hearth-storage --bench commits
+	$(load_now)
 	scripts/postgres.sh run cargo bench --locked -p hearth-storage --bench commits
+	cargo bench --locked --no-run -p hearth-engine --bench rooms
+	$(load_now)
 	cargo bench --locked -p hearth-engine --bench rooms
 	cargo build --locked --release
+	$(load_now)
 	PROFILE=release HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh scripts/bench.py
 
 # Any homeserver can be measured: target/release/hearth-load --help

@@ -180,12 +180,12 @@ impl ServerKeys {
             .iter()
             // A key in both lists is current.
             .filter(|(id, _)| !self.verify_keys.contains_key(*id))
-            .map(|(id, old)| {
+            .map(move |(id, old)| {
                 (
                     id,
                     PublishedKey {
                         key: old.key,
-                        valid_until_ts: old.expired_ts,
+                        valid_until_ts: old.expired_ts.min(limit),
                     },
                 )
             });

@@ -234,7 +234,9 @@ impl DeviceLists {
         let Some(user_nid) = storage.user_find(user_id.as_str()).await? else {
             return Ok(None);
         };
-        let origin = storage.server_intern(origin.as_str()).await?;
+        let Some(origin) = storage.server_find(origin.as_str()).await? else {
+            return Ok(None);
+        };
         let sees =
             sharing::server_may_see_keys(storage.read().await?.conn(), origin, user_nid).await?;
         Ok(sees.then_some(user_nid))

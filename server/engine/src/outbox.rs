@@ -183,12 +183,13 @@ impl Outbox {
         if self.senders().is_empty() {
             return;
         }
-        match self.0.ctx.storage.server_intern(server.as_str()).await {
-            Ok(nid) => {
+        match self.0.ctx.storage.server_find(server.as_str()).await {
+            Ok(Some(nid)) => {
                 if let Some(line) = self.senders().get(&nid) {
                     line.heard.notify_one();
                 }
             }
+            Ok(None) => {}
             Err(error) if error.trouble().is_some() => {}
             Err(error) => tracing::warn!(%server, %error, "a sign of life was not noted"),
         }

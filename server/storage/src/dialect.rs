@@ -123,6 +123,20 @@ pub(crate) async fn lease_try(conn: Conn<'_>) -> Result<bool, StorageError> {
     Ok(taken == Some(true))
 }
 
+/// Ends a session of PostgreSQL, and with it the locks that it holds; says whether there was one.
+pub(crate) async fn session_end(conn: Conn<'_>) -> bool {
+    if matches!(conn, Engine::Sqlite(_)) {
+        return false;
+    }
+    // It ends before it answers.
+    let _ended = sql!(
+        conn,
+        scalar::<bool>,
+        "SELECT pg_terminate_backend(pg_backend_pid())"
+    );
+    true
+}
+
 /// Opens a connection that cannot write, for one long reading.
 pub(crate) async fn connect_snapshot(to: &ConnectTo) -> Result<WriteConn, StorageError> {
     match to {

@@ -286,6 +286,21 @@ impl Storage {
         Ok(nid)
     }
 
+    /// The local id of a server that has one: a question leaves no name behind.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn server_find(&self, name: &str) -> Result<Option<i64>, StorageError> {
+        if let Some(nid) = self.0.servers.get(name) {
+            return Ok(Some(nid));
+        }
+        let found = intern::server_nid(self.read().await?.conn(), name).await?;
+        if let Some(nid) = found {
+            self.0.servers.insert(name.to_owned(), nid);
+        }
+        Ok(found)
+    }
+
     /// The local ids of `(type, state_key)` pairs, in their order, given out on first sight.
     ///
     /// # Errors

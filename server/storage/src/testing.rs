@@ -90,6 +90,29 @@ impl Scratch {
         scratch
     }
 
+    /// A PostgreSQL database that shares nothing with those of other tests but the server.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn database(name: &str) -> Self {
+        let Engine::Postgres(server) = dialect::connect_to(&postgres_url()).expect("a URL") else {
+            panic!("{POSTGRES} is not a PostgreSQL URL");
+        };
+        let name = format!("{name}_{}", std::process::id());
+        let mut conn = sqlx::PgConnection::connect_with(&server)
+            .await
+            .expect("PostgreSQL answers");
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .execute(&mut conn)
+            .await
+            .expect("a database");
+        Self {
+            connect_to: Engine::Postgres(server.database(&name)),
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            alone: false,
+        }
+    }
+
     /// A database that is there already.
     ///
     /// # Panics

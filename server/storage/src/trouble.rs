@@ -140,3 +140,145 @@ impl Standing {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::error::Error;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+
+    /// What a driver reports: a code and nothing that matters beside it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("the driver's own words")]
+    struct Coded(&'static str);
+
+    impl DatabaseError for Coded {
+        fn message(&self) -> &'static str {
+            "the driver's own words"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            (!self.0.is_empty()).then_some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    fn coded(code: &'static str) -> StorageError {
+        sqlx::Error::database(Coded(code)).into()
+    }
+
+    #[test]
+    fn what_a_driver_reports_is_told_in_words() {
+        let full = Some("the disk of the database is full");
+        let read_only = Some("the database cannot be written");
+        let silent = Some("the database does not answer");
+        let failing = Some("the disk of the database fails");
+        let damaged = Some("the database is damaged; `hearthctl db verify` says where");
+        let table = [
+            // SQLite: READONLY, and that with the log's index, a moved file, a folder.
+            ("8", read_only),
+            ("264", read_only),
+            ("1032", read_only),
+            ("1544", read_only),
+            // IOERR, and that on reading, on writing (also where the kernel made the file system
+            // read-only under an open file), on flushing, on growing the index.
+            ("10", failing),
+            ("266", failing),
+            ("778", failing),
+            ("1034", failing),
+            ("4874", failing),
+            ("11", damaged),
+            ("267", damaged),
+            ("26", damaged),
+            ("13", full),
+            ("14", silent),
+            // Busy, locked, out of memory, interrupted, a rule of the schema: of what was asked.
+            ("5", None),
+            ("6", None),
+            ("7", None),
+            ("9", None),
+            ("2067", None),
+            // PostgreSQL: connections, administrators, standbys, disks, damage.
+            ("08006", silent),
+            ("53300", silent),
+            ("57P01", silent),
+            ("57P03", silent),
+            ("25006", read_only),
+            ("53100", full),
+            ("53200", full),
+            ("58030", failing),
+            ("XX001", damaged),
+            ("XX002", damaged),
+            // A cancelled query, a serialization failure, a syntax error, an internal one, no code.
+            ("57014", None),
+            ("40001", None),
+            ("42601", None),
+            ("23505", None),
+            ("XX000", None),
+            ("", None),
+        ];
+        for (code, expected) in table {
+            let told = coded(code).trouble().map(|trouble| trouble.to_string());
+            assert_eq!(told.as_deref(), expected, "{code}");
+            assert_eq!(coded(code).is_disconnect(), expected == silent, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_fails_is_a_database_that_does_not_answer() {
+        let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let lost = [
+            sqlx::Error::Io(cut),
+            sqlx::Error::Protocol("nonsense".to_owned()),
+            sqlx::Error::PoolTimedOut,
+            sqlx::Error::PoolClosed,
+            sqlx::Error::WorkerCrashed,
+        ];
+        for error in lost {
+            assert_eq!(Trouble::of(&error), Some(Trouble::Unreachable), "{error}");
+        }
+        assert_eq!(Trouble::of(&sqlx::Error::RowNotFound), None);
+        let again = StorageError::Unavailable(Trouble::Full);
+        assert_eq!(again.trouble(), Some(Trouble::Full));
+        assert_eq!(StorageError::Stopped.trouble(), None);
+    }
+
+    #[test]
+    fn trouble_stands_until_the_database_works_and_damage_longer() {
+        let standing = Standing::default();
+        let mut news = standing.subscribe();
+        standing.note(&coded("23505"));
+        assert_eq!(standing.trouble(), None);
+        assert_eq!(standing.well_for(), Duration::MAX);
+        standing.note(&coded("53100"));
+        assert_eq!(standing.trouble(), Some(Trouble::Full));
+        assert!(news.has_changed().unwrap());
+        news.mark_unchanged();
+        standing.note(&coded("13"));
+        assert!(!news.has_changed().unwrap(), "the same is no news");
+        standing.works();
+        assert_eq!(standing.trouble(), None);
+        assert!(standing.well_for() < Duration::MAX);
+        standing.note(&coded("XX001"));
+        standing.works();
+        assert_eq!(standing.trouble(), Some(Trouble::Damaged));
+    }
+}

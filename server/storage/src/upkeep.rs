@@ -31,6 +31,8 @@ pub struct Ages {
     pub received_ms: i64,
     /// Remote events that wait for others.
     pub staged_ms: i64,
+    /// Keys of servers that only asked us something, after they ran out.
+    pub server_keys_ms: i64,
     /// Events that wait for a server, until only the newest of each room does.
     pub outbox_ms: i64,
     /// Connections of sliding sync that nobody uses: their clients begin anew.
@@ -54,6 +56,7 @@ impl Default for Ages {
             transactions_ms: 7 * DAY_MS,
             received_ms: 30 * DAY_MS,
             staged_ms: 7 * DAY_MS,
+            server_keys_ms: 30 * DAY_MS,
             outbox_ms: HOUR_MS,
             sliding_ms: 30 * DAY_MS,
             reports_ms: 365 * DAY_MS,
@@ -114,6 +117,9 @@ impl Upkeep {
             },
             Prune::Staged {
                 before_ms: before(self.ages.staged_ms),
+            },
+            Prune::ServerKeys {
+                before_ms: before(self.ages.server_keys_ms),
             },
             Prune::DeletedBackups,
             Prune::PurposeTokens { before_ms: now_ms },

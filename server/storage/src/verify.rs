@@ -24,7 +24,7 @@ pub use findings::{Finding, Report};
 use crate::StorageError;
 use crate::dialect::{self, ConnectTo, WriteConn};
 use crate::migrate;
-use findings::{Check, Findings};
+use findings::{Check, Findings, checks};
 
 /// A check that the database itself can make.
 struct RowCheck {
@@ -52,8 +52,25 @@ const FAMILIES: &[&[RowCheck]] = &[
     references::POSITIONS,
 ];
 
-const PAGE: Check = Check::new("page-damaged", "the database file is damaged: {}");
-const UNREADABLE: Check = Check::new("unreadable", "the database cannot be read: {}");
+checks! {
+    PAGE = "page-damaged", "the database file is damaged: {}";
+    UNREADABLE = "unreadable", "the database cannot be read: {}";
+}
+
+/// The name of every check.
+#[must_use]
+pub fn checks() -> Vec<&'static str> {
+    let of_rows = FAMILIES.iter().copied().flatten().map(|it| it.check.name);
+    let lists = [
+        CHECKS,
+        events::CHECKS,
+        graph::CHECKS,
+        room::CHECKS,
+        state::CHECKS,
+    ];
+    let of_code = lists.into_iter().flatten().map(|check| check.name);
+    of_rows.chain(of_code).collect()
+}
 
 /// The key that this server signs with, for the signatures of its own events.
 #[derive(Debug, Clone)]

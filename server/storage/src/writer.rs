@@ -207,6 +207,8 @@ pub struct WriterTask {
     head: Head,
     news: Arc<News>,
     standing: Standing,
+    /// When a connection was last ended since it could only read.
+    begun_anew: Option<Instant>,
     figures: Arc<WriterFigures>,
     #[cfg(feature = "testing")]
     interrupt: Option<std::sync::Arc<dyn interrupt::Interrupt>>,
@@ -233,6 +235,7 @@ pub(crate) fn writer(
         head: head.clone(),
         news: Arc::clone(&news),
         standing: standing.clone(),
+        begun_anew: None,
         figures: Arc::clone(&figures),
         #[cfg(feature = "testing")]
         interrupt: None,
@@ -403,8 +406,20 @@ impl WriterTask {
         }
         if error.is_disconnect() {
             drop(self.reconnect().await);
+        } else if error.trouble() == Some(Trouble::ReadOnly) {
+            self.begin_anew().await;
         }
         fail(part, error);
+    }
+
+    /// A session of PostgreSQL stays read-only as it began, also when the database is not so any more:
+    /// it is ended for another one. Not at every refused commit.
+    async fn begin_anew(&mut self) {
+        let lately = self.begun_anew.is_some_and(|it| it.elapsed() < RECONNECT);
+        if !lately && dialect::session_end(self.conn.conn()).await {
+            self.begun_anew = Some(Instant::now());
+            drop(self.open().await);
+        }
     }
 
     /// Whether a transaction was committed; waits for the database as long as anybody waits for the
@@ -431,8 +446,14 @@ impl WriterTask {
         }
     }
 
-    /// Opens a new connection in the place of the lost one.
     async fn reconnect(&mut self) -> Result<(), StorageError> {
+        self.open().await?;
+        self.standing.works();
+        Ok(())
+    }
+
+    /// Opens a new connection in the place of the lost one.
+    async fn open(&mut self) -> Result<(), StorageError> {
         let opened = tokio::time::timeout(CONNECT, dialect::connect_writer(&self.to)).await;
         let mut conn = opened.unwrap_or(Err(StorageError::Unavailable(Trouble::Unreachable)))?;
         // The lock went with the old connection; whoever has it now may write, and we may not.
@@ -441,7 +462,6 @@ impl WriterTask {
         }
         self.conn = conn;
         self.revisions.forget();
-        self.standing.works();
         Ok(())
     }
 

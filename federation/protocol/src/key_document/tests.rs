@@ -162,4 +162,12 @@ fn keys_count_no_longer_than_seven_days_after_the_fetch() {
     keys.valid_until_ts = i64::MAX;
     assert_eq!(valid_until(&keys, "a", 10), 10 + MAX_KEY_VALIDITY_MS);
     assert_eq!(valid_until(&keys, "old", 10), 500);
+    for old in keys.old_verify_keys.values_mut() {
+        old.expired_ts = i64::MAX;
+    }
+    assert_eq!(
+        valid_until(&keys, "old", 10),
+        10 + MAX_KEY_VALIDITY_MS,
+        "what has expired has not done so in years to come"
+    );
 }

@@ -18,7 +18,7 @@ use hearth_storage::{Commit, Options, Storage};
 use tokio::task::JoinSet;
 
 use measure::{Bound, monotonic_s, report};
-use messages::{ROWS, Room, Rooms};
+use messages::{Room, Rooms, rows_of};
 use processes::Processes;
 
 /// Writers in flight.
@@ -45,11 +45,12 @@ struct Best {
     together_per_s: f64,
     cpu_us: f64,
     database_cpu_us: f64,
+    rows: f64,
 }
 
 async fn commits(on: On, name: &str, target_ratio: f64) {
     let scratch = Scratch::new(on).await;
-    let options = processes::named(scratch.options());
+    let options = scratch.options();
     let (storage, mut background) = open(&options).await;
     let rooms = Rooms::create(&storage, WRITERS).await;
     let processes = Processes::of(&options).await;
@@ -76,10 +77,10 @@ async fn commits(on: On, name: &str, target_ratio: f64) {
         Some(Bound::AtLeast(target_ratio * best.alone_per_s)),
     );
     let compared = format!(
-        "{:.0} us per commit of {ROWS} rows, {:.0} of them the database's processes",
-        best.cpu_us, best.database_cpu_us
+        "{:.0} us per commit of {:.1} rows, {:.0} of them the database's processes",
+        best.cpu_us, best.rows, best.database_cpu_us
     );
-    let per_row = best.cpu_us / f64::from(ROWS);
+    let per_row = best.cpu_us / best.rows;
     report(
         &format!("{name}: CPU per row"),
         per_row,
@@ -113,6 +114,7 @@ async fn round(storage: &Storage, rooms: &Rooms, processes: &Processes, best: &m
         .map(|room: &Room| room.messages(TOGETHER_EACH))
         .collect();
     let count = measure::count(each.len() * TOGETHER_EACH);
+    let rows = measure::count(each.iter().flatten().map(rows_of).sum()) / count;
     let (start, cpu, database_cpu) = (monotonic_s(), processes::own_cpu_us(), processes.cpu_us());
     together(storage, each).await;
     let seconds = monotonic_s() - start;
@@ -123,6 +125,7 @@ async fn round(storage: &Storage, rooms: &Rooms, processes: &Processes, best: &m
     if cpu < best.cpu_us {
         best.cpu_us = cpu;
         best.database_cpu_us = database_cpu;
+        best.rows = rows;
     }
 }
 

@@ -6,13 +6,18 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hearth_protocol::ambient::split_mix;
+use hearth_storage::tables::counts::{CountedRow, CountedTrim, ReadChange, ReadMarkRow, UpTo};
 use hearth_storage::tables::events::{ClientTransactionRow, EdgeRow, EventRow, ExtremityRow, Fate};
 use hearth_storage::tables::rooms::{RoomAdvance, RoomRow};
-use hearth_storage::{Commit, Storage};
+use hearth_storage::{Commit, Slot, Storage};
 
-/// Rows that a message writes: event, JSON, edge, two auth edges, an extremity and the one before it,
-/// transaction id, room.
-pub(crate) const ROWS: u32 = 9;
+/// Messages between two looks at whether a room counts too many.
+const TRIMMED_EVERY: i64 = 256;
+/// That a message notifies whoever wants to know of all messages.
+const NOTIFIES: i64 = 1;
+
+/// The thread of what is in none.
+const MAIN: &str = "main";
 
 const START_MS: i64 = 1_795_242_793_840;
 
@@ -32,6 +37,8 @@ struct Tip {
     event_id: String,
     revision: i64,
     depth: i64,
+    /// Who said it.
+    person: i64,
 }
 
 pub(crate) struct Room {
@@ -71,6 +78,7 @@ impl Rooms {
                 event_id: random.event_id(),
                 revision: 1,
                 depth: 7,
+                person: 0,
             };
             rooms.push(Room {
                 nid,
@@ -92,14 +100,15 @@ impl Room {
 
     pub(crate) fn message(&self) -> Commit {
         let (mut tip, mut random) = (self.tip.lock().unwrap(), self.random.lock().unwrap());
+        let person = self.nid * 3 + random.below(3);
         let event = Tip {
             event_nid: next_nid(),
             event_id: random.event_id(),
             revision: tip.revision + 1,
             depth: tip.depth + 1,
+            person,
         };
         let sent_ms = START_MS + event.event_nid * 50;
-        let person = self.nid * 3 + random.below(3);
         let mut commit = Commit::default();
         let slot = commit.slot();
         commit.rooms.push(RoomAdvance {
@@ -135,6 +144,7 @@ impl Room {
             .extend(self.auth.iter().map(|(nid, _)| edge(*nid)));
         rows.extremities.push(end(event.event_nid));
         rows.extended.push(end(tip.event_nid));
+        self.count(&mut commit, (event.event_nid, slot), (tip.person, person));
         commit.claims.push(ClientTransactionRow {
             user_nid: person,
             device_id: format!("DEVICE{person:04}"),
@@ -146,6 +156,37 @@ impl Room {
         });
         *tip = event;
         commit
+    }
+
+    /// What a message counts for. Who speaks after somebody else has read what that one said.
+    fn count(
+        &self,
+        commit: &mut Commit,
+        (event_nid, slot): (i64, Slot),
+        (before, person): (i64, i64),
+    ) {
+        commit.rows.counted.push(CountedRow {
+            room_nid: self.nid,
+            event_nid,
+            slot,
+            sender_nid: person,
+            thread: MAIN.to_owned(),
+            by_class: NOTIFIES,
+        });
+        if event_nid % TRIMMED_EVERY == 0 {
+            let room_nid = self.nid;
+            commit.rows.counted_trims.push(CountedTrim { room_nid });
+        }
+        if before != person {
+            commit.rows.read_marks.push(ReadMarkRow {
+                room_nid: self.nid,
+                user_nid: person,
+                change: ReadChange::Read {
+                    thread: MAIN.to_owned(),
+                    up_to: UpTo::Slot(slot),
+                },
+            });
+        }
     }
 
     /// The event as it is federated in room version 12.
@@ -164,6 +205,22 @@ impl Room {
             STANDARD_NO_PAD.encode(random.bytes(64)),
         )
     }
+}
+
+/// Rows that a message writes, those that it changes or removes included: an event with its JSON, an
+/// edge, auth edges, an extremity and the one before it, what it counts for, perhaps how far its sender
+/// has read, a transaction id, and the room.
+pub(crate) fn rows_of(commit: &Commit) -> usize {
+    let rows = &commit.rows;
+    rows.events.len() * 2
+        + rows.edges.len()
+        + rows.auth.len()
+        + rows.extremities.len()
+        + rows.extended.len()
+        + rows.counted.len()
+        + rows.read_marks.len()
+        + commit.claims.len()
+        + commit.rooms.len()
 }
 
 /// SplitMix64: the same messages in every run.

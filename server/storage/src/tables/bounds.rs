@@ -44,6 +44,12 @@ pub enum Prune {
         /// Milliseconds since the epoch.
         before_ms: i64,
     },
+    /// Keys of servers from which nothing here came and to which nothing went, when they had run out
+    /// before a time.
+    ServerKeys {
+        /// Milliseconds since the epoch.
+        before_ms: i64,
+    },
     /// Tokens for one purpose that nobody used in time.
     PurposeTokens {
         /// Milliseconds since the epoch.
@@ -85,6 +91,7 @@ impl Prune {
             Self::ToDevice { up_to } => to_device(conn, *up_to).await?,
             Self::StateChanges { up_to } => state_changes(conn, *up_to).await?,
             Self::Staged { before_ms } => staged(conn, *before_ms).await?,
+            Self::ServerKeys { before_ms } => server_keys(conn, *before_ms).await?,
             Self::PurposeTokens { before_ms } => purpose_tokens(conn, *before_ms).await?,
             Self::LogTimes { before_ms } => log_times(conn, *before_ms).await?,
             Self::DeletedBackups => key_backups::deleted_backup_keys_remove(conn, STEP).await?,
@@ -210,6 +217,22 @@ async fn staged(conn: Conn<'_>, before_ms: i64) -> Result<u64, StorageError> {
         execute,
         "DELETE FROM staged_events WHERE (room_nid, event_id) IN (
              SELECT room_nid, event_id FROM staged_events WHERE received_at_ms < $1 LIMIT $2
+         )",
+        before_ms,
+        STEP
+    )
+}
+
+/// Whoever asks us something names a server, whose keys are then asked for. Those that the events here
+/// are signed with belong to servers that are known.
+async fn server_keys(conn: Conn<'_>, before_ms: i64) -> Result<u64, StorageError> {
+    sql!(
+        conn,
+        execute,
+        "DELETE FROM server_keys WHERE server_name IN (
+             SELECT k.server_name FROM server_keys k
+             WHERE NOT EXISTS (SELECT 1 FROM servers s WHERE s.server_name = k.server_name)
+             GROUP BY k.server_name HAVING MAX(k.valid_until_ms) < $1 LIMIT $2
          )",
         before_ms,
         STEP

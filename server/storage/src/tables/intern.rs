@@ -269,6 +269,19 @@ struct NamedStateKey {
     key: StateKeyRow,
 }
 
+/// The local id of one server, if it has one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn server_nid(conn: Conn<'_>, name: &str) -> Result<Option<i64>, StorageError> {
+    sql!(
+        conn,
+        scalar::<i64>,
+        "SELECT server_nid FROM servers WHERE server_name = $1",
+        name
+    )
+}
+
 /// The local id of one user, if it has one.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use hearth_protocol::event::{Event, EventJson, Membership};
 use hearth_protocol::redaction::signing_payload;
 use hearth_protocol::verify::UnverifiedPdu;
 
-use super::findings::Check;
+use super::findings::checks;
 use super::room::{EventFacts, Room};
 use super::{OwnKey, Pass};
 use crate::StorageError;
@@ -16,44 +16,22 @@ use crate::sql;
 use crate::tables::events::{self, Fate, StoredEvent};
 use crate::tables::log;
 
-const BYTES: Check = Check::new("event-json-damaged", "the bytes of the event {}");
-const ID: Check = Check::new(
-    "event-id",
-    "the bytes of the event {} are those of another event",
-);
-const HASH: Check = Check::new(
-    "event-hash",
-    "the content of the event {} does not have the hash that its sender gave",
-);
-const SIGNATURE: Check = Check::new(
-    "event-signature",
-    "our own event {} is not signed with our key",
-);
-const ROW: Check = Check::new("event-row", "the row of the event {}, but its bytes do not");
-const PREV: Check = Check::new(
-    "prev-edges",
-    "the prev events of {} are not those that it names",
-);
-const AUTH: Check = Check::new(
-    "auth-edges",
-    "the auth events of {} are not those that it names",
-);
-const NOT_REDACTED: Check = Check::new(
-    "redacted-content",
-    "the event {} is redacted, but still has its content",
-);
-const REDACTED_BY: Check = Check::new(
-    "redacted-by",
-    "the event {} is redacted, but no redaction of it is recorded as applied",
-);
-const REDACTION_LOST: Check = Check::new(
-    "redaction-lost",
-    "the redaction of {} is recorded as applied, but the event is not redacted",
-);
-const REDACTION_UNKNOWN: Check = Check::new(
-    "redaction-unrecorded",
-    "the event {} redacts another, but that is not recorded",
-);
+checks! {
+    BYTES = "event-json-damaged", "the bytes of the event {}";
+    ID = "event-id", "the bytes of the event {} are those of another event";
+    HASH = "event-hash", "the content of the event {} does not have the hash that its sender gave";
+    SIGNATURE = "event-signature", "our own event {} is not signed with our key";
+    ROW = "event-row", "the row of the event {}, but its bytes do not";
+    PREV = "prev-edges", "the prev events of {} are not those that it names";
+    AUTH = "auth-edges", "the auth events of {} are not those that it names";
+    NOT_REDACTED = "redacted-content", "the event {} is redacted, but still has its content";
+    REDACTED_BY = "redacted-by",
+        "the event {} is redacted, but no redaction of it is recorded as applied";
+    REDACTION_LOST = "redaction-lost",
+        "the redaction of {} is recorded as applied, but the event is not redacted";
+    REDACTION_UNKNOWN = "redaction-unrecorded",
+        "the event {} redacts another, but that is not recorded";
+}
 
 /// Events whose bytes are in memory at a time.
 const BATCH: usize = 500;

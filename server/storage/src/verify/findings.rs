@@ -19,6 +19,16 @@ impl Check {
     }
 }
 
+/// The checks of a file, and the list of them: none can find anything without being in it.
+macro_rules! checks {
+    ($($constant:ident = $name:literal, $says:literal;)+) => {
+        $(const $constant: $crate::verify::findings::Check =
+            $crate::verify::findings::Check::new($name, $says);)+
+        pub(in crate::verify) const CHECKS: &[$crate::verify::findings::Check] = &[$($constant),+];
+    };
+}
+pub(super) use checks;
+
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {

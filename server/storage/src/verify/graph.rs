@@ -2,28 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::findings::{Check, Findings};
+use super::findings::{Findings, checks};
 use super::room::{EventFacts, Room};
 
-const CIRCLE: Check = Check::new("cycle", "the event {} follows itself, over others");
-const AUTH_CIRCLE: Check = Check::new("auth-cycle", "the event {} allows itself, over others");
-const DEPTH: Check = Check::new("depth", "the depth of the event {}");
-const NO_END: Check = Check::new(
-    "extremity-not-accepted",
-    "the forward extremity {} is no accepted event of its room",
-);
-const HAS_CHILD: Check = Check::new(
-    "extremity-has-child",
-    "the forward extremity {} is followed by an accepted event",
-);
-const LOST_END: Check = Check::new(
-    "extremity-missing",
-    "nothing follows the event {}, but it is no forward extremity",
-);
-const ENDLESS: Check = Check::new(
-    "extremities-none",
-    "the room {} has a state but no forward extremity",
-);
+checks! {
+    CIRCLE = "cycle", "the event {} follows itself, over others";
+    AUTH_CIRCLE = "auth-cycle", "the event {} allows itself, over others";
+    DEPTH = "depth", "the depth of the event {}";
+    NO_END = "extremity-not-accepted", "the forward extremity {} is no accepted event of its room";
+    HAS_CHILD = "extremity-has-child", "the forward extremity {} is followed by an accepted event";
+    LOST_END = "extremity-missing", "nothing follows the event {}, but it is no forward extremity";
+    ENDLESS = "extremities-none", "the room {} has a state but no forward extremity";
+}
 
 pub(super) fn look(findings: &mut Findings, room: &Room) {
     for nid in in_circles(&room.prev) {

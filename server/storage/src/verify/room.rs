@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 
-use super::findings::{Check, Report};
+use super::findings::{Report, checks};
 use super::{OwnKey, Pass, events, graph, state};
 use crate::StorageError;
 use crate::sql;
 use crate::tables::events::Fate;
 
-const VERSION: Check = Check::new(
-    "room-version-unknown",
-    "this version of Hearth does not know the version of the room {}",
-);
-const OTHER_ROOM: Check = Check::new("edge-to-other-room", "{}, which is of another room");
-const CODE: Check = Check::new("fate-unknown", "the fate of the event {} is no known one");
+checks! {
+    VERSION = "room-version-unknown",
+        "this version of Hearth does not know the version of the room {}";
+    OTHER_ROOM = "edge-to-other-room", "{}, which is of another room";
+    CODE = "fate-unknown", "the fate of the event {} is no known one";
+}
 
 /// A room and everything that is stored of it, but for the bytes of its events.
 pub(super) struct Room {

@@ -3,43 +3,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::findings::{Check, Findings};
+use hearth_protocol::event::MAX_PREV_EVENTS;
+
+use super::Pass;
+use super::findings::{Findings, checks};
 use super::graph::predecessors;
+use super::resolved::Resolver;
 use super::room::{EventFacts, Room};
-use super::{Pass, resolved};
 use crate::StorageError;
 use crate::delta::{self, DeltaEntry};
 use crate::sql;
 use crate::tables::events::Fate;
 use crate::tables::state::{StoredMembership, memberships_in};
 
-const DELTA: Check = Check::new("snapshot-damaged", "the state snapshot {}");
-const BASE: Check = Check::new(
-    "snapshot-base",
-    "the state snapshot {} builds on none of its room, or on itself",
-);
-const LONG: Check = Check::new(
-    "snapshot-chain-long",
-    "the state snapshot {} lies on too long a chain",
-);
-const ENTRY: Check = Check::new("snapshot-entry", "the state snapshot {}");
-const OWN: Check = Check::new(
-    "state-after-event",
-    "the state after the event {} is not the state before it with the event laid over it",
-);
-const UNPLACED: Check = Check::new(
-    "accepted-without-state",
-    "the event {} was accepted, but no state after it is known",
-);
-const CURRENT: Check = Check::new(
-    "current-state",
-    "the current state of {} is not that of its forward extremities",
-);
-const CHANGES: Check = Check::new(
-    "state-changes",
-    "the last change of the state key {} is not what the current state says",
-);
-const MEMBERSHIP: Check = Check::new("membership", "the membership of {}");
+checks! {
+    DELTA = "snapshot-damaged", "the state snapshot {}";
+    BASE = "snapshot-base", "the state snapshot {} builds on none of its room, or on itself";
+    LONG = "snapshot-chain-long", "the state snapshot {} lies on too long a chain";
+    ENTRY = "snapshot-entry", "the state snapshot {}";
+    OWN = "state-after-event",
+        "the state after the event {} is not the state before it with the event laid over it";
+    UNPLACED = "accepted-without-state",
+        "the event {} was accepted, but no state after it is known";
+    CURRENT = "current-state", "the current state of {} is not that of its forward extremities";
+    CHANGES = "state-changes",
+        "the last change of the state key {} is not what the current state says";
+    MEMBERSHIP = "membership", "the membership of {}";
+}
 
 /// A chain may be this long: what is merged in the background leaves them at a third of it.
 const HOPS_MAX: usize = 64;
@@ -95,9 +85,10 @@ pub(super) async fn look(pass: &mut Pass, room: &Room) -> Result<u64, StorageErr
         // What builds on a broken chain would be reported again and again.
         return Ok(count);
     }
-    after_events(&mut pass.findings, room, &links);
+    let mut resolver = Resolver::new(room, &links);
+    after_events(pass, room, &links, &mut resolver).await?;
     if let Some(current) = room.snapshot_nid.and_then(|nid| links.state(nid)) {
-        let expected = resolved::of_extremities(pass, room, &links).await?;
+        let expected = resolver.of_extremities(pass).await?;
         if expected.is_some_and(|expected| expected != current) {
             pass.findings.add(&CURRENT, &room.room_id);
         }
@@ -229,49 +220,60 @@ impl Links {
 }
 
 /// Whether the state after each event is the one before it with the event laid over it.
-fn after_events(findings: &mut Findings, room: &Room, links: &Links) {
+async fn after_events(
+    pass: &mut Pass,
+    room: &Room,
+    links: &Links,
+    resolver: &mut Resolver<'_>,
+) -> Result<(), StorageError> {
     let current = room.snapshot_nid.and_then(|nid| links.state(nid));
     let costs = room.events.len() * current.map_or(1, |state| state.len().max(1));
     let every = costs / COMPARED_MAX + 1;
     for (index, (&nid, facts)) in room.events.iter().enumerate() {
         let Some(after) = facts.snapshot_nid else {
             if facts.fate == Fate::Accepted {
-                findings.add(&UNPLACED, &facts.event_id);
+                pass.findings.add(&UNPLACED, &facts.event_id);
             }
             continue;
         };
         let sets = facts.state_key_nid.filter(|_| facts.fate != Fate::Rejected);
         let holds = sets.is_none_or(|key| links.at(after, key) == Some(nid));
         let follows = match before(room, nid, facts) {
-            Some(before) if before == after && sets.is_none() => true,
+            Some(before) if sets.is_none() && before.iter().eq([&after]) => true,
             Some(before) if index % every == 0 => {
-                let expected = links.state(before).map(|mut state| {
-                    if let Some(key) = sets {
-                        state.insert(key, nid);
-                    }
-                    state
-                });
-                expected == links.state(after)
+                let before = resolver.of(pass, &before).await?;
+                before.is_none_or(|mut state| {
+                    state.extend(sets.map(|key| (key, nid)));
+                    links.state(after) == Some(state)
+                })
             }
             _ => true,
         };
         if !holds || !follows {
-            findings.add(&OWN, &facts.event_id);
+            pass.findings.add(&OWN, &facts.event_id);
         }
     }
+    Ok(())
 }
 
-/// The snapshot before an event, where it follows one event alone.
-fn before(room: &Room, nid: i64, facts: &EventFacts) -> Option<i64> {
-    let [prev] = room.prev.get(&nid)?[..] else {
-        return None;
-    };
+/// The snapshots whose states, resolved, are the state before an event.
+fn before(room: &Room, nid: i64, facts: &EventFacts) -> Option<BTreeSet<i64>> {
     predecessors(room, nid, facts)?;
-    let facts = room.events.get(&prev)?;
-    // The state after one whose own predecessors came late was stated by another server, and may
-    // have been replaced since.
-    let begins = !room.prev.contains_key(&prev) && !room.gaps.contains_key(&prev);
-    let derived = begins || predecessors(room, prev, facts).is_some();
+    let prev = room.prev.get(&nid)?;
+    // Where there are more ends than an event of ours can name, it is made on the state of all. And
+    // the server over which one of ours came in stated the state before the join.
+    if prev.len() >= MAX_PREV_EVENTS || (prev.len() > 1 && facts.came_in) {
+        return None;
+    }
+    prev.iter().map(|prev| derived(room, *prev)).collect()
+}
+
+/// The snapshot after an event that follows from those before it. The state after one whose own
+/// predecessors came late was stated by another server, and may have been replaced since.
+fn derived(room: &Room, nid: i64) -> Option<i64> {
+    let facts = room.events.get(&nid)?;
+    let begins = !room.prev.contains_key(&nid) && !room.gaps.contains_key(&nid);
+    let derived = begins || predecessors(room, nid, facts).is_some();
     facts.snapshot_nid.filter(|_| derived)
 }
 

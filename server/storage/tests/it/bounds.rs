@@ -437,6 +437,41 @@ both_engines! {
 }
 
 both_engines! {
+    async fn keys_of_servers_that_only_asked_are_forgotten(scratch: Scratch) {
+        let storage = scratch.open().await;
+        storage.server_intern("known.test").await.unwrap();
+        assert_eq!(storage.server_find("asks.test").await.unwrap(), None);
+        // Of 501 servers that asked, the last one's second key is good for one millisecond more.
+        write(&storage, |commit| {
+            let key = |number: i64, valid_until_ms| StoredKey {
+                key_id: format!("ed25519:{number}"),
+                public_key: vec![0; 32],
+                valid_until_ms,
+            };
+            let known = ("known.test".to_owned(), vec![key(1, 1)]);
+            let asking = (0..501).map(|number: i64| {
+                let keys = vec![key(1, START_MS), key(2, START_MS + number / 500)];
+                (format!("{number}.test"), keys)
+            });
+            let rows = asking.chain([known]);
+            commit.rows.server_keys =
+                rows.map(|(server_name, keys)| ServerKeysRow { server_name, keys }).collect();
+        })
+        .await;
+        assert_eq!(count(&storage, "servers").await, 1, "a question leaves no name");
+        let keeper = Keeper::new(&storage);
+        keeper.round_after(30).await;
+        assert_eq!(count(&storage, "server_keys").await, 1_003);
+        keeper.clock.advance(1);
+        keeper.round_after(0).await;
+        assert_eq!(count(&storage, "server_keys").await, 3);
+        keeper.clock.advance(1);
+        keeper.round_after(0).await;
+        assert_eq!(count(&storage, "server_keys").await, 1);
+    }
+}
+
+both_engines! {
     async fn an_event_closes_the_gaps_of_its_own_room(scratch: Scratch) {
         let storage = scratch.open().await;
         testing::execute(

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hearth_protocol::event::Event as ProtocolEvent;
 use hearth_protocol::room_version::rules_for;
@@ -14,6 +14,29 @@ use hearth_storage::testing::{On, Scratch, count};
 use hearth_storage::{Storage, delta};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+
+/// Every migration but the newest: whether there is a fixture of its level, or why there is none.
+/// Whoever begins a new level says it here of the one before.
+const LEVELS: &[(i64, Kept)] = &[
+    (1, Kept::Fixture),
+    (2, Kept::No("it landed with 4")),
+    (3, Kept::No("it landed with 4")),
+    (4, Kept::Fixture),
+    (5, Kept::No("it landed with 12")),
+    (6, Kept::No("it landed with 12")),
+    (7, Kept::No("it landed with 12")),
+    (8, Kept::No("it landed with 12")),
+    (10, Kept::No("it landed with 12")),
+    (11, Kept::No("it landed with 12")),
+    (12, Kept::Fixture),
+];
+
+/// Whether databases of a level are kept.
+enum Kept {
+    Fixture,
+    /// No server that was landed ever wrote one.
+    No(&'static str),
+}
 
 /// What a fixture's database holds.
 #[derive(Deserialize)]
@@ -64,10 +87,55 @@ async fn postgres_databases_of_every_level_open() {
     every_level_opens(On::Postgres, "postgres.sql.gz", "postgres.json").await;
 }
 
+/// A fixture that was lost is noticed, and so is a level that landed without one.
+#[test]
+fn every_landed_level_is_kept() {
+    let migrations = numbers("../../migrations/sqlite", "");
+    assert_eq!(migrations, numbers("../../migrations/postgres", ""));
+    let newest = migrations.last().unwrap();
+    let listed: Vec<i64> = LEVELS.iter().map(|(level, _)| *level).collect();
+    for level in migrations.iter().filter(|level| *level < newest) {
+        assert!(
+            listed.contains(level),
+            "level {level} is not the newest any more: make its fixture with make.py"
+        );
+    }
+    for level in &listed {
+        assert!(migrations.contains(level), "there is no migration {level}");
+    }
+    assert_eq!(numbers("tests/fixtures", "level-"), fixtures());
+    let reasons = LEVELS.iter().filter_map(|(_, kept)| match kept {
+        Kept::Fixture => None,
+        Kept::No(why) => Some(why),
+    });
+    assert!(reasons.into_iter().all(|why| why.len() > 10));
+}
+
+fn fixtures() -> Vec<i64> {
+    let kept = LEVELS
+        .iter()
+        .filter(|(_, kept)| matches!(kept, Kept::Fixture));
+    kept.map(|(level, _)| *level).collect()
+}
+
+/// The numbers of four digits in the names of a folder, after a prefix.
+fn numbers(folder: &str, prefix: &str) -> Vec<i64> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut numbers: Vec<i64> = std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.strip_prefix(prefix)?.get(..4)?.parse().ok()
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers
+}
+
 async fn every_level_opens(on: On, database: &str, manifest: &str) {
-    let levels = levels();
-    assert!(!levels.is_empty());
-    for level in levels {
+    for level in fixtures() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let level = fixtures.join(format!("level-{level:04}"));
         let manifest = std::fs::read(level.join(manifest)).unwrap();
         let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
         let mut contents = Vec::new();
@@ -84,17 +152,6 @@ async fn every_level_opens(on: On, database: &str, manifest: &str) {
             check_room(&storage, room).await;
         }
     }
-}
-
-fn levels() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let mut levels: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .collect();
-    levels.sort();
-    levels
 }
 
 fn identity(manifest: &Manifest) -> Identity {

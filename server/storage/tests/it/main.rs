@@ -23,5 +23,6 @@ mod relations;
 mod sessions;
 mod sliding;
 mod snapshots;
+mod trouble;
 mod verify;
 mod writer;
