@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth_protocol::event::MAX_PREV_EVENTS;
-
 use super::Pass;
 use super::findings::{Findings, checks};
 use super::graph::predecessors;
@@ -260,9 +258,8 @@ async fn after_events(
 fn before(room: &Room, nid: i64, facts: &EventFacts) -> Option<BTreeSet<i64>> {
     predecessors(room, nid, facts)?;
     let prev = room.prev.get(&nid)?;
-    // Where there are more ends than an event of ours can name, it is made on the state of all. And
-    // the server over which one of ours came in stated the state before the join.
-    if prev.len() >= MAX_PREV_EVENTS || (prev.len() > 1 && facts.came_in) {
+    // The server over which one of ours came in stated the state before the join.
+    if prev.len() > 1 && facts.came_in {
         return None;
     }
     prev.iter().map(|prev| derived(room, *prev)).collect()

@@ -195,6 +195,7 @@ both_engines! {
             pair.deliver().await;
             pair.assert_same_state(&room).await;
         }
+        pair.assert_sound().await;
     }
 }
 
