@@ -137,7 +137,10 @@ impl Rooms {
         viewpoint: &Viewpoint,
         events: impl Iterator<Item = &'k Known>,
     ) -> Result<Bundles, RoomError> {
-        let candidates = may_be_related(&viewpoint.room.live(), events);
+        let candidates: Vec<&Known> = {
+            let live = viewpoint.room.live();
+            events.filter(|known| live.may_be_related(known)).collect()
+        };
         if candidates.is_empty() {
             return Ok(Bundles::new());
         }
@@ -149,9 +152,10 @@ impl Rooms {
         &self,
         reader: &Reader<'_>,
         viewpoint: &Viewpoint,
-        candidates: BTreeMap<String, &Known>,
+        candidates: Vec<&Known>,
     ) -> Result<Bundles, RoomError> {
-        let ids: Vec<String> = candidates.keys().cloned().collect();
+        let ids = candidates.iter().map(|known| known.event.event_id());
+        let ids: Vec<String> = ids.map(|id| id.as_str().to_owned()).collect();
         let mut conn = self.ctx.storage.read().await?;
         let related = rows::related(conn.conn(), &ids).await?;
         if related.is_empty() {
@@ -166,10 +170,14 @@ impl Rooms {
             .map(|known| known.event.event_id().to_string())
             .collect();
         let edits = self.related_events(viewpoint, &newest).await?;
+        let candidates: BTreeMap<&str, &Known> = candidates
+            .into_iter()
+            .map(|known| (known.event.event_id().as_str(), known))
+            .collect();
         let mut bundles = Bundles::new();
         for (id, known) in related
             .iter()
-            .filter_map(|id| Some((id, *candidates.get(id)?)))
+            .filter_map(|id| Some((id, *candidates.get(id.as_str())?)))
         {
             let mut bundle = Bundle {
                 replace: self.edit(reader, viewpoint, known, &others).await?,
@@ -261,17 +269,6 @@ impl Rooms {
         let unsigned = self.unsigned_of_timeline(reader, viewpoint, edit).await?;
         Ok(Some(client_event::whole(&edit.event, &unsigned)))
     }
-}
-
-/// The events that others may relate to, by id.
-fn may_be_related<'k>(
-    live: &Live,
-    events: impl Iterator<Item = &'k Known>,
-) -> BTreeMap<String, &'k Known> {
-    events
-        .filter(|known| live.may_be_related(known))
-        .map(|known| (known.event.event_id().to_string(), known))
-        .collect()
 }
 
 /// Whether an event is a valid edit of another.

@@ -21,29 +21,61 @@ struct StrippedForm<'a> {
 }
 
 /// What only this reader is told of an event.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default)]
 pub struct Unsigned {
     /// Milliseconds since the event was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<i64>,
     /// The client's transaction id, for the device that sent the event alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction_id: Option<String>,
     /// The reader's membership at the event (MSC4115).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub membership: Option<&'static str>,
     /// The content that a state event replaced.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_content: Option<Box<RawValue>>,
     /// The state event that a state event replaced: not of the specification, but clients know it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces_state: Option<OwnedEventId>,
     /// The redaction that took the event's content, in client form.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub redacted_because: Option<Box<RawValue>>,
     /// What others say of the event.
-    #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
     pub relations: Option<Box<RawValue>>,
+}
+
+impl Unsigned {
+    /// Writes it as an object of what there is.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        let mut field = |name: &[u8], write: &dyn Fn(&mut Vec<u8>)| {
+            out.extend_from_slice(name);
+            write(out);
+        };
+        if let Some(age) = self.age {
+            field(b",\"age\":", &|out| write_number(age, out));
+        }
+        if let Some(membership) = self.membership {
+            field(b",\"membership\":", &|out| write_text(membership, out));
+        }
+        if let Some(id) = &self.transaction_id {
+            field(b",\"transaction_id\":", &|out| write_text(id, out));
+        }
+        if let Some(id) = &self.replaces_state {
+            field(b",\"replaces_state\":", &|out| write_text(id.as_str(), out));
+        }
+        let raw: [(&[u8], _); 3] = [
+            (b",\"prev_content\":", &self.prev_content),
+            (b",\"redacted_because\":", &self.redacted_because),
+            (b",\"m.relations\":", &self.relations),
+        ];
+        for (name, json) in raw {
+            if let Some(json) = json {
+                field(name, &|out| out.extend_from_slice(json.get().as_bytes()));
+            }
+        }
+        match out.get_mut(start) {
+            // Each field came with a comma; the first one's place is the brace's.
+            Some(comma) => *comma = b'{',
+            None => out.push(b'{'),
+        }
+        out.push(b'}');
+    }
 }
 
 /// The open piece of an event: its client form without `unsigned` and the closing brace.
@@ -121,8 +153,7 @@ pub fn close(piece: &[u8], unsigned: &Unsigned, out: &mut Vec<u8>) {
 
 fn write_close(unsigned: &Unsigned, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"unsigned\":");
-    // Numbers, strings and JSON cannot fail to be written.
-    drop(serde_json::to_writer(&mut *out, unsigned));
+    unsigned.write(out);
     out.push(b'}');
 }
 

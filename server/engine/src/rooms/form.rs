@@ -75,8 +75,10 @@ impl EventForm<'_> {
 fn federated(event: &Event, unsigned: &Unsigned, out: &mut Vec<u8>) {
     let mut fields: Map<String, Value> = serde_json::from_slice(event.json()).unwrap_or_default();
     fields.insert("event_id".to_owned(), event.event_id().as_str().into());
-    let unsigned = serde_json::to_value(unsigned).unwrap_or_default();
-    fields.insert("unsigned".to_owned(), unsigned);
+    let mut told = Vec::new();
+    unsigned.write(&mut told);
+    let told = serde_json::from_slice(&told).unwrap_or_default();
+    fields.insert("unsigned".to_owned(), told);
     out.extend_from_slice(&serde_json::to_vec(&fields).unwrap_or_default());
 }
 
