@@ -8,7 +8,7 @@ use hearth_types::ruma::EventId;
 
 use super::held::Room;
 use super::name;
-use crate::seed::World;
+use crate::world::World;
 
 pub(super) fn judge(world: &World, room: &Room) -> Result<(), String> {
     let mut bodies: BTreeMap<String, u32> = BTreeMap::new();

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::held::Room;
 use crate::clients;
 use crate::network::Handed;
-use crate::seed::World;
+use crate::world::World;
 
 pub(super) async fn judge(world: &World, room: &Room) -> Result<(), String> {
     people(world, room).await?;
