@@ -8,6 +8,7 @@ use hearth_types::ruma::EventId;
 
 use super::held::Room;
 use super::name;
+use crate::ledger::Sent;
 use crate::world::World;
 
 pub(super) fn judge(world: &World, room: &Room) -> Result<(), String> {
@@ -28,22 +29,19 @@ pub(super) fn judge(world: &World, room: &Room) -> Result<(), String> {
 
 /// An event of a server reached those who were in the room with it and stayed.
 fn arrived(world: &World, room: &Room) -> Result<(), String> {
-    for sent in world
-        .ledger
-        .all_sent()
-        .iter()
-        .filter(|sent| sent.room == room.id)
-    {
-        for held in room.held.iter().filter(|held| held.host != sent.host) {
-            let server = world.hosts[held.host].name.as_str();
-            let stayed = staying(room, server).any(|join| {
-                // Not one whose answer was lost: then the server does not know that it is in.
-                if !held.events.contains_key(join) {
-                    return false;
-                }
-                let before = room.model.before(&sent.event);
-                before.is_some_and(|before| before.contains(join))
-            });
+    let sent = world.ledger.all_sent();
+    for held in &room.held {
+        let server = world.hosts[held.host].name.as_str();
+        // Not one whose answer was lost: then the server does not know that it is in. Nor one that a
+        // resolution took back, say for join rules that changed beside it: that ends the stay too.
+        let now = room.model.current(&held.ends);
+        let knows = |join: &&EventId| held.events.contains_key(*join) && now.contains(*join);
+        let stays = staying(room, server).filter(knows);
+        let stays: Vec<&EventId> = stays.collect();
+        let others = |sent: &&Sent| sent.room == room.id && sent.host != held.host;
+        for sent in sent.iter().filter(others) {
+            let before = room.model.before(&sent.event).unwrap_or_default();
+            let stayed = stays.iter().any(|join| before.contains(*join));
             if stayed && !held.events.contains_key(&sent.event) {
                 let (from, event) = (&world.hosts[sent.host].name, &sent.event);
                 return Err(format!("arrived: {event} of {from} never reached {server}"));
