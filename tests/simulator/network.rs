@@ -72,6 +72,8 @@ pub(crate) struct Network {
     under_way: AtomicI64,
     handed: Mutex<Vec<Handed>>,
     pushed: Mutex<Vec<(OwnedServerName, OwnedServerName, Bytes)>>,
+    /// Events that were sent and came as something else.
+    spoiled: Mutex<Vec<(OwnedServerName, Bytes)>>,
     /// How often each thing happened.
     happened: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -96,6 +98,7 @@ impl Network {
             under_way: AtomicI64::new(0),
             handed: Mutex::default(),
             pushed: Mutex::default(),
+            spoiled: Mutex::default(),
             happened: Mutex::default(),
         })
     }
@@ -275,6 +278,16 @@ impl Network {
             return Err(lost("parted"));
         }
         answer.unwrap_or_else(|| Err(lost("down")))
+    }
+
+    /// Remembers an event that does not come to a server as it was sent.
+    pub(crate) fn spoil(&self, to: &ServerName, pdu: Option<&Bytes>) {
+        let pdu = pdu.map(|pdu| (to.to_owned(), pdu.clone()));
+        self.spoiled.lock().unwrap().extend(pdu);
+    }
+
+    pub(crate) fn spoiled(&self) -> Vec<(OwnedServerName, Bytes)> {
+        self.spoiled.lock().unwrap().clone()
     }
 
     /// Remembers what one server sends to another of its own accord.

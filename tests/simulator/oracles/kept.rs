@@ -1,13 +1,14 @@
 //! Nothing that was acknowledged is lost, and nothing happened twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::event::{Event, Membership};
 use hearth_storage::tables::events::Fate;
-use hearth_types::ruma::EventId;
+use hearth_types::ruma::{EventId, OwnedEventId};
 
 use super::held::Room;
 use super::name;
+use super::shown::parsed;
 use crate::ledger::Sent;
 use crate::world::World;
 
@@ -30,6 +31,7 @@ pub(super) fn judge(world: &World, room: &Room) -> Result<(), String> {
 /// An event of a server reached those who were in the room with it and stayed.
 fn arrived(world: &World, room: &Room) -> Result<(), String> {
     let sent = world.ledger.all_sent();
+    let spoiled = spoiled(world, room);
     for held in &room.held {
         let server = world.hosts[held.host].name.as_str();
         // Not one whose answer was lost: then the server does not know that it is in. Nor one that a
@@ -42,13 +44,24 @@ fn arrived(world: &World, room: &Room) -> Result<(), String> {
         for sent in sent.iter().filter(others) {
             let before = room.model.before(&sent.event).unwrap_or_default();
             let stayed = stays.iter().any(|join| before.contains(*join));
-            if stayed && !held.events.contains_key(&sent.event) {
+            let spoiled = spoiled.contains(&(server.to_owned(), sent.event.clone()));
+            if stayed && !spoiled && !held.events.contains_key(&sent.event) {
                 let (from, event) = (&world.hosts[sent.host].name, &sent.event);
                 return Err(format!("arrived: {event} of {from} never reached {server}"));
             }
         }
     }
     Ok(())
+}
+
+/// What came to a server as something else: it is refused, and its sender told so. Only an event that
+/// names it brings it, and there may be none that comes.
+fn spoiled(world: &World, room: &Room) -> BTreeSet<(String, OwnedEventId)> {
+    let spoiled = world.network.spoiled().into_iter();
+    let event = |json: &[u8]| Some(parsed(room, json)?.event_id().to_owned());
+    spoiled
+        .filter_map(|(to, json)| Some((to.to_string(), event(&json)?)))
+        .collect()
 }
 
 /// The joins of a server's people of whom nothing but joins is known.

@@ -139,7 +139,7 @@ fn handed(world: &World, room: &Room) -> Result<(), String> {
     Ok(())
 }
 
-fn parsed(room: &Room, json: &[u8]) -> Option<Event> {
+pub(super) fn parsed(room: &Room, json: &[u8]) -> Option<Event> {
     let parsed = UnverifiedPdu::parse(room.rules, json).ok()?;
     let own = parsed.room_id() == room.id;
     let id = parsed.event_id().to_owned();
