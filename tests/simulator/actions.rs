@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ledger::{Member, Sent};
 use crate::random::Random;
-use crate::seed::World;
+use crate::world::World;
 
 /// What somebody does. Rooms and people are named by their numbers.
 #[derive(Debug, Clone)]

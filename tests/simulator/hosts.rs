@@ -270,6 +270,13 @@ impl Host {
         }
     }
 
+    /// Takes the trap away, if it has not shut.
+    pub(crate) fn clear_trap(&self) {
+        if let Some(process) = self.process() {
+            process.trap.left.store(-1, Ordering::SeqCst);
+        }
+    }
+
     /// Ends the process where its trap has shut; whether it had.
     pub(crate) async fn crash_in_trap(&self, wait: Duration) -> bool {
         let Some(process) = self.process() else {
@@ -277,7 +284,6 @@ impl Host {
         };
         let shut = process.trap.shut.notified();
         let is_shut = tokio::time::timeout(wait, shut).await.is_ok();
-        process.trap.left.store(-1, Ordering::SeqCst);
         drop(process);
         if is_shut {
             self.crash().await;

@@ -479,7 +479,10 @@ impl Peers for Link {
             }
             if weather.corrupts && !pdus.is_empty() {
                 self.network.note("corrupted");
+                let whole = pdus.clone();
                 corrupt(&mut weather.random, &mut pdus);
+                let spoiled = whole.iter().zip(&pdus).find(|(one, two)| one != two);
+                self.network.spoil(server, spoiled.map(|(whole, _)| whole));
                 // What is not even JSON never gets past the signature over the request.
                 pdus.retain(|pdu| serde_json::from_slice::<Value>(pdu).is_ok());
             }

@@ -2,8 +2,8 @@
 //! network that loses, delays, repeats, reorders and corrupts, with partitions and with processes
 //! that end in the middle of a commit.
 //!
-//! What the network does to the n-th call of one kind on one link, and what happens at each step,
-//! follows from the seed alone: both replay. How the engines' own tasks and the threads of SQLite
+//! What the network does to the n-th call of one kind on one link, and what is done at each step,
+//! follows from the seed alone: both replay, and a test holds them to it. How the engines' own tasks and the threads of SQLite
 //! interleave does not, so a seed that failed may have to be run a few times.
 //!
 //! * `HEARTH_SIM_SEED=n` runs one seed, with what happens in it.
@@ -32,6 +32,10 @@ mod rogue;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod schedule;
+#[cfg(test)]
 mod seed;
 #[cfg(test)]
 mod stats;
+#[cfg(test)]
+mod world;

@@ -234,32 +234,43 @@ impl Model {
         content[key].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Whether the room's history visibility shows an event to a person: by the words of the
-    /// specification, for the state before or after it. `shared` needs that they joined at any time.
+    /// Whether the room's history visibility shows an event to a person, by the words of the
+    /// specification for the state before or after the event.
     ///
-    /// spec: client-server v1.19 §Room History Visibility.
+    /// spec: client-server v1.19 §Server behaviour of §Room History Visibility.
     pub(crate) fn may_see(&self, id: &EventId, user: &UserId) -> bool {
         let Some(judged) = self.at(id) else {
             return false;
         };
-        let joined_ever = self.events.iter().any(|other| {
-            let member = other.event.member().and_then(|member| member.membership);
-            other.event.state_key() == Some(user.as_str())
-                && member == Some(Membership::Join)
-                && !other.rejected
-        });
-        [&judged.before, &judged.after].into_iter().any(|visible| {
+        let around = [&judged.before, &judged.after];
+        around.into_iter().any(|visible| {
             let kind = "m.room.history_visibility";
             let visibility = self.content(visible, kind, "", "history_visibility");
-            [&judged.before, &judged.after].into_iter().any(|state| {
+            around.into_iter().any(|state| {
                 let membership = self.content(state, "m.room.member", user.as_str(), "membership");
-                match visibility.as_str() {
-                    "world_readable" => true,
-                    "joined" => membership == "join",
-                    "invited" => membership == "join" || membership == "invite",
-                    _ => joined_ever,
+                match (visibility.as_str(), membership.as_str()) {
+                    ("world_readable", _) | (_, "join") | ("invited", "invite") => true,
+                    ("joined" | "invited", _) => false,
+                    // `shared`, and all that is not understood.
+                    _ => self.joins_after(id, user),
                 }
             })
+        })
+    }
+
+    /// Whether a person joined at any point after an event was sent. A join that knew nothing of the
+    /// event, and that the event knew nothing of, counts: nothing says which of them was first.
+    fn joins_after(&self, id: &EventId, user: &UserId) -> bool {
+        self.joins(user)
+            .any(|join| join.event_id() != id && !self.precedes(join.event_id(), id))
+    }
+
+    /// The joins of a person that the rules let pass.
+    fn joins<'a>(&'a self, user: &'a UserId) -> impl Iterator<Item = &'a Event> {
+        let accepted = self.events.iter().filter(|judged| !judged.rejected);
+        accepted.map(|judged| &judged.event).filter(move |event| {
+            let member = event.member().and_then(|member| member.membership);
+            event.state_key() == Some(user.as_str()) && member == Some(Membership::Join)
         })
     }
 
@@ -279,14 +290,9 @@ impl Model {
         format!("{kind} {key:?}, rejected {rejected}, before {before}, after {after}")
     }
 
-    /// Whether anybody was ever a member of the room, by any event that was not rejected.
+    /// Whether somebody was ever a member of the room, by any event that was not rejected.
     pub(crate) fn ever_member(&self, user: &UserId) -> bool {
-        self.events.iter().any(|other| {
-            let member = other.event.member().and_then(|member| member.membership);
-            other.event.state_key() == Some(user.as_str())
-                && matches!(member, Some(Membership::Join))
-                && !other.rejected
-        })
+        self.joins(user).next().is_some()
     }
 
     /// The people who are named by any membership of the room.

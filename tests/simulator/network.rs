@@ -48,18 +48,32 @@ pub(crate) struct Handed {
     pub(crate) json: Bytes,
 }
 
+/// What the network is asked: what becomes of the n-th call of a kind on a link, counted anew when
+/// the weather turns, so that a call's fate does not depend on how many were made before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Forecast {
+    pub(crate) from: OwnedServerName,
+    pub(crate) to: OwnedServerName,
+    pub(crate) kind: &'static str,
+    pub(crate) calm: bool,
+    pub(crate) nth: u64,
+}
+
 /// The network between all servers.
 pub(crate) struct Network {
     seed: u64,
     /// The world owns them, and they reach each other through this.
     hosts: OnceLock<BTreeMap<OwnedServerName, Weak<Host>>>,
-    calls: Mutex<BTreeMap<(OwnedServerName, OwnedServerName, &'static str), u64>>,
+    calls: Mutex<BTreeMap<Forecast, u64>>,
+    forecasts: Mutex<BTreeMap<Forecast, String>>,
     /// The sides of a partition, by server; empty when there is none.
     sides: Mutex<BTreeMap<OwnedServerName, u64>>,
     calm: AtomicBool,
     under_way: AtomicI64,
     handed: Mutex<Vec<Handed>>,
     pushed: Mutex<Vec<(OwnedServerName, OwnedServerName, Bytes)>>,
+    /// Events that were sent and came as something else.
+    spoiled: Mutex<Vec<(OwnedServerName, Bytes)>>,
     /// How often each thing happened.
     happened: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -78,11 +92,13 @@ impl Network {
             seed,
             hosts: OnceLock::new(),
             calls: Mutex::default(),
+            forecasts: Mutex::default(),
             sides: Mutex::default(),
             calm: AtomicBool::new(true),
             under_way: AtomicI64::new(0),
             handed: Mutex::default(),
             pushed: Mutex::default(),
+            spoiled: Mutex::default(),
             happened: Mutex::default(),
         })
     }
@@ -105,10 +121,6 @@ impl Network {
 
     pub(crate) fn part(&self, sides: BTreeMap<OwnedServerName, u64>) {
         *self.sides.lock().unwrap() = sides;
-    }
-
-    pub(crate) fn is_parted(&self) -> bool {
-        !self.sides.lock().unwrap().is_empty()
     }
 
     pub(crate) fn under_way(&self) -> i64 {
@@ -151,17 +163,35 @@ impl Network {
         to: &ServerName,
         kind: &'static str,
     ) -> Weather {
-        let nth = {
-            let mut calls = self.calls.lock().unwrap();
-            let count = calls
-                .entry((from.to_owned(), to.to_owned(), kind))
-                .or_default();
-            *count += 1;
-            *count
-        };
-        let about = [from.as_str(), to.as_str(), kind];
-        let mut random = Random::of(self.seed, &about, nth);
         let calm = self.calm.load(Ordering::SeqCst);
+        let mut call = Forecast {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            kind,
+            calm,
+            nth: 0,
+        };
+        let mut calls = self.calls.lock().unwrap();
+        let count = calls.entry(call.clone()).or_default();
+        *count += 1;
+        call.nth = *count;
+        drop(calls);
+        let weather = self.weather_of(&call);
+        let told = format!("{weather:?}");
+        self.forecasts.lock().unwrap().insert(call, told);
+        weather
+    }
+
+    /// What was decided on each call that was made.
+    pub(crate) fn forecasts(&self) -> BTreeMap<Forecast, String> {
+        self.forecasts.lock().unwrap().clone()
+    }
+
+    fn weather_of(&self, call: &Forecast) -> Weather {
+        let calm = call.calm;
+        let season = if calm { "calm" } else { "storm" };
+        let about = [call.from.as_str(), call.to.as_str(), call.kind, season];
+        let mut random = Random::of(self.seed, &about, call.nth);
         let mut of = |times: u64| random.in_thousand(times) && !calm;
         let request_lost = of(70);
         let answer_lost = of(60);
@@ -248,6 +278,16 @@ impl Network {
             return Err(lost("parted"));
         }
         answer.unwrap_or_else(|| Err(lost("down")))
+    }
+
+    /// Remembers an event that does not come to a server as it was sent.
+    pub(crate) fn spoil(&self, to: &ServerName, pdu: Option<&Bytes>) {
+        let pdu = pdu.map(|pdu| (to.to_owned(), pdu.clone()));
+        self.spoiled.lock().unwrap().extend(pdu);
+    }
+
+    pub(crate) fn spoiled(&self) -> Vec<(OwnedServerName, Bytes)> {
+        self.spoiled.lock().unwrap().clone()
     }
 
     /// Remembers what one server sends to another of its own accord.

@@ -8,7 +8,7 @@ mod shown;
 use hearth_storage::sql;
 use hearth_storage::tables::events;
 
-use crate::seed::World;
+use crate::world::World;
 use held::{Held, Room};
 
 /// Judges a world that has come to rest.

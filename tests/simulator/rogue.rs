@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::hosts::{key, verified};
 use crate::link;
 use crate::random::Random;
-use crate::seed::World;
+use crate::world::World;
 
 /// The largest depth that an event can state.
 const DEPTH_MAX: i64 = (1 << 53) - 1;

@@ -11,7 +11,7 @@ use hearth_types::ruma::OwnedEventId;
 
 use super::held::{Held, Room};
 use super::name;
-use crate::seed::World;
+use crate::world::World;
 
 /// Ends of the graph that may remain after everybody has spoken: those of others that this server
 /// does not accept.

@@ -10,7 +10,7 @@ use hearth_storage::tables::rooms as room_rows;
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId};
 
 use crate::model::Model;
-use crate::seed::World;
+use crate::world::World;
 
 /// What one server holds of a room.
 pub(crate) struct Held {

@@ -1,14 +1,16 @@
 //! Nothing that was acknowledged is lost, and nothing happened twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::event::{Event, Membership};
 use hearth_storage::tables::events::Fate;
-use hearth_types::ruma::EventId;
+use hearth_types::ruma::{EventId, OwnedEventId};
 
 use super::held::Room;
 use super::name;
-use crate::seed::World;
+use super::shown::parsed;
+use crate::ledger::Sent;
+use crate::world::World;
 
 pub(super) fn judge(world: &World, room: &Room) -> Result<(), String> {
     let mut bodies: BTreeMap<String, u32> = BTreeMap::new();
@@ -28,29 +30,38 @@ pub(super) fn judge(world: &World, room: &Room) -> Result<(), String> {
 
 /// An event of a server reached those who were in the room with it and stayed.
 fn arrived(world: &World, room: &Room) -> Result<(), String> {
-    for sent in world
-        .ledger
-        .all_sent()
-        .iter()
-        .filter(|sent| sent.room == room.id)
-    {
-        for held in room.held.iter().filter(|held| held.host != sent.host) {
-            let server = world.hosts[held.host].name.as_str();
-            let stayed = staying(room, server).any(|join| {
-                // Not one whose answer was lost: then the server does not know that it is in.
-                if !held.events.contains_key(join) {
-                    return false;
-                }
-                let before = room.model.before(&sent.event);
-                before.is_some_and(|before| before.contains(join))
-            });
-            if stayed && !held.events.contains_key(&sent.event) {
+    let sent = world.ledger.all_sent();
+    let spoiled = spoiled(world, room);
+    for held in &room.held {
+        let server = world.hosts[held.host].name.as_str();
+        // Not one whose answer was lost: then the server does not know that it is in. Nor one that a
+        // resolution took back, say for join rules that changed beside it: that ends the stay too.
+        let now = room.model.current(&held.ends);
+        let knows = |join: &&EventId| held.events.contains_key(*join) && now.contains(*join);
+        let stays = staying(room, server).filter(knows);
+        let stays: Vec<&EventId> = stays.collect();
+        let others = |sent: &&Sent| sent.room == room.id && sent.host != held.host;
+        for sent in sent.iter().filter(others) {
+            let before = room.model.before(&sent.event).unwrap_or_default();
+            let stayed = stays.iter().any(|join| before.contains(*join));
+            let spoiled = spoiled.contains(&(server.to_owned(), sent.event.clone()));
+            if stayed && !spoiled && !held.events.contains_key(&sent.event) {
                 let (from, event) = (&world.hosts[sent.host].name, &sent.event);
                 return Err(format!("arrived: {event} of {from} never reached {server}"));
             }
         }
     }
     Ok(())
+}
+
+/// What came to a server as something else: it is refused, and its sender told so. Only an event that
+/// names it brings it, and there may be none that comes.
+fn spoiled(world: &World, room: &Room) -> BTreeSet<(String, OwnedEventId)> {
+    let spoiled = world.network.spoiled().into_iter();
+    let event = |json: &[u8]| Some(parsed(room, json)?.event_id().to_owned());
+    spoiled
+        .filter_map(|(to, json)| Some((to.to_string(), event(&json)?)))
+        .collect()
 }
 
 /// The joins of a server's people of whom nothing but joins is known.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::held::Room;
 use crate::clients;
 use crate::network::Handed;
-use crate::seed::World;
+use crate::world::World;
 
 pub(super) async fn judge(world: &World, room: &Room) -> Result<(), String> {
     people(world, room).await?;
@@ -139,7 +139,7 @@ fn handed(world: &World, room: &Room) -> Result<(), String> {
     Ok(())
 }
 
-fn parsed(room: &Room, json: &[u8]) -> Option<Event> {
+pub(super) fn parsed(room: &Room, json: &[u8]) -> Option<Event> {
     let parsed = UnverifiedPdu::parse(room.rules, json).ok()?;
     let own = parsed.room_id() == room.id;
     let id = parsed.event_id().to_owned();

@@ -1,4 +1,7 @@
 //! The parser: one pass over the bytes, recursion bounded by [`MAX_DEPTH`].
+//!
+//! spec: appendices v1.19 §Canonical JSON (what has a canonical form at all); rooms/v1 and rooms/v6
+//! §Canonical JSON (lenient and strict numbers).
 
 use std::borrow::Cow;
 use std::ops::Range;

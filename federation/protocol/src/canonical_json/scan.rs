@@ -1,4 +1,6 @@
 //! Looking over bytes without building anything.
+//!
+//! spec: appendices v1.19 §Canonical JSON (which bytes are canonical already).
 
 /// How many bytes from the start stand for themselves in a JSON string, which is all but control
 /// characters, quotes and backslashes. Eight at a time.

@@ -2,6 +2,8 @@
 //!
 //! Content comes from other servers and may be malformed; that is not an error here, since only the
 //! rule that needs a field may reject the event for it. Hence [`Field`].
+//!
+//! spec: rooms/v1 to v12 §Authorisation rules, which name these fields.
 
 use ruma_common::OwnedUserId;
 

@@ -4,6 +4,8 @@
 //! An event in a room of many is judged once for all whose rules agree in what is shared. A rule that
 //! asks for the reader (their id, their name) or for a word that they chose needs something in the
 //! event that can be looked for once; only those whose it is are judged one by one.
+//!
+//! spec: client-server v1.19 §Push Rules; the rules that it knows by name, §Predefined Rules.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};

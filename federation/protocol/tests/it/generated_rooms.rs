@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use hearth_protocol::ambient::SeededEntropy;
 use hearth_protocol::auth_rules::{AuthError, check_state_independent};
 use hearth_protocol::event::Membership;
+use hearth_protocol::room_version::StateResolutionRules;
 use hearth_protocol::rules_for;
 use hearth_protocol::state_resolution::{
     auth_difference, conflicted_state_subgraph, resolve_states, split,
@@ -39,6 +40,12 @@ struct Seen {
     redactions: usize,
     aliases: usize,
     refused_levels: usize,
+    /// Events that cite one that was rejected, and so are rejected.
+    citing_rejected: usize,
+    /// Resolutions in which a candidate was rejected: one that auth events lead to.
+    rejected_candidates: usize,
+    /// Those in which none was, but one cites a rejected event.
+    candidates_citing_rejected: usize,
     conflicted_places: usize,
     power_conflicts: usize,
     in_auth_difference_only: usize,
@@ -97,21 +104,76 @@ fn step(dice: &Dice, room: &mut TestRoom, branch: &mut Branch, seen: &mut Seen) 
     } else {
         branch.0.len() - 1
     };
-    let cited = branch.0[cited].clone();
-    let state_key = state_key.as_deref();
+    let mut cited = branch.0[cited].clone();
+    // Some cite what was rejected here: their servers made more of it.
+    if dice.one_in(8) {
+        cite_rejected(dice, room, &mut cited);
+    }
+    let (state_key, known) = (state_key.as_deref(), room.events.len());
     let id = room.event(&cited, &[], &sender, kind, state_key, &content);
 
-    check_state_independent(room.rules, &room.events[id], |id| room.known(id)).unwrap();
-    assert_eq!(room.ruma_check_independent(id), Ok(()));
+    let independent = independent_verdict(room, id);
+    seen.citing_rejected += usize::from(independent.is_err());
     let by_auth_events = same_verdict(room, id, &room.state_of_auth_events(id));
     let by_state = same_verdict(room, id, branch.state());
-    let verdict = by_auth_events.and(by_state);
-    seen.note_verdict(room, id, &verdict);
-    if verdict.is_ok() && state_key.is_some() {
-        let mut state = branch.state().clone();
-        room.apply(&mut state, id);
-        branch.0.push(state);
+    let mut verdict = by_auth_events.and(by_state);
+    // Half of them came when what they cite was an outlier that had not been rejected yet.
+    if dice.one_in(2) {
+        verdict = independent.and(verdict);
     }
+    seen.note_verdict(room, id, &verdict);
+    match verdict {
+        Ok(()) if state_key.is_some() => {
+            let mut state = branch.state().clone();
+            room.apply(&mut state, id);
+            branch.0.push(state);
+        }
+        // What is made a second time keeps the fate that it has.
+        Err(why) if id == known && can_be_read(kind, &why) => {
+            room.rejected.insert(id);
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// Whether an event that was rejected for this says something. Of levels that cannot be read no two
+/// implementations agree on what they say, so they are not cited.
+fn can_be_read(kind: &str, why: &AuthError) -> bool {
+    kind != "m.room.power_levels" || matches!(why, AuthError::PowerLevelChange { .. })
+}
+
+/// Puts rejected events in the places of a state to cite.
+fn cite_rejected(dice: &Dice, room: &TestRoom, cited: &mut State) {
+    let is_state = |id: &&Id| room.events[**id].is_state();
+    let rejected: Vec<Id> = room.rejected.iter().filter(is_state).copied().collect();
+    for _ in 0..rejected.len().min(3) {
+        room.apply(cited, rejected[dice.below(rejected.len())]);
+    }
+}
+
+/// Rejects events after all that had been accepted as outliers, and that others replaced since: what
+/// cites them was accepted before.
+fn reject_late(dice: &Dice, room: &mut TestRoom, trunk: &Branch) {
+    let now: BTreeSet<Id> = trunk.state().values().copied().collect();
+    let once: BTreeSet<Id> = trunk.0.iter().flat_map(State::values).copied().collect();
+    for replaced in once.difference(&now) {
+        if dice.one_in(3) {
+            room.rejected.insert(*replaced);
+        }
+    }
+}
+
+/// The verdict on an event's auth events: they fit, and the event is rejected with one of them.
+fn independent_verdict(room: &TestRoom, id: Id) -> Result<(), AuthError> {
+    let verdict = check_state_independent(room.rules, &room.events[id], |id| room.known(id));
+    assert_eq!(verdict.is_ok(), room.ruma_check_independent(id).is_ok());
+    assert_eq!(verdict.is_err(), cites_rejected(room, id), "{verdict:?}");
+    verdict
+}
+
+fn cites_rejected(room: &TestRoom, id: Id) -> bool {
+    let mut auth_events = room.events[id].auth_events().iter();
+    auth_events.any(|id| room.rejected.contains(&room.index(id)))
 }
 
 fn same_verdict(room: &TestRoom, id: Id, state: &State) -> Result<(), AuthError> {
@@ -155,7 +217,8 @@ fn resolve_mirrored(room: &TestRoom, states: &[State]) -> State {
         .collect()
 }
 
-fn note(room: &TestRoom, states: &[State], seen: &mut Seen) {
+/// Counts what is to be resolved; whether a rejected event is among the candidates.
+fn note(room: &TestRoom, states: &[State], seen: &mut Seen) -> bool {
     let (unconflicted, conflicted) = split(states);
     seen.conflicted_places += conflicted.len();
     seen.power_conflicts += usize::from(
@@ -201,7 +264,14 @@ fn note(room: &TestRoom, states: &[State], seen: &mut Seen) {
     seen.in_auth_difference_only += usize::from(!difference.is_subset(&conflicted));
     let subgraph = conflicted_state_subgraph(&conflicted, |id| Some(room.auth_events(id))).unwrap();
     assert_eq!(subgraph, room.naive_subgraph(&conflicted));
-    seen.in_subgraph_only += usize::from(!subgraph.is_subset(&(&conflicted | &difference)));
+    let candidates = &conflicted | &difference;
+    let with_subgraph = &candidates | &subgraph;
+    let rejected = with_subgraph.iter().any(|id| room.rejected.contains(id));
+    let citing = candidates.iter().any(|id| cites_rejected(room, *id));
+    seen.rejected_candidates += usize::from(rejected);
+    seen.candidates_citing_rejected += usize::from(citing && !rejected);
+    seen.in_subgraph_only += usize::from(!subgraph.is_subset(&candidates));
+    rejected
 }
 
 fn play(version: &str, seed: u64, seen: &mut Seen) {
@@ -230,6 +300,9 @@ fn play(version: &str, seed: u64, seen: &mut Seen) {
         for _ in 0..12 {
             step(&dice, &mut room, &mut trunk, seen);
         }
+        if dice.one_in(3) {
+            reject_late(&dice, &mut room, &trunk);
+        }
         let mut branches = vec![trunk.clone(); 2 + dice.below(2)];
         for _ in 0..(6 * branches.len()) {
             let at = dice.below(branches.len());
@@ -239,10 +312,15 @@ fn play(version: &str, seed: u64, seen: &mut Seen) {
             .iter()
             .map(|branch| branch.state().clone())
             .collect();
-        note(&room, &states, seen);
+        let rejected_candidate = note(&room, &states, seen);
         let resolved = resolve(&room, &states);
-        let expected = room.second_resolve(&states);
-        assert_eq!(resolved, expected, "version {version}, seed {seed}");
+        // Where a rejected event enters the state that is being built, ruma looks past it, to the
+        // auth events; by the letter it is looked past as an auth event alone. Neither is asked then.
+        let is_v1 = room.rules.state_resolution == StateResolutionRules::V1;
+        if is_v1 || !rejected_candidate {
+            let expected = room.second_resolve(&states);
+            assert_eq!(resolved, expected, "version {version}, seed {seed}");
+        }
         assert_eq!(
             resolved,
             resolve_mirrored(&room, &states),
@@ -273,6 +351,9 @@ fn play_all(version: &str, rooms: u64) {
         "{seen:?}"
     );
     assert!(seen.conflicted_places > 2 * rooms, "{seen:?}");
+    assert!(seen.citing_rejected > rooms, "{seen:?}");
+    assert!(20 * seen.rejected_candidates > rooms, "{seen:?}");
+    assert!(20 * seen.candidates_citing_rejected > rooms, "{seen:?}");
     assert!(3 * seen.power_conflicts > rooms, "{seen:?}");
     assert!(5 * seen.in_auth_difference_only > rooms, "{seen:?}");
     assert!(5 * seen.reached_from_common_part > rooms, "{seen:?}");

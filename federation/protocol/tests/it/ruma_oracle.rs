@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use hearth_protocol::Event;
+use hearth_protocol::auth_rules::KnownEvent;
 use hearth_protocol::room_version::RoomIdFormat;
 use ruma::events::{StateEventType, TimelineEventType};
 use ruma::room_version_rules::RoomVersionRules;
@@ -29,10 +30,12 @@ pub(crate) struct RumaPdu {
     content: Box<RawValue>,
     redacts: Option<OwnedEventId>,
     room_id: Option<ruma::OwnedRoomId>,
+    rejected: bool,
 }
 
 impl RumaPdu {
-    fn new(event: &Event, create_has_room_id: bool) -> Self {
+    fn new(known: &KnownEvent, create_has_room_id: bool) -> Self {
+        let event = &known.event;
         let hides_room_id = event.kind() == "m.room.create" && !create_has_room_id;
         Self {
             event: event.clone(),
@@ -41,6 +44,7 @@ impl RumaPdu {
             content: RawValue::from_string(event.content().to_owned()).unwrap(),
             redacts: event.redacts().map(ToOwned::to_owned),
             room_id: (!hides_room_id).then(|| event.room_id().to_owned()),
+            rejected: known.rejected,
         }
     }
 }
@@ -89,7 +93,7 @@ impl ruma_state_res::Event for RumaPdu {
     }
 
     fn rejected(&self) -> bool {
-        false
+        self.rejected
     }
 }
 
@@ -101,7 +105,7 @@ impl TestRoom {
     fn ruma_pdu(&self, id: &EventId) -> Option<RumaPdu> {
         let known = self.known(id)?;
         let states_room_id = self.rules.event_format.room_id == RoomIdFormat::ServerAssigned;
-        Some(RumaPdu::new(&known.event, states_room_id))
+        Some(RumaPdu::new(&known, states_room_id))
     }
 
     /// ruma's state-dependent verdict.

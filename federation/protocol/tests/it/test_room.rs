@@ -1,6 +1,6 @@
 //! Rooms made of real, signed events, for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -48,6 +48,8 @@ pub(crate) type State = StateMap<Id>;
 pub(crate) struct TestRoom {
     pub(crate) rules: &'static RoomVersionRules,
     pub(crate) events: Vec<Event>,
+    /// Those that the server whose room this is has rejected.
+    pub(crate) rejected: BTreeSet<Id>,
     by_id: BTreeMap<OwnedEventId, Id>,
     room_id: Option<OwnedRoomId>,
     pub(crate) now: i64,
@@ -61,6 +63,7 @@ impl TestRoom {
         let mut room = Self {
             rules,
             events: vec![],
+            rejected: BTreeSet::new(),
             by_id: BTreeMap::new(),
             room_id: None,
             now: 1_000,
@@ -96,6 +99,7 @@ impl TestRoom {
                 .map(|(id, event)| (event.event_id().to_owned(), id))
                 .collect(),
             room_id: Some(events[0].room_id().to_owned()),
+            rejected: BTreeSet::new(),
             events,
             now: 0,
             depth: 0,
@@ -255,10 +259,10 @@ impl TestRoom {
     }
 
     pub(crate) fn known(&self, id: &EventId) -> Option<KnownEvent> {
-        let event = self.events[*self.by_id.get(id)?].clone();
+        let id = *self.by_id.get(id)?;
         Some(KnownEvent {
-            event,
-            rejected: false,
+            event: self.events[id].clone(),
+            rejected: self.rejected.contains(&id),
         })
     }
 
@@ -267,7 +271,7 @@ impl TestRoom {
         Some(GraphEvent {
             auth_events: self.auth_events(id),
             event,
-            rejected: false,
+            rejected: self.rejected.contains(&id),
         })
     }
 

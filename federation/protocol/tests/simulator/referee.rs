@@ -22,6 +22,9 @@ pub(crate) type Gid = usize;
 /// A state as the referee compares it: its events in the order of their numbers.
 pub(crate) type Digest = Vec<Gid>;
 
+/// States to resolve, and what the server that asks has rejected of all that they rest on.
+type Resolution = (Vec<Digest>, BTreeSet<Gid>);
+
 /// What happened in a run, so that a generator that stopped to generate is noticed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
@@ -30,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) power_conflicts: usize,
     pub(crate) soft_fails: usize,
     pub(crate) rejected: usize,
+    /// Resolutions of states that rest on an event that was rejected.
+    pub(crate) on_rejected: usize,
     pub(crate) crashes: usize,
     pub(crate) crashes_in_commit: usize,
     pub(crate) partitions: usize,
@@ -67,7 +72,7 @@ struct Book {
     second: Second,
     events: Vec<Event>,
     hashes: BTreeMap<Gid, String>,
-    resolved: BTreeMap<Vec<Digest>, Digest>,
+    resolved: BTreeMap<Resolution, Digest>,
     verdicts: BTreeMap<(Gid, Digest), bool>,
     independent: BTreeMap<(Gid, Digest), bool>,
     redactions: BTreeMap<(Gid, Gid), bool>,
@@ -205,12 +210,14 @@ impl Referee {
         self.note(|seen| seen.redactions += usize::from(before.is_none()));
     }
 
-    /// One state made of several.
-    pub(crate) fn resolution(&self, states: &[Digest], result: &Digest) {
+    /// One state made of several by a server that has rejected `rejected`.
+    pub(crate) fn resolution(&self, states: &[Digest], rejected: &BTreeSet<Gid>, result: &Digest) {
         let book = &mut *self.book.borrow_mut();
-        let mut question = states.to_vec();
-        question.sort();
-        question.dedup();
+        let mut states = states.to_vec();
+        states.sort();
+        states.dedup();
+        let rejected = &book.second.chain(&states.concat()) & rejected;
+        let question = (states, rejected);
         if let Some(before) = book.resolved.get(&question) {
             if before != result {
                 fault(
@@ -226,15 +233,17 @@ impl Referee {
                 "m.room.power_levels" | "m.room.join_rules"
             )
         };
-        let of_power: BTreeSet<Vec<Gid>> = question
+        let (states, rejected) = &question;
+        let of_power: BTreeSet<Vec<Gid>> = states
             .iter()
             .map(|state| state.iter().copied().filter(power).collect())
             .collect();
         self.note(|seen| {
             seen.forks += 1;
             seen.power_conflicts += usize::from(of_power.len() > 1);
+            seen.on_rejected += usize::from(!rejected.is_empty());
         });
-        let second = book.second.resolve(&question);
+        let second = book.second.resolve(states, rejected);
         if second != *result {
             fault(
                 "second implementation",

@@ -193,6 +193,15 @@ fn inviting() {
         AuthError::InviteLevel,
     );
     allowed(&invite_50, member(BOB, DAVE, "invite"));
+    // Who was invited can be invited again, by somebody else too.
+    let invited = [member(ALICE, DAVE, "invite")];
+    allowed(&invited, member(ALICE, DAVE, "invite"));
+    allowed(&invited, member(CAROL, DAVE, "invite"));
+    refused(
+        &[levels(json!({"invite": 50})), member(ALICE, DAVE, "invite")],
+        member(CAROL, DAVE, "invite"),
+        AuthError::InviteLevel,
+    );
     // Who knocked can be invited.
     let knocked = [join_rule("knock"), member(DAVE, DAVE, "knock")];
     allowed_in(7..=12, &knocked, member(CAROL, DAVE, "invite"));
@@ -269,6 +278,11 @@ fn knocking() {
             &[join_rule(rule), knock(), member(ALICE, DAVE, "leave")],
             knock(),
         );
+        // Who has knocked may knock again, while the door is one to knock on.
+        let knocked = [join_rule(rule), knock()];
+        allowed_in(since..=12, &knocked, knock());
+        let closed = [join_rule(rule), knock(), join_rule("invite")];
+        refused(&closed, knock(), AuthError::KnockRule);
         refused(
             &[join_rule(rule)],
             member(ALICE, DAVE, "knock"),

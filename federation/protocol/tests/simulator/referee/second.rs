@@ -127,7 +127,7 @@ impl Second {
         &self.pdus[gid].event
     }
 
-    pub(super) fn resolve(&self, states: &[Digest]) -> Digest {
+    pub(super) fn resolve(&self, states: &[Digest], rejected: &BTreeSet<Gid>) -> Digest {
         let Some(rules) = self.rules.state_res.v2_rules() else {
             return self.resolve_v1(states);
         };
@@ -141,7 +141,10 @@ impl Second {
             rules,
             &maps,
             chains.collect(),
-            |id| Some(Judged(self.pdus[self.find(id)?].clone(), false)),
+            |id| {
+                let gid = self.find(id)?;
+                Some(Judged(self.pdus[gid].clone(), rejected.contains(&gid)))
+            },
             |conflicted| {
                 let conflicted: BTreeSet<Gid> = conflicted
                     .values()
@@ -173,7 +176,7 @@ impl Second {
     }
 
     /// `from` and all that is in their auth chains.
-    fn chain(&self, from: &[Gid]) -> BTreeSet<Gid> {
+    pub(super) fn chain(&self, from: &[Gid]) -> BTreeSet<Gid> {
         let mut chain = BTreeSet::new();
         let mut todo = from.to_vec();
         while let Some(gid) = todo.pop() {

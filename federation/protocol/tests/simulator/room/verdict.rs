@@ -130,7 +130,14 @@ impl Room {
             );
         };
         let digests: Vec<Digest> = maps.iter().map(|state| self.digest(state)).collect();
-        self.referee.resolution(&digests, &self.digest(&resolved));
+        let rejected = self
+            .events
+            .iter()
+            .filter(|held| held.fate == Fate::Rejected)
+            .map(|held| held.gid)
+            .collect();
+        let result = self.digest(&resolved);
+        self.referee.resolution(&digests, &rejected, &result);
         resolved
     }
 }
