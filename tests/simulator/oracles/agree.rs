@@ -123,7 +123,15 @@ async fn each_event(
             world.count("events on events that nobody has", 1);
             continue;
         };
-        if rejected != (stored.fate == Fate::Rejected) {
+        let placed = |id: &OwnedEventId| {
+            let prev = held.events.get(id);
+            prev.is_some_and(|prev| prev.snapshot_nid.is_some())
+        };
+        let event = room.model.event(id);
+        let is_stated = event.is_some_and(|event| !event.prev_events().iter().all(placed));
+        // What a state that another server stated does not allow is kept out, but not for rejected.
+        let kept_out = is_stated && rejected && stored.fate == Fate::SoftFailed;
+        if rejected != (stored.fate == Fate::Rejected) && !kept_out {
             let fate = stored.fate;
             let kind = room.model.event(id).map_or("", |event| event.kind());
             return Err(format!(
@@ -137,12 +145,8 @@ async fn each_event(
         let before = before.map_err(|error| format!("state: {who} before {id}: {error}"))?;
         let mut before = ids(parts, shared, &before.map.entries()).await;
         let mut expected = expected;
-        let placed = |id: &OwnedEventId| {
-            let prev = held.events.get(id);
-            prev.is_some_and(|prev| prev.snapshot_nid.is_some())
-        };
         let event = &known.event;
-        if !event.prev_events().iter().all(placed) {
+        if is_stated {
             // What it replaced is not known to a server that has it on a state handed over.
             let others = |id: &OwnedEventId| !replaces(room, event, id);
             before.retain(others);
