@@ -81,6 +81,8 @@ impl Client {
         let answer = answer.map_err(|error| format!("sync: {error}"))?;
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         for (room_id, _) in rooms(&answer, "invite") {
+            // Whoever is invited is not joined, also where they left since the last answer.
+            self.joined.remove(room_id);
             self.invited.insert(room_id.clone());
         }
         for (room_id, room) in rooms(&answer, "leave") {

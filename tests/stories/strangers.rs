@@ -170,6 +170,7 @@ async fn one_bad_event_harms_no_other() {
         who.sign(&message)
     };
     let (first, last) = (says("first", &stranger), says("last", &stranger));
+    let beside = says("beside", &stranger);
     let mut unsigned = says("unsigned", &stranger);
     unsigned.1["signatures"] = json!({});
     let foreign = says("signed by another", &other);
@@ -218,6 +219,20 @@ async fn one_bad_event_harms_no_other() {
         .map(|(_, it)| it)
         .collect();
     assert_eq!(texts, ["first", "last"]);
+
+    // What has no canonical form at all.
+    let plain = first.1.to_string();
+    let twins = plain.replacen("\"msgtype\":", "\"msgtype\":1,\"msgtype\":", 1);
+    let lone = plain.replacen("\"first\"", "\"\\ud800\"", 1);
+    assert!(twins != plain && lone != plain);
+    let pdus = [twins, lone, beside.1.to_string()];
+    let (status, body) = stranger.transact_as_is(&one, "odd", &pdus).await;
+    assert_eq!(
+        (status, &body["pdus"][&beside.0]),
+        (200, &json!({})),
+        "{body}"
+    );
+    alice.reads(&room, &["first", "last", "beside"]).await;
 
     // Where one event is all that was asked about, the answer names the rule.
     let carol = stranger.user("carol");

@@ -208,6 +208,27 @@ impl Stranger {
         self.ask(server, Method::PUT, &format!("/v1/send/{txn}"), Some(&body))
             .await
     }
+
+    /// Sends a transaction of events that may have no canonical form, signed as it is.
+    pub(crate) async fn transact_as_is(
+        &self,
+        server: &Server,
+        txn: &str,
+        pdus: &[String],
+    ) -> (u16, Value) {
+        let (me, them) = (&self.name, &server.name);
+        let uri = format!("/_matrix/federation/v1/send/{txn}");
+        let (now, pdus) = (now_ms(), pdus.join(","));
+        let body = format!(r#"{{"origin":"{me}","origin_server_ts":{now},"pdus":[{pdus}]}}"#);
+        let request = format!(
+            r#"{{"content":{body},"destination":"{them}","method":"PUT","origin":"{me}","uri":"{uri}"}}"#
+        );
+        let (key, signature) = (self.key.id(), self.key.sign(request.as_bytes()));
+        let header =
+            format!(r#"X-Matrix origin="{me}",destination="{them}",key="{key}",sig="{signature}""#);
+        self.ask_as(server, Method::PUT, &uri, Some(&header), body)
+            .await
+    }
 }
 
 #[expect(
