@@ -3,8 +3,8 @@
 //! that end in the middle of a commit.
 //!
 //! What the network does to the n-th call of one kind on one link, and what is done at each step,
-//! follows from the seed alone: both replay, and a test holds them to it. How the engines' own tasks and the threads of SQLite
-//! interleave does not, so a seed that failed may have to be run a few times.
+//! follows from the seed alone: both replay, and a test holds them to it. How the engines' own tasks
+//! and the threads of SQLite interleave does not, so a seed that failed may have to be run a few times.
 //!
 //! * `HEARTH_SIM_SEED=n` runs one seed, with what happens in it.
 //! * `HEARTH_SIM_SEEDS=n` runs so many, `HEARTH_SIM_FIRST=n` says from which on.

@@ -30,6 +30,7 @@ pub(crate) enum On {
 
 /// When the clock starts.
 const START_MS: i64 = 1_800_000_000_000;
+
 /// Somebody with one device.
 pub(crate) struct Person {
     pub(crate) host: usize,

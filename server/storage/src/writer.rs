@@ -413,7 +413,8 @@ impl WriterTask {
     }
 
     /// A session of PostgreSQL stays read-only as it began, also when the database is not so any more:
-    /// it is ended for another one. Not at every refused commit.
+    /// it is ended for another one. Not at every refused commit. The lock that keeps other processes out
+    /// goes with it; where the dying session holds it a moment longer, the next commit reconnects.
     async fn begin_anew(&mut self) {
         let lately = self.begun_anew.is_some_and(|it| it.elapsed() < RECONNECT);
         if !lately && dialect::session_end(self.conn.conn()).await {
@@ -446,6 +447,7 @@ impl WriterTask {
         }
     }
 
+    /// Opens a new connection, and says that the database is there again.
     async fn reconnect(&mut self) -> Result<(), StorageError> {
         self.open().await?;
         self.standing.works();

@@ -37,15 +37,26 @@ fn arrived(world: &World, room: &Room) -> Result<(), String> {
         // Not one whose answer was lost: then the server does not know that it is in. Nor one that a
         // resolution took back, say for join rules that changed beside it: that ends the stay too.
         let now = room.model.current(&held.ends);
-        let knows = |join: &&EventId| held.events.contains_key(*join) && now.contains(*join);
+        let is_in = |join: &EventId| {
+            let person = |id: &EventId| Some(room.model.event(id)?.state_key()?.to_owned());
+            let theirs = |id: &OwnedEventId| person(id) == person(join) && is_join(room, id);
+            now.iter().any(theirs)
+        };
+        let knows = |join: &&EventId| held.events.contains_key(*join) && is_in(join);
         let stays = staying(room, server).filter(knows);
         let stays: Vec<&EventId> = stays.collect();
         let others = |sent: &&Sent| sent.room == room.id && sent.host != held.host;
         for sent in sent.iter().filter(others) {
             let before = room.model.before(&sent.event).unwrap_or_default();
             let stayed = stays.iter().any(|join| before.contains(*join));
+            // What names it would have brought it.
+            let is_named = || {
+                let mut held = held.events.keys();
+                held.any(|id| room.model.precedes(&sent.event, id))
+            };
             let spoiled = spoiled.contains(&(server.to_owned(), sent.event.clone()));
-            if stayed && !spoiled && !held.events.contains_key(&sent.event) {
+            let may_lack = spoiled && !is_named();
+            if stayed && !may_lack && !held.events.contains_key(&sent.event) {
                 let (from, event) = (&world.hosts[sent.host].name, &sent.event);
                 return Err(format!("arrived: {event} of {from} never reached {server}"));
             }
@@ -62,6 +73,12 @@ fn spoiled(world: &World, room: &Room) -> BTreeSet<(String, OwnedEventId)> {
     spoiled
         .filter_map(|(to, json)| Some((to.to_string(), event(&json)?)))
         .collect()
+}
+
+/// Whether an event makes somebody joined.
+fn is_join(room: &Room, id: &EventId) -> bool {
+    let member = room.model.event(id).and_then(|event| event.member());
+    member.and_then(|member| member.membership) == Some(Membership::Join)
 }
 
 /// The joins of a server's people of whom nothing but joins is known.

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod edus;
+mod ends;
 mod graph;
 mod hostile;
 mod lane;

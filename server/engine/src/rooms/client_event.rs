@@ -220,3 +220,38 @@ fn raw(json: Vec<u8>) -> Box<RawValue> {
         .and_then(|json| RawValue::from_string(json).ok())
         .unwrap_or_else(|| RawValue::NULL.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn written(unsigned: &Unsigned) -> Value {
+        let mut out = b"before".to_vec();
+        unsigned.write(&mut out);
+        serde_json::from_slice(out.strip_prefix(b"before").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_reader_is_told_what_there_is() {
+        assert_eq!(written(&Unsigned::default()), json!({}));
+        let raw = |json: &str| Some(RawValue::from_string(json.to_owned()).unwrap());
+        let id = "a\"\\\n\u{1}\u{e9}";
+        let mut unsigned = Unsigned {
+            transaction_id: Some(id.to_owned()),
+            ..Unsigned::default()
+        };
+        assert_eq!(written(&unsigned), json!({ "transaction_id": id }));
+        unsigned.age = Some(7);
+        unsigned.membership = Some("join");
+        unsigned.prev_content = raw("{\"a\":[1]}");
+        unsigned.replaces_state = Some("$a\"b:one.test".try_into().unwrap());
+        unsigned.redacted_because = raw("{}");
+        unsigned.relations = raw("{\"m.thread\":null}");
+        let all = json!({
+            "age": 7, "transaction_id": id, "membership": "join", "prev_content": { "a": [1] },
+            "replaces_state": "$a\"b:one.test", "redacted_because": {}, "m.relations": { "m.thread": null },
+        });
+        assert_eq!(written(&unsigned), all);
+    }
+}

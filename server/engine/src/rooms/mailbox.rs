@@ -34,7 +34,8 @@ const BATCH_MAX: usize = 64;
 const IN_FLIGHT_MAX: usize = 8;
 
 /// How often a job is planned again when another node was faster, or a transaction id was used before.
-/// Each time, the other one got on: who has the longer way to the database may lose many times in a row.
+/// Each time another node is faster, it got on: who has the longer way to the database may lose many times in
+/// a row. A transaction id is found at the second attempt.
 const ATTEMPTS_MAX: u32 = 64;
 
 /// A worker without work for this long ends.

@@ -4,6 +4,7 @@
 //! without events that are not here, it says ([`Received::Missing`]).
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use hearth_protocol::PduDraft;
@@ -240,10 +241,21 @@ impl<'a> Plan<'a> {
     }
 
     /// The ends of the graph that an event of ours follows: no more than an event may name. Those that
-    /// are left are for the next one.
-    fn followed(&self) -> &[Known] {
+    /// are left are for the next one. Ours come first and then the deepest: whoever puts forks into the
+    /// room's past must not make us leave out where our people are joined.
+    fn followed(&self) -> Cow<'_, [Known]> {
         let ends = &self.view.extremities;
-        ends.get(..MAX_PREV_EVENTS).unwrap_or(ends)
+        if ends.len() <= MAX_PREV_EVENTS {
+            return Cow::Borrowed(ends);
+        }
+        let rank = |end: &Known| {
+            let server = end.event.sender().server_name();
+            (self.rooms.ctx.is_ours(server.as_str()), end.depth, end.nid)
+        };
+        let mut ends = ends.clone();
+        ends.sort_by_key(|end| Reverse(rank(end)));
+        ends.truncate(MAX_PREV_EVENTS);
+        Cow::Owned(ends)
     }
 
     /// The state before an event of ours: that of the ends which it follows. Of more ends than an event
@@ -252,10 +264,10 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// When the database fails.
     pub async fn ground(&mut self) -> Result<Snapshot, RoomError> {
-        let followed = self.followed();
-        if followed.len() == self.view.extremities.len() {
+        if self.view.extremities.len() <= MAX_PREV_EVENTS {
             return Ok(self.view.current.clone());
         }
+        let followed = self.followed();
         let after = followed.iter().filter_map(|end| end.snapshot_nid);
         let mut nids: Vec<i64> = after.collect();
         nids.sort_unstable();

@@ -348,8 +348,13 @@ fn wrong(
     let Some((whose, membership)) = &facts.member else {
         return Some("names an event that is no membership");
     };
-    // A membership from outside stands beside the state of a room that we have left.
-    let from_outside = facts.fate == Fate::Outlier;
+    // A membership from outside stands beside the state of a room that its person is not in.
+    let is_join = |nid| {
+        let member = room.events.get(&nid).and_then(|it| it.member.as_ref());
+        member.is_some_and(|(_, membership)| *membership == "join")
+    };
+    let from_outside =
+        facts.fate == Fate::Outlier && !is_join(row.event_nid) && !in_state.is_some_and(is_join);
     if whose != name {
         Some("names the membership of another")
     } else if *membership != row.membership {
