@@ -237,6 +237,15 @@ impl Host {
         *self.process.lock().unwrap() = Some(Arc::new(Process { parts, tasks, trap }));
     }
 
+    /// Has events that wait for others tried again, as they are every ten minutes: what they wait for may
+    /// have been lost, and nobody may say more.
+    pub(crate) fn retry(&self) {
+        if let Some(process) = self.process() {
+            let tend = process.parts.federation.clone().tend();
+            process.tasks.start(Box::pin(tend));
+        }
+    }
+
     pub(crate) fn process(&self) -> Option<Arc<Process>> {
         self.process.lock().unwrap().clone()
     }

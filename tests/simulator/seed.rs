@@ -218,6 +218,7 @@ impl Story {
         self.shut_trap(Duration::from_millis(20)).await;
         for host in 0..self.world.hosts.len() {
             self.back(host).await;
+            self.world.hosts[host].retry();
         }
         settle(&self.world).await;
         while let Some((who, again)) = self.world.next_unsure() {

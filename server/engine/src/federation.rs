@@ -82,17 +82,24 @@ impl Federation {
             .resident(room_id)
             .await?
             .ok_or(RoomError::NotFound("the room"))?;
-        if self.is_denied(&room, origin).await? {
-            return Err(RoomError::Forbidden(
-                "the room's access list denies this server".to_owned(),
-            ));
-        }
+        self.must_admit(&room, origin).await?;
         Ok(room)
     }
 
-    /// A room that `origin` takes part in too.
+    async fn must_admit(&self, room: &SharedRoom, origin: &ServerName) -> Result<(), RoomError> {
+        match self.is_denied(room, origin).await? {
+            false => Ok(()),
+            true => Err(RoomError::Forbidden(
+                "the room's access list denies this server".to_owned(),
+            )),
+        }
+    }
+
+    /// A room that `origin` takes part in too, or did when the last of our people left it: what is held
+    /// of it is from before that, and what those said last, nobody else may have.
     async fn shared(&self, origin: &ServerName, room_id: &RoomId) -> Result<SharedRoom, RoomError> {
-        let room = self.admitting(origin, room_id).await?;
+        let room = self.rooms.room(room_id).await?;
+        self.must_admit(&room, origin).await?;
         let state = room.live().current.clone();
         if self.rooms.servers_in(&room, &state).await?.contains(origin) {
             return Ok(room);

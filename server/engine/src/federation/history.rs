@@ -216,7 +216,8 @@ impl Federation {
     }
 
     /// An event as a server may have it: redacted where the room's history visibility shows it to
-    /// none of its people, or its sender had themselves erased and none of them was there. State is always whole: the others need it to authorize.
+    /// none of its people, or its sender had themselves erased and none of them was there. State is always
+    /// whole: the others need it to authorize.
     ///
     /// spec: server-server v1.19 §Backfilling and retrieving missing events.
     async fn as_seen_by(

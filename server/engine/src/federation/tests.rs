@@ -2,6 +2,7 @@
 //! forks, and what each must refuse the other.
 
 mod bad_input;
+mod departed;
 mod edus;
 mod ends;
 mod graph;
