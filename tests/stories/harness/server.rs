@@ -74,6 +74,13 @@ enabled = false
 level = "debug"
 "#;
 
+/// Without the variables that are the stories' own: the server refuses what it does not know.
+fn without_ours(command: &mut Command) -> &mut Command {
+    command
+        .env_remove("HEARTH_FAULT_SEED")
+        .env_remove("HEARTH_FAULT_ROUNDS")
+}
+
 impl Server {
     /// A running server with the usual settings.
     pub(crate) async fn start(authority: &Authority, on: On) -> Self {
@@ -131,13 +138,11 @@ impl Server {
             .unwrap();
         let server = env!("CARGO_BIN_EXE_hearth-under-test").to_owned();
         let words: Vec<String> = self.wrapper.iter().cloned().chain([server]).collect();
-        let process = Command::new(&words[0])
+        let mut command = Command::new(&words[0]);
+        let process = without_ours(&mut command)
             .args(&words[1..])
             .arg("--config")
             .arg(self.folder.path().join("hearth.toml"))
-            // They are the stories' own, and the server refuses what it does not know.
-            .env_remove("HEARTH_FAULT_SEED")
-            .env_remove("HEARTH_FAULT_ROUNDS")
             .envs(self.env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -188,9 +193,9 @@ impl Server {
         );
         let beside = self.folder().join("beside.toml");
         fs::write(&beside, file).unwrap();
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_hearth-under-test"))
-            .arg("--config")
-            .arg(beside)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hearth-under-test"));
+        without_ours(&mut command).arg("--config").arg(beside);
+        let output = tokio::process::Command::from(command)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
