@@ -5,6 +5,7 @@ mod held;
 mod kept;
 mod shown;
 
+use hearth_protocol::event::{Event, Membership};
 use hearth_storage::sql;
 use hearth_storage::tables::events;
 
@@ -31,6 +32,11 @@ pub(crate) async fn judge(world: &World) -> Result<(), String> {
     }
     kept::acknowledged(world, &rooms)?;
     shown::clients(world).await
+}
+
+/// Whether an event makes somebody joined.
+fn is_join(event: &Event) -> bool {
+    event.member().and_then(|member| member.membership) == Some(Membership::Join)
 }
 
 fn count(world: &World, room: &Room) {

@@ -138,6 +138,16 @@ impl Scratch {
         }
     }
 
+    /// What is stored keeps to every invariant.
+    ///
+    /// # Panics
+    /// When it does not, or cannot be read.
+    pub async fn assert_sound(&self) {
+        let report = crate::verify::verify(&self.connect_to, None).await;
+        let findings = report.expect("a database that can be read").findings;
+        assert!(findings.is_empty(), "{findings:?}");
+    }
+
     /// Opens it as `one.test`'s, with its background work running.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use hearth_storage::tables::events::Fate;
 use hearth_types::ruma::OwnedEventId;
 
 use super::held::{Held, Room};
-use super::name;
+use super::{is_join, name};
 use crate::world::World;
 
 /// Ends of the graph that may remain after everybody has spoken: those of others that this server
@@ -74,9 +74,8 @@ fn together(
 fn joined_servers(room: &Room, state: &BTreeSet<OwnedEventId>) -> BTreeSet<String> {
     let joined = state.iter().filter_map(|id| {
         let event = room.model.event(id)?;
-        let joined = event.member()?.membership == Some(hearth_protocol::event::Membership::Join);
         let server = event.state_key()?.split_once(':')?.1;
-        joined.then(|| server.to_owned())
+        is_join(event).then(|| server.to_owned())
     });
     joined.collect()
 }

@@ -7,8 +7,8 @@ use hearth_storage::tables::events::Fate;
 use hearth_types::ruma::{EventId, OwnedEventId};
 
 use super::held::Room;
-use super::name;
 use super::shown::parsed;
+use super::{is_join, name};
 use crate::ledger::Sent;
 use crate::world::World;
 
@@ -38,9 +38,9 @@ fn arrived(world: &World, room: &Room) -> Result<(), String> {
         // resolution took back, say for join rules that changed beside it: that ends the stay too.
         let now = room.model.current(&held.ends);
         let is_in = |join: &EventId| {
-            let person = |id: &EventId| Some(room.model.event(id)?.state_key()?.to_owned());
-            let theirs = |id: &OwnedEventId| person(id) == person(join) && is_join(room, id);
-            now.iter().any(theirs)
+            let person = room.model.event(join).and_then(Event::state_key);
+            let mut now = now.iter().filter_map(|id| room.model.event(id));
+            now.any(|event| event.state_key() == person && is_join(event))
         };
         let knows = |join: &&EventId| held.events.contains_key(*join) && is_in(join);
         let stays = staying(room, server).filter(knows);
@@ -75,20 +75,11 @@ fn spoiled(world: &World, room: &Room) -> BTreeSet<(String, OwnedEventId)> {
         .collect()
 }
 
-/// Whether an event makes somebody joined.
-fn is_join(room: &Room, id: &EventId) -> bool {
-    let member = room.model.event(id).and_then(|event| event.member());
-    member.and_then(|member| member.membership) == Some(Membership::Join)
-}
-
 /// The joins of a server's people of whom nothing but joins is known.
 fn staying<'a>(room: &'a Room, server: &'a str) -> impl Iterator<Item = &'a EventId> {
     let of_server = move |event: &&Event| {
         let key = event.state_key().unwrap_or_default();
         event.member().is_some() && key.split_once(':').is_some_and(|(_, of)| of == server)
-    };
-    let is_join = |event: &Event| {
-        event.member().and_then(|member| member.membership) == Some(Membership::Join)
     };
     let goes = |event: &Event| {
         let membership = event.member().and_then(|member| member.membership);

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hearth_protocol::event::{Event, Membership};
+use hearth_protocol::event::Event;
 use hearth_protocol::verify::UnverifiedPdu;
 use hearth_types::ruma::{OwnedEventId, OwnedServerName, UserId};
 use serde_json::Value;
 
 use super::held::Room;
+use super::is_join;
 use crate::clients;
 use crate::network::Handed;
 use crate::world::World;
@@ -177,8 +178,7 @@ fn is_of(person: &str, server: &OwnedServerName) -> bool {
 fn is_in(room: &Room, state: &BTreeSet<OwnedEventId>, server: &OwnedServerName) -> bool {
     state.iter().any(|id| {
         let event = room.model.event(id).unwrap();
-        event.member().and_then(|member| member.membership) == Some(Membership::Join)
-            && is_of(event.state_key().unwrap_or_default(), server)
+        is_join(event) && is_of(event.state_key().unwrap_or_default(), server)
     })
 }
 

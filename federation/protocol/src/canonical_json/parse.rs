@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::scan::{canonical_object_len, plain_bytes};
+use super::scan::{canonical_object_len, is_canonical_object, plain_bytes};
 use super::{CanonicalJsonRules, ENVELOPE_DEPTH, MAX_DEPTH, Member, Object, RawObject, Value};
 
 /// Bytes that are not JSON, or are JSON without a canonical form.
@@ -100,7 +100,7 @@ pub fn parse_object(json: &[u8], rules: CanonicalJsonRules) -> Result<Object<'_>
 /// The first rule the input breaks, and where; [`JsonRule::NotAnObject`] for other values.
 pub fn canonical_envelope(json: &[u8]) -> Result<Cow<'_, [u8]>, ParseError> {
     let depth = MAX_DEPTH + ENVELOPE_DEPTH;
-    if canonical_object_len(json, depth) == Some(json.len()) && std::str::from_utf8(json).is_ok() {
+    if is_canonical_object(json, depth) {
         return Ok(json.into());
     }
     let object = parse_object_nested(json, CanonicalJsonRules::LENIENT, depth)?;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::parse::parse_object_nested;
-use super::scan::canonical_object_len;
+use super::scan::is_canonical_object;
 use super::{CanonicalJsonRules, MAX_DEPTH, Object, ParseError, parse_object, write_string};
 
 /// An entry of an object, with its text `"key":value` in canonical form.
@@ -56,10 +56,9 @@ impl<'a> RawObject<'a> {
     /// As [`super::parse_object`].
     pub fn parse_field(json: &'a [u8], rules: CanonicalJsonRules) -> Result<Self, ParseError> {
         let depth = MAX_DEPTH - 1;
-        let canonical = canonical_object_len(json, depth) == Some(json.len());
-        match std::str::from_utf8(json) {
-            Ok(_) if canonical => Ok(Self::canonical(json, rules)),
-            _ => Ok(parse_object_nested(json, rules, depth)?.into()),
+        match is_canonical_object(json, depth) {
+            true => Ok(Self::canonical(json, rules)),
+            false => Ok(parse_object_nested(json, rules, depth)?.into()),
         }
     }
 

@@ -35,6 +35,11 @@ pub(super) fn canonical_object_len(bytes: &[u8], depth: usize) -> Option<usize> 
     Some(scanner.at)
 }
 
+/// Whether `json` is one JSON object that is certainly in canonical form, nested at most `depth` deep.
+pub(super) fn is_canonical_object(json: &[u8], depth: usize) -> bool {
+    canonical_object_len(json, depth) == Some(json.len()) && std::str::from_utf8(json).is_ok()
+}
+
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,

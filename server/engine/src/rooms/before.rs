@@ -84,11 +84,14 @@ impl Rooms {
 
 /// The states after the events that an event follows, each once; none where they are not all here.
 fn states_after(known: &Known, prev: &BTreeMap<OwnedEventId, Known>) -> Option<Vec<i64>> {
-    let mut nids: Vec<i64> = prev.values().filter_map(|prev| prev.snapshot_nid).collect();
-    if nids.len() != known.event.prev_events().len() {
-        return None;
-    }
+    let placed = prev.values().filter(|prev| prev.is_placed()).count();
+    (placed == known.event.prev_events().len()).then(|| states_of(prev.values()))
+}
+
+/// The states after events, each once: what is resolved to the state that follows all of them.
+pub(super) fn states_of<'k>(events: impl Iterator<Item = &'k Known>) -> Vec<i64> {
+    let mut nids: Vec<i64> = events.filter_map(|known| known.snapshot_nid).collect();
     nids.sort_unstable();
     nids.dedup();
-    Some(nids)
+    nids
 }

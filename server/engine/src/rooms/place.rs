@@ -15,6 +15,7 @@ use hearth_storage::tables::state::{MembershipRow, StateChangeRow, StrippedState
 use hearth_types::ruma::{OwnedEventId, UserId};
 
 use crate::rooms::authorize::StateEvents;
+use crate::rooms::before::states_of;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
@@ -204,15 +205,8 @@ impl Plan<'_> {
         let current = if is_end && self.view.extremities.len() == 1 {
             after
         } else {
-            let mut nids: Vec<i64> = self
-                .view
-                .extremities
-                .iter()
-                .filter_map(|end| end.snapshot_nid)
-                .collect();
-            nids.sort_unstable();
-            nids.dedup();
-            self.resolved(&nids).await?
+            let states = states_of(self.view.extremities.iter());
+            self.resolved(&states).await?
         };
         self.set_current(current, known.nid, slot).await
     }

@@ -21,6 +21,7 @@ use serde_json::value::RawValue;
 
 use crate::rooms::Rooms;
 use crate::rooms::authorize::{self, StateEvents};
+use crate::rooms::before::states_of;
 use crate::rooms::count::Counting;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
@@ -267,13 +268,9 @@ impl<'a> Plan<'a> {
         if self.view.extremities.len() <= MAX_PREV_EVENTS {
             return Ok(self.view.current.clone());
         }
-        let followed = self.followed();
-        let after = followed.iter().filter_map(|end| end.snapshot_nid);
-        let mut nids: Vec<i64> = after.collect();
-        nids.sort_unstable();
-        nids.dedup();
+        let states = states_of(self.followed().iter());
         // Boxed: a future is moved with all that it may become, and this one is large and rare.
-        Box::pin(self.resolved(&nids)).await
+        Box::pin(self.resolved(&states)).await
     }
 
     /// Refuses an event of ours that the state before it forbids, or the current one, by which the others
@@ -469,12 +466,7 @@ impl<'a> Plan<'a> {
         if let Some(refused) = self.misplaced(&event, here.as_ref()).await? {
             return Ok(refused);
         }
-        let mut states: Vec<i64> = prev
-            .values()
-            .filter_map(|known| known.snapshot_nid)
-            .collect();
-        states.sort_unstable();
-        states.dedup();
+        let states = states_of(prev.values());
         let before = self.resolved(&states).await?;
         let asks = Asks::Graph;
         let verdict = self.judge(&event, &auth, &before, asks).await?;

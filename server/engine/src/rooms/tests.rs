@@ -265,9 +265,7 @@ both_engines! {
         stored.sort();
         assert_eq!(stored, sent);
         assert_eq!(again.room(&room_id).await.unwrap().live().extremities.len(), 1);
-        let connect_to = scratch.options().connect_to;
-        let report = hearth_storage::verify::verify(&connect_to, None).await.unwrap();
-        assert!(report.findings.is_empty(), "{:?}", report.findings);
+        scratch.assert_sound().await;
     }
 }
 

@@ -94,11 +94,7 @@ impl Pair {
     pub(super) async fn assert_sound(&self) {
         for (side, scratch) in [&self.one, &self.two].into_iter().zip(&self.scratches) {
             side.settle().await;
-            let connect_to = scratch.options().connect_to;
-            let report = hearth_storage::verify::verify(&connect_to, None)
-                .await
-                .unwrap();
-            assert!(report.findings.is_empty(), "{:?}", report.findings);
+            scratch.assert_sound().await;
         }
     }
 
