@@ -228,6 +228,14 @@ async function verifyEachOther(alice, bob) {
     }
 }
 
+/** Waits until a device has the keys of another: the library ignores requests of devices that it does not know. */
+async function knows(device, owner, id) {
+    await until(async () => {
+        const found = await device.crypto.getUserDeviceInfo([owner.userId], true);
+        return found.get(owner.userId)?.has(id);
+    }, `${device.id} to know ${id}`);
+}
+
 /** Whether a device takes another for one that its owner vouches for. */
 async function trusts(device, other) {
     await until(async () => {
@@ -265,6 +273,7 @@ async function restore(person, roomId, old) {
 async function introduce(person, first) {
     const device = await person.signIn("Second");
     assert(!(await device.crypto.isCrossSigningReady()), "it has no secrets yet");
+    await knows(first, person, device.id);
     const request = await device.crypto.requestDeviceVerification(person.userId, first.id);
     await compare(device, first, request);
     await until(async () => {
@@ -278,10 +287,7 @@ async function introduce(person, first) {
 async function sleep(alice, devices, bob, roomId) {
     await alice.crypto.startDehydration();
     const { device_id: asleep } = await dehydrated(alice);
-    await until(async () => {
-        const found = await bob.crypto.getUserDeviceInfo([alice.person.userId], true);
-        return found.get(alice.person.userId)?.has(asleep);
-    }, "the dehydrated device to be known");
+    await knows(bob, alice.person, asleep);
     for (const device of devices) {
         device.client.stopClient();
         await device.client.logout(true);
