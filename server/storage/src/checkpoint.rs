@@ -11,7 +11,7 @@ use crate::error::StorageError;
 use crate::feed;
 use crate::trouble::Standing;
 
-/// Positions between two checkpoints: a few megabytes of log.
+/// Positions between two checkpoints: up to 60 MB of log, where each is a message in another room.
 const EVERY_POSITIONS: i64 = 2_000;
 
 /// A checkpoint also runs when nothing was written for this long, so that an idle log is empty.

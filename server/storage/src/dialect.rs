@@ -61,12 +61,15 @@ pub fn connect_to(url: &str) -> Result<ConnectTo, StorageError> {
     }
 }
 
+/// A page: most commits change one row in each of many, and write those as a whole (decision 0021).
+const PAGE_BYTES: u32 = 4_096;
+
 /// Page size, `auto_vacuum` and `secure_delete` are decided when the file is created: changing them
 /// later rewrites it. Checkpoints run off the writer (`checkpoint`), so automatic ones are off.
 fn sqlite_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .create_if_missing(true)
-        .page_size(8192)
+        .page_size(PAGE_BYTES)
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
@@ -74,6 +77,7 @@ fn sqlite_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .statement_cache_capacity(STATEMENT_CACHE)
         .pragma("secure_delete", "FAST")
         .pragma("wal_autocheckpoint", "0")
+        .pragma("journal_size_limit", LOG_FILE_BYTES_MAX)
         .pragma("cache_size", "-8192")
         .pragma("temp_store", "MEMORY")
         .disable_statement_logging()
@@ -323,12 +327,17 @@ pub(crate) async fn damaged_pages(conn: Conn<'_>) -> Result<Vec<String>, Storage
     Ok(found)
 }
 
-/// Pages that the write-ahead log may hold before writers are made to wait for it: 64 MiB.
-const LOG_PAGES_MAX: i64 = 8_192;
+/// Pages that the write-ahead log may hold before writers are made to wait for it: 64 MiB, and twice that in
+/// databases that were made with pages of 8 KiB.
+const LOG_PAGES_MAX: i64 = 16_384;
+
+/// What its file keeps when it is begun anew: to write over what is there costs less than to let a file
+/// grow. It grows beyond where somebody reads it for long, or much is written between two looks at it.
+const LOG_FILE_BYTES_MAX: &str = "134217728";
 
 /// Moves what the write-ahead log holds into the database file, beside readers and the writer: with
 /// nobody reading the log, the next commit then begins it anew. Only a log that has grown too long
-/// all the same is emptied by force, which waits for readers and holds commits up meanwhile.
+/// all the same is begun anew by force, which waits for readers and holds commits up meanwhile.
 /// PostgreSQL does this by itself.
 pub(crate) async fn checkpoint(conn: Conn<'_>) -> Result<(), StorageError> {
     let Engine::Sqlite(mut lite) = conn else {
@@ -337,7 +346,7 @@ pub(crate) async fn checkpoint(conn: Conn<'_>) -> Result<(), StorageError> {
     let conn = lite.settled().await?;
     let (_, pages, _) = wal_checkpoint(&mut *conn, "PRAGMA wal_checkpoint(PASSIVE)").await?;
     if pages > LOG_PAGES_MAX {
-        wal_checkpoint(conn, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        wal_checkpoint(conn, "PRAGMA wal_checkpoint(RESTART)").await?;
     }
     Ok(())
 }

@@ -66,12 +66,19 @@ impl Reader {
 /// array per column through `unnest`.
 #[must_use]
 pub fn bulk_text(text: &str, columns: &[&str], rows: Option<usize>) -> String {
-    let list = match (rows, columns) {
-        (Some(_), ["BIGINT" | "TEXT"]) => SQLITE_LIST.to_owned(),
-        (Some(rows), _) => sqlite_values(columns.len(), rows),
-        (None, _) => postgres_unnest(columns),
-    };
-    text.replacen("{rows}", &list, 1)
+    match (rows, columns) {
+        (Some(_), ["BIGINT" | "TEXT"]) => sqlite_text(text, SQLITE_LIST),
+        (Some(rows), _) => sqlite_text(text, &sqlite_values(columns.len(), rows)),
+        (None, _) => text.replacen("{rows}", &postgres_unnest(columns), 1),
+    }
+}
+
+/// SQLite copies each page that an insertion of several rows is about to change, to be able to undo that
+/// statement alone. Nobody needs that: whoever writes undoes the whole transaction, or back to its
+/// savepoint. (SQLite, "The ON CONFLICT Clause"; an upsert that updates is undone by itself all the same.)
+fn sqlite_text(text: &str, list: &str) -> String {
+    text.replacen("{rows}", list, 1)
+        .replacen("INSERT INTO", "INSERT OR FAIL INTO", 1)
 }
 
 /// The condition lets an `ON CONFLICT` follow: SQLite reads it as part of a join otherwise.

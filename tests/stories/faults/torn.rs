@@ -100,6 +100,11 @@ async fn an_emptied_or_missing_database_is_not_taken_for_a_new_one() {
     server.start_again().await;
 }
 
+/// The size of a page, as the file's head has it (SQLite, "Database File Format", 1.3.2).
+fn page_bytes(file: &[u8]) -> usize {
+    usize::from(u16::from_be_bytes([file[16], file[17]]))
+}
+
 /// A database that was cut short or has foreign bytes in it is refused, or verifying says where it is
 /// damaged; it is never served as if it were whole.
 #[tokio::test(flavor = "multi_thread")]
@@ -114,11 +119,12 @@ async fn a_damaged_database_is_told() {
     assert!(server.stop().success());
     let database = server.folder().join("hearth.db");
     let whole = fs::read(&database).unwrap();
-    let pages = whole.len() / 8192;
+    let page_bytes = page_bytes(&whole);
+    let pages = whole.len() / page_bytes;
     type Damage<'a> = (&'static str, &'a dyn Fn(&mut Vec<u8>));
     let damages: [Damage<'_>; 4] = [
         ("half of it is gone", &|bytes| {
-            bytes.truncate(pages / 2 * 8192);
+            bytes.truncate(pages / 2 * page_bytes);
         }),
         ("its end is torn", &|bytes| {
             bytes.truncate(bytes.len() - 5_000);
@@ -126,7 +132,7 @@ async fn a_damaged_database_is_told() {
         ("its head is foreign", &|bytes| bytes[..100].fill(0x5a)),
         ("pages are foreign", &|bytes| {
             for page in (2..pages).step_by(3) {
-                bytes[page * 8192..(page + 1) * 8192].fill(0x5a);
+                bytes[page * page_bytes..][..page_bytes].fill(0x5a);
             }
         }),
     ];
