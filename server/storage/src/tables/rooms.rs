@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::commit::{Refusal, Stamped, last_of_each};
+use crate::dialect::is_storable;
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::{rows, sql};
@@ -185,6 +186,7 @@ pub async fn room_nids(
     conn: Conn<'_>,
     room_ids: &[String],
 ) -> Result<Vec<(String, i64)>, StorageError> {
+    let room_ids: Vec<&String> = room_ids.iter().filter(|id| is_storable(id)).collect();
     rows!(
         conn,
         all::<(String, i64)>,

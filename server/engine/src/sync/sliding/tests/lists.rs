@@ -97,6 +97,7 @@ both_engines! {
         let space = create(&house, Some("m.space"), json!([
             { "type": "m.space.child", "state_key": secret, "content": { "via": ["one.test"] } },
             { "type": "m.space.child", "state_key": plain, "content": {} },
+            { "type": "m.space.child", "state_key": "!no\u{0}room", "content": { "via": ["one.test"] } },
         ])).await;
         let invite = house.create("bob", Preset::PrivateChat).await;
         house.change(&invite, ("bob", "alice"), "invite").await;
