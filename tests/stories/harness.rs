@@ -8,7 +8,7 @@ mod stranger;
 
 pub(crate) use authority::Authority;
 pub(crate) use database::{On, postgres_behind};
-pub(crate) use person::Person;
+pub(crate) use person::{Person, escaped};
 pub(crate) use server::{Server, Settings};
 pub(crate) use stranger::{Stranger, raw};
 

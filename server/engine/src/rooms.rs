@@ -192,6 +192,25 @@ impl Rooms {
         Ok(nid)
     }
 
+    /// The local ids of those rooms that are stored here.
+    pub(crate) async fn room_nids(&self, room_ids: &[String]) -> Result<BTreeSet<i64>, RoomError> {
+        let (mut nids, mut others) = (BTreeSet::new(), Vec::new());
+        for room_id in room_ids {
+            match self.nids.get(room_id) {
+                Some(nid) => drop(nids.insert(nid)),
+                None => others.push(room_id.clone()),
+            }
+        }
+        if !others.is_empty() {
+            let mut reader = self.ctx.storage.read().await?;
+            for (room_id, nid) in room_rows::room_nids(reader.conn(), &others).await? {
+                self.nids.insert(room_id, nid);
+                nids.insert(nid);
+            }
+        }
+        Ok(nids)
+    }
+
     /// The id of a room by its local id.
     pub(crate) async fn room_id(&self, nid: i64) -> Result<OwnedRoomId, RoomError> {
         if let Some(resident) = self.active.get(&nid) {

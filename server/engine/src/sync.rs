@@ -262,10 +262,7 @@ impl ClientSync {
     /// gap.
     fn since(&self, request: &SyncRequest) -> Result<Since, SyncError> {
         let Some(text) = &request.since else {
-            return Ok(Since {
-                token: None,
-                gap: false,
-            });
+            return Ok(Since::default());
         };
         let token = SyncToken::decode(text).ok_or_else(|| SyncError::Invalid {
             field: "since",
@@ -273,8 +270,10 @@ impl ClientSync {
         })?;
         let committed = self.ctx.storage.writer().head().committed();
         let is_ours = token.generation == self.generation && token.position <= committed;
+        let token = is_ours.then_some(token);
         Ok(Since {
-            token: is_ours.then_some(token),
+            token,
+            answered: token,
             gap: !is_ours,
         })
     }
@@ -318,8 +317,12 @@ struct Looking<'a> {
 impl Looks for Looking<'_> {
     type Seen = Seen;
 
-    async fn look(&self) -> Result<Seen, SyncError> {
-        self.sync.look(self.request, self.since, self.watch).await
+    async fn look(&self, after: Option<&Seen>) -> Result<Seen, SyncError> {
+        let since = match after {
+            Some(seen) => self.since.passed(seen.token),
+            None => self.since,
+        };
+        self.sync.look(self.request, since, self.watch).await
     }
 
     fn is_empty(seen: &Seen) -> bool {

@@ -315,7 +315,7 @@ fn message(event: &Value) -> Option<(String, String)> {
 }
 
 /// A segment of a path or a value of a query.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
         match byte {

@@ -263,13 +263,14 @@ impl Server {
         process.wait().unwrap();
     }
 
-    /// Memory that the process takes.
-    pub(crate) fn resident_mib(&self) -> u64 {
+    /// Memory of the process, in MiB, by the name of the figure (proc(5), `/proc/pid/status`).
+    pub(crate) fn memory_mib(&self, figure: &str) -> u64 {
         let process = self.process.as_ref().expect("a running process");
         let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line
-            .and_then(|line| line.trim().strip_suffix(" kB"))
+        let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+        let kib = lines
+            .find(|(name, _)| *name == figure)
+            .and_then(|(_, line)| line.trim().strip_suffix(" kB"))
             .unwrap();
         kib.trim().parse::<u64>().unwrap() / 1024
     }

@@ -91,10 +91,16 @@ impl Filter {
 }
 
 impl RoomFilter {
-    /// Whether a room is wanted at all.
+    /// The ids of the only rooms that are wanted; none where all are.
     #[must_use]
-    pub fn wants(&self, room_id: &RoomId) -> bool {
-        listed(self.rooms.as_deref(), &self.not_rooms, room_id.as_str())
+    pub fn rooms(&self) -> Option<&[String]> {
+        self.rooms.as_deref()
+    }
+
+    /// The ids of rooms that are not wanted, also where they are among those that are.
+    #[must_use]
+    pub fn not_rooms(&self) -> &[String] {
+        &self.not_rooms
     }
 
     /// Whether members are sent lazily: clients say so beside the state or beside the timeline.
@@ -277,8 +283,10 @@ mod tests {
         assert!(filter.room.timeline.wants_type("m.y"));
         assert!(!filter.room.timeline.wants_type("m.x"));
         assert!(!filter.room.timeline.wants_type("n.y"));
-        assert!(!filter.room.wants(<&RoomId>::try_from("!a:x").unwrap()));
-        assert!(filter.room.wants(<&RoomId>::try_from("!b:x").unwrap()));
+        assert_eq!(
+            (filter.room.rooms(), filter.room.not_rooms()),
+            (None, &["!a:x".to_owned()][..])
+        );
         assert_eq!(EventFilter::default().limit(), LIMIT_DEFAULT);
     }
 }

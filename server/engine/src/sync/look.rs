@@ -1,6 +1,7 @@
 //! One look at what is new for a device, bounded by the head of the log as it was when the look
 //! began.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,12 +19,25 @@ use crate::notifier::Watch;
 use crate::rooms::serve::Reader;
 
 /// What a client has.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Since {
-    /// Its token; none where it begins, or where the token is of no use here.
+    /// Up to where it has everything; none where it begins, or where its token is of no use here.
     pub(super) token: Option<SyncToken>,
+    /// The token of the answer that it had last.
+    pub(super) answered: Option<SyncToken>,
     /// Whether it has something that this server cannot connect to.
     pub(super) gap: bool,
+}
+
+impl Since {
+    /// The same for who waits, once a look up to a token found nothing for them: what lies before it need
+    /// not be looked at again.
+    pub(super) fn passed(self, token: SyncToken) -> Self {
+        Self {
+            token: Some(token),
+            ..self
+        }
+    }
 }
 
 /// A look that is being taken.
@@ -64,7 +78,7 @@ impl<'a> Look<'a> {
         (watch, until): (&Arc<Watch>, i64),
     ) -> Result<Self, SyncError> {
         let told = match request.filter.room.is_lazy() {
-            true => sync.told.of(&request.session, since.token),
+            true => sync.told.of(&request.session, since.answered),
             false => Told::default(),
         };
         Ok(Self {
@@ -163,7 +177,8 @@ impl<'a> Look<'a> {
             ..Rooms::default()
         };
         let wants_left = self.request.filter.room.include_leave;
-        for (nid, member) in memberships.iter() {
+        let wanted = self.wanted().await?;
+        for (nid, member) in memberships.iter().filter(|(nid, _)| wanted.has(**nid)) {
             let is_new = self.from().is_none_or(|from| member.position > from);
             let is_asked = is_new || self.request.full_state;
             match member.membership.as_str() {
@@ -194,6 +209,17 @@ impl<'a> Look<'a> {
             }
         }
         Ok(Some(rooms))
+    }
+
+    /// Which rooms the client wants.
+    async fn wanted(&self) -> Result<Wanted, SyncError> {
+        let (rooms, filter) = (&self.sync.rooms, &self.request.filter.room);
+        let only = match filter.rooms() {
+            Some(listed) => Some(rooms.room_nids(listed).await?),
+            None => None,
+        };
+        let not = rooms.room_nids(filter.not_rooms()).await?;
+        Ok(Wanted { only, not })
     }
 
     fn next_batch(&self, typing: bool) -> SyncToken {
@@ -242,6 +268,19 @@ impl<'a> Look<'a> {
     pub(super) fn data_of(&self, room_nid: Option<i64>) -> impl Iterator<Item = &AccountData> {
         let data = self.others.data.iter();
         data.filter(move |data| data.room_nid == room_nid)
+    }
+}
+
+/// The rooms that a filter lets through, by their local ids: one that is not wanted need not be read.
+struct Wanted {
+    only: Option<BTreeSet<i64>>,
+    not: BTreeSet<i64>,
+}
+
+impl Wanted {
+    fn has(&self, room_nid: i64) -> bool {
+        let only = self.only.as_ref();
+        only.is_none_or(|only| only.contains(&room_nid)) && !self.not.contains(&room_nid)
     }
 }
 

@@ -57,9 +57,6 @@ impl Look<'_> {
     ) -> Result<RoomAnswer, SyncError> {
         let rooms = &self.sync.rooms;
         let room = rooms.room_by_nid(nid).await?;
-        if !self.request.filter.room.wants(&room.id) {
-            return Ok(None);
-        }
         let viewpoint = rooms
             .viewpoint_in(Arc::clone(&room), member, self.user_id())
             .await?;
@@ -97,9 +94,6 @@ impl Look<'_> {
     /// people have read, who types, what the reader keeps with it.
     pub(super) async fn still(&self, nid: i64, types: bool) -> Result<RoomAnswer, SyncError> {
         let room = self.sync.rooms.room_by_nid(nid).await?;
-        if !self.request.filter.room.wants(&room.id) {
-            return Ok(None);
-        }
         let span = Span {
             after: self.from().unwrap_or_default(),
             until: self.until,
@@ -136,9 +130,6 @@ impl Look<'_> {
             Err(RoomError::NotFound(_)) => return self.left_unseen(nid, member).await,
             room => room?,
         };
-        if !self.request.filter.room.wants(&room.id) {
-            return Ok(None);
-        }
         let viewpoint = match rooms
             .viewpoint_in(Arc::clone(&room), member, self.user_id())
             .await
@@ -179,9 +170,6 @@ impl Look<'_> {
         ) else {
             return Ok(None);
         };
-        if !self.request.filter.room.wants(&room_id) {
-            return Ok(None);
-        }
         let event = rooms
             .known
             .by_nid(rules, &[member.event_nid])
@@ -227,9 +215,6 @@ impl Look<'_> {
         else {
             return Ok(None);
         };
-        if !self.request.filter.room.wants(&room_id) {
-            return Ok(None);
-        }
         let user_nid = self.request.session.user_nid;
         if key == "invite_state" {
             let ignored = rooms.ignored.of(user_nid).await?;

@@ -302,7 +302,7 @@ struct Looking<'a> {
 impl Looks for Looking<'_> {
     type Seen = Seen;
 
-    async fn look(&self) -> Result<Seen, SyncError> {
+    async fn look(&self, _after: Option<&Seen>) -> Result<Seen, SyncError> {
         let (request, connection) = (self.request, self.connection);
         let looked = self
             .sync

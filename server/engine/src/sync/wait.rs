@@ -14,8 +14,11 @@ pub(super) trait Looks: Sync {
     /// What a look finds.
     type Seen: Send;
 
-    /// Takes a look.
-    fn look(&self) -> impl Future<Output = Result<Self::Seen, SyncError>> + Send;
+    /// Takes a look; after one that found nothing new, from where that one ended.
+    fn look(
+        &self,
+        after: Option<&Self::Seen>,
+    ) -> impl Future<Output = Result<Self::Seen, SyncError>> + Send;
 
     /// Whether there is nothing new in what was seen.
     fn is_empty(seen: &Self::Seen) -> bool;
@@ -51,7 +54,7 @@ pub(super) async fn until_found<L: Looks>(
     let woken = watch.woken();
     tokio::pin!(woken);
     woken.as_mut().enable();
-    let mut seen = looks.look().await?;
+    let mut seen = looks.look(None).await?;
     if patience.timeout.is_zero() {
         return Ok(seen);
     }
@@ -64,7 +67,7 @@ pub(super) async fn until_found<L: Looks>(
                 // Boxed, so that who waits holds no memory for it.
                 Box::pin(waiting.accounts.must_stand(waiting.session)).await?;
             }
-            seen = looks.look().await?;
+            seen = looks.look(Some(&seen)).await?;
         }
         Ok::<(), SyncError>(())
     };

@@ -76,6 +76,37 @@ both_engines! {
 }
 
 both_engines! {
+    async fn whole_rooms_are_chosen_whatever_the_membership(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let alice = house.person("alice").await;
+        let joined = house.create("alice", Preset::PublicChat).await;
+        let other = house.create("alice", Preset::PublicChat).await;
+        let left = house.create("bob", Preset::PublicChat).await;
+        let rooms = &house.rooms;
+        rooms.join(&left, user("alice"), None, Vec::new()).await.unwrap();
+        rooms.leave(&left, user("alice"), None).await.unwrap();
+        for (given, expected) in [
+            (json!({}), vec![&joined, &other, &left]),
+            (json!({ "rooms": [joined, "!no:one.test"] }), vec![&joined]),
+            (json!({ "rooms": [] }), vec![]),
+            (json!({ "not_rooms": [joined] }), vec![&other, &left]),
+            (json!({ "rooms": [joined, left], "not_rooms": [joined] }), vec![&left]),
+        ] {
+            let mut chosen = given.clone();
+            chosen["include_leave"] = json!(true);
+            let mut asked = request(&alice, None);
+            asked.filter = filter(&json!({ "room": chosen }));
+            let answer = house.ask(&asked).await.unwrap();
+            let shown = |room: &&OwnedRoomId| {
+                ["join", "leave"].iter().any(|key| answer["rooms"][key].get(room.as_str()).is_some())
+            };
+            let all = [&joined, &other, &left];
+            assert_eq!(all.into_iter().filter(shown).collect::<Vec<_>>(), expected, "{given}");
+        }
+    }
+}
+
+both_engines! {
     async fn account_data_is_chosen_by_room_and_type(scratch: Scratch) {
         let house = House::new(&scratch).await;
         let (alice, _bob) = (house.person("alice").await, house.person("bob").await);

@@ -1,13 +1,14 @@
 //! Members that are sent lazily: once to whoever has them, never missing to whoever needs them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hearth_storage::both_engines;
 use hearth_types::ruma::OwnedRoomId;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
-use super::people::{House, filter, message, next, request, user};
+use super::people::{House, bodies, filter, message, next, request, user};
 use crate::accounts::Session;
 use crate::rooms::create::Preset;
 use crate::sync::{StateAt, SyncRequest};
@@ -115,6 +116,37 @@ both_engines! {
                 house.say(&room_id, "alice", &number.to_string()).await;
             }
         }
+    }
+}
+
+both_engines! {
+    async fn who_waits_keeps_what_they_were_told_while_other_rooms_talk(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let alice = house.person("alice").await;
+        let room_id = guests(&house).await;
+        let other = house.create("alice", Preset::PublicChat).await;
+        let mut asked = lazily(&alice, StateAt::Start);
+        asked.filter = filter(&json!({ "room": {
+            "rooms": [room_id, "!elsewhere:one.test"],
+            "state": { "lazy_load_members": true },
+        } }));
+        house.say(&room_id, "guest9", "first").await;
+        let first = house.ask(&asked).await.unwrap();
+        assert!(who(&members(&first, &room_id, "state")).contains(&"@guest9:one.test"));
+        assert_eq!(first["rooms"]["join"].as_object().unwrap().len(), 1);
+        asked.since = Some(next(&first).to_owned());
+        asked.timeout = Duration::from_secs(60);
+        let (answer, ()) = tokio::join!(house.ask(&asked), async {
+            for number in 0..3 {
+                house.say(&other, "alice", &number.to_string()).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            house.say(&room_id, "guest9", "second").await;
+        });
+        let answer = answer.unwrap();
+        let room = &answer["rooms"]["join"][room_id.as_str()];
+        assert_eq!(bodies(&room["timeline"]["events"]), ["second"]);
+        assert_eq!(members(&answer, &room_id, "state"), []);
     }
 }
 
