@@ -45,6 +45,7 @@ impl Messages {
         }
         let name = format!("{} of {} messages", self.page, self.messages);
         let pages = Arc::new(pages);
+        let stride = (pages.len() / self.requests.max(1)).max(1);
         measure(
             world,
             &name,
@@ -56,7 +57,7 @@ impl Messages {
                 let (person, pages) = (Arc::clone(&person), Arc::clone(&pages));
                 async move {
                     person
-                        .tell(Call::get(pages[number % pages.len()].as_str()))
+                        .tell(Call::get(pages[number * stride % pages.len()].as_str()))
                         .await
                 }
             },
