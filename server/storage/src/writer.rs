@@ -624,10 +624,12 @@ async fn run_guards(conn: &mut WriteConn, commit: &Commit) -> Result<Vec<Outcome
     for guard in &commit.guards {
         match guard.run(conn.conn()).await {
             Ok(outcome) => outcomes.push(outcome),
-            Err(error) => {
+            // Whoever hears of that undoes the whole transaction, which may be gone already.
+            Err(error @ CommitError::Storage(_)) => return Err(error),
+            Err(refused) => {
                 sql!(conn.conn(), execute, "ROLLBACK TO SAVEPOINT guards")?;
                 sql!(conn.conn(), execute, "RELEASE SAVEPOINT guards")?;
-                return Err(error);
+                return Err(refused);
             }
         }
     }
