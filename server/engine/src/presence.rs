@@ -11,7 +11,6 @@ mod people;
 mod remote;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,8 +48,6 @@ struct Inner {
     rooms: Rooms,
     outbox: Outbox,
     state: Mutex<State>,
-    /// The moment of the newest change.
-    newest: AtomicI64,
 }
 
 /// What others are told of a person.
@@ -78,7 +75,6 @@ impl Presence {
             rooms,
             outbox,
             state: Mutex::default(),
-            newest: AtomicI64::new(0),
         }))
     }
 
@@ -202,10 +198,6 @@ impl Presence {
             let changed = state.step(now_ms, || moments.next());
             (changed, state.is_tended)
         };
-        if let Some(newest) = changed.iter().map(|(_, moment)| *moment).max() {
-            self.0.newest.fetch_max(newest, Ordering::AcqRel);
-        }
-        let changed: Vec<i64> = changed.into_iter().map(|(nid, _)| nid).collect();
         self.wake(&changed).await?;
         self.tell_others(&changed).await?;
         Ok(go_on)

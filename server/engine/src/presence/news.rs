@@ -1,7 +1,6 @@
 //! What is new of presence for one reader.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use hearth_storage::StorageError;
 use serde::Serialize;
@@ -44,10 +43,6 @@ impl Presence {
         since: Option<i64>,
         wants: impl Fn(&str) -> bool,
     ) -> Result<Vec<Vec<u8>>, StorageError> {
-        let newest = self.0.newest.load(Ordering::Acquire);
-        if since.is_some_and(|since| newest <= since) || newest == 0 {
-            return Ok(Vec::new());
-        }
         let mut events = Vec::new();
         for it in self.candidates(reader_nid, since) {
             if events.len() >= TOLD_MAX {

@@ -208,7 +208,7 @@ impl State {
     }
 
     /// Takes over what changed since the last step, and gives each change a moment.
-    pub(super) fn step(&mut self, now_ms: i64, moment: impl Fn() -> i64) -> Vec<(i64, i64)> {
+    pub(super) fn step(&mut self, now_ms: i64, moment: impl Fn() -> i64) -> Vec<i64> {
         let mut changed = Vec::new();
         let mut anybody = false;
         for (&nid, person) in &mut self.people {
@@ -221,7 +221,7 @@ impl State {
             self.by_moment.remove(&person.changed);
             person.changed = moment();
             self.by_moment.insert(person.changed, nid);
-            changed.push((nid, person.changed));
+            changed.push(nid);
         }
         self.is_tended = anybody;
         changed

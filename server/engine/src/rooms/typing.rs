@@ -196,8 +196,9 @@ impl Typing {
     /// What is new for a client in the rooms of its reader.
     pub(crate) fn news(&self, rooms: impl Iterator<Item = i64>, known: Known) -> News {
         let mut news = News::default();
-        let newest = self.newest.load(Ordering::Acquire);
         let state = self.state();
+        // Under the lock: a change whose moment has been given out, but which is not noted yet, is waited for.
+        let newest = self.newest.load(Ordering::Acquire);
         let lost = known.is_foreign || known.since.is_some_and(|since| since < state.forgotten);
         let doubts = known.believes && lost;
         if state.busy == 0 && !doubts && known.since.is_none_or(|since| newest <= since) {
