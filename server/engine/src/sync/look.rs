@@ -9,6 +9,7 @@ use hearth_types::ruma::UserId;
 
 use super::others::Others;
 use super::room::RoomPart;
+use super::timeline::Space;
 use super::token::SyncToken;
 use super::told::Told;
 use super::{ClientSync, SyncError, SyncRequest};
@@ -52,6 +53,8 @@ pub(super) struct Look<'a> {
     pub(super) now_ms: i64,
     /// The member events that the client has, where it is sent members lazily.
     pub(super) told: Told,
+    /// What the timelines have space for.
+    pub(super) space: Space,
     /// The moment: what is in memory alone is looked at after it.
     moment: i64,
     others: Others,
@@ -87,6 +90,7 @@ impl<'a> Look<'a> {
             since,
             until,
             told,
+            space: Space::whole(),
             now_ms: sync.ctx.clock.now_ms(),
             moment: sync.rooms.moments.now(),
             others: Others::look(sync, request, since, (watch, until)).await?,

@@ -245,7 +245,8 @@ impl Look<'_> {
         let rooms = &self.sync.rooms;
         let filter = &self.request.filter.room;
         let full = span.after == 0 || self.request.full_state;
-        let mut timeline = timeline::read(rooms, viewpoint, span, &filter.timeline).await?;
+        let wanted = (&filter.timeline, &self.space);
+        let mut timeline = timeline::read(rooms, viewpoint, span, wanted).await?;
         timeline.limited |= self.since.gap;
         let end = state::end(viewpoint, span);
         let changes = state::changes(rooms, viewpoint, span, &end, full).await?;

@@ -36,6 +36,7 @@ use bytes::Bytes;
 use hearth_storage::Storage;
 use hearth_types::ruma::RoomId;
 
+use super::timeline::Space;
 use super::token::SlidingPos;
 use super::wait::{self, Looks, Patience, Waiting};
 use super::{ClientSync, SyncError};
@@ -214,6 +215,7 @@ impl ClientSync {
                 watch: Arc::clone(watch),
                 point,
                 told,
+                space: Space::whole(),
                 until,
                 now_ms: self.ctx.clock.now_ms(),
                 direct: self

@@ -9,6 +9,7 @@ pub(crate) mod histories;
 mod lazy;
 pub(crate) mod people;
 mod receipts;
+mod space;
 mod standing;
 mod unread;
 mod visibility;

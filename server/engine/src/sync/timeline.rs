@@ -1,6 +1,7 @@
 //! The newest events of a room that an answer shows, from memory as far as it reaches.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hearth_storage::tables::events as rows;
 
@@ -19,6 +20,29 @@ const PAGE: i64 = 200;
 
 /// Pages read for one timeline. What lies further back is left to `/messages`.
 const PAGES_MAX: usize = 10;
+
+/// Bytes of events that the timelines of one answer hold, besides the newest event of each room.
+const ANSWER_BYTES: usize = 16 << 20;
+
+/// How many bytes of events an answer has space for. What a room has no space for lies in a gap of its
+/// timeline, as what is beyond the client's limit does.
+pub(super) struct Space(AtomicUsize);
+
+impl Space {
+    /// That of an answer with nothing in it.
+    pub(super) fn whole() -> Self {
+        Self(AtomicUsize::new(ANSWER_BYTES))
+    }
+
+    /// Takes some of it, if there is so much left. An answer is made by one task.
+    fn take(&self, bytes: usize) -> bool {
+        let left = self.0.load(Ordering::Relaxed).checked_sub(bytes);
+        if let Some(left) = left {
+            self.0.store(left, Ordering::Relaxed);
+        }
+        left.is_some()
+    }
+}
 
 /// The part of a room's live order that an answer is about.
 #[derive(Debug, Clone, Copy)]
@@ -40,12 +64,13 @@ pub(super) struct Timeline {
     pub(super) horizon: i64,
 }
 
-/// Reads the timeline of a span.
+/// Reads the timeline of a span: the newest event that is wanted, and those before it for which there is
+/// space.
 pub(super) async fn read(
     rooms: &Rooms,
     viewpoint: &Viewpoint,
     span: Span,
-    filter: &EventFilter,
+    (filter, space): (&EventFilter, &Space),
 ) -> Result<Timeline, RoomError> {
     let mut timeline = Timeline {
         events: Vec::new(),
@@ -67,6 +92,10 @@ pub(super) async fn read(
             at_creation = shown.known.event.is_state_of("m.room.create", "");
             // Also for who was joined all the time: on a fork that arrives late they may not be.
             if filter.wants(&shown.known) && rooms.sees(viewpoint, &shown.known).await? {
+                if !space.take(shown.json.len()) && !timeline.events.is_empty() {
+                    timeline.limited = true;
+                    break;
+                }
                 timeline.events.push(shown);
             }
         }

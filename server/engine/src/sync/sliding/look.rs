@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hearth_types::ruma::{OwnedRoomId, UserId};
 
+use super::super::timeline::Space;
 use super::super::{ClientSync, SyncError};
 use super::connections::Connection;
 use super::extensions::{Beside, Extras};
@@ -27,6 +28,8 @@ pub(super) struct Look<'a> {
     /// Where the client stands, and what it has.
     pub(super) point: Point,
     pub(super) told: Arc<Told>,
+    /// What the timelines have space for.
+    pub(super) space: Space,
     /// The head of the log.
     pub(super) until: i64,
     /// The time.

@@ -88,8 +88,8 @@ impl Look<'_> {
             after: if is_expanded { 0 } else { after },
             until,
         };
-        let wanted = EventFilter::newest(sum.limit);
-        let timeline = timeline::read(rooms, &viewpoint, span, &wanted).await?;
+        let wanted = (&EventFilter::newest(sum.limit), &self.space);
+        let timeline = timeline::read(rooms, &viewpoint, span, wanted).await?;
         let end = state::end(&viewpoint, Span { after, until });
         Ok(Telling {
             viewpoint,

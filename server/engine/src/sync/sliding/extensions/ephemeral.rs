@@ -9,7 +9,7 @@ use hearth_types::ruma::OwnedRoomId;
 
 use super::super::super::SyncError;
 use super::super::super::filter::EventFilter;
-use super::super::super::timeline::{self, Span};
+use super::super::super::timeline::{self, Space, Span};
 use super::super::lists::Chosen;
 use super::super::look::{Look, RoomsSeen};
 use super::super::told::RoomTold;
@@ -100,8 +100,8 @@ impl Look<'_> {
             after: 0,
             until: self.until,
         };
-        let newest = EventFilter::newest(limit);
-        let timeline = timeline::read(rooms, &viewpoint.await?, span, &newest).await?;
+        let newest = (&EventFilter::newest(limit), &Space::whole());
+        let timeline = timeline::read(rooms, &viewpoint.await?, span, newest).await?;
         Ok(timeline.events.first().map(|shown| shown.position))
     }
 
