@@ -369,8 +369,9 @@ impl Plan<'_> {
         &self,
         ids: &[OwnedEventId],
     ) -> Result<BTreeMap<OwnedEventId, Known>, RoomError> {
-        let stored = self.rooms.known.of_room(self.room, ids).await?;
-        Ok(self.with_planned(stored, ids))
+        let (mut known, others) = self.planned(ids);
+        known.extend(self.rooms.known.of_room(self.room, &others).await?);
+        Ok(known)
     }
 
     /// Events by id, planned ones and those of other rooms included: to name such a one as an auth
@@ -379,21 +380,22 @@ impl Plan<'_> {
         &self,
         ids: &[OwnedEventId],
     ) -> Result<BTreeMap<OwnedEventId, Known>, RoomError> {
-        let stored = self.rooms.known.by_id(self.room.rules, ids).await?;
-        Ok(self.with_planned(stored, ids))
+        let (mut known, others) = self.planned(ids);
+        known.extend(self.rooms.known.by_id(self.room.rules, &others).await?);
+        Ok(known)
     }
 
-    fn with_planned(
-        &self,
-        mut known: BTreeMap<OwnedEventId, Known>,
-        ids: &[OwnedEventId],
-    ) -> BTreeMap<OwnedEventId, Known> {
+    /// Those of some events that are planned, and the ids of the others: what a plan made is not stored yet,
+    /// and what it changed is stored as it was.
+    fn planned(&self, ids: &[OwnedEventId]) -> (BTreeMap<OwnedEventId, Known>, Vec<OwnedEventId>) {
+        let (mut planned, mut others) = (BTreeMap::new(), Vec::new());
         for id in ids {
-            if let Some(event) = self.fresh.get(id) {
-                known.insert(id.clone(), event.clone());
+            match self.fresh.get(id) {
+                Some(event) => drop(planned.insert(id.clone(), event.clone())),
+                None => others.push(id.clone()),
             }
         }
-        known
+        (planned, others)
     }
 
     /// Events by local id, planned ones included.
