@@ -178,18 +178,10 @@ impl Rooms {
     pub(crate) async fn room_nid(&self, room_id: &RoomId) -> Result<Option<i64>, RoomError> {
         match self.nids.get(room_id.as_str()) {
             Some(nid) => Ok(Some(nid)),
-            None => Box::pin(self.room_nid_read(room_id)).await,
+            None => Ok(Box::pin(self.read_nids(&[room_id.to_string()]))
+                .await?
+                .pop()),
         }
-    }
-
-    async fn room_nid_read(&self, room_id: &RoomId) -> Result<Option<i64>, RoomError> {
-        let mut reader = self.ctx.storage.read().await?;
-        let stored = room_rows::room_by_id(reader.conn(), room_id.as_str()).await?;
-        let nid = stored.map(|room| room.room_nid);
-        if let Some(nid) = nid {
-            self.nids.insert(room_id.to_string(), nid);
-        }
-        Ok(nid)
     }
 
     /// The local ids of those rooms that are stored here.
@@ -202,13 +194,19 @@ impl Rooms {
             }
         }
         if !others.is_empty() {
-            let mut reader = self.ctx.storage.read().await?;
-            for (room_id, nid) in room_rows::room_nids(reader.conn(), &others).await? {
-                self.nids.insert(room_id, nid);
-                nids.insert(nid);
-            }
+            nids.extend(Box::pin(self.read_nids(&others)).await?);
         }
         Ok(nids)
+    }
+
+    async fn read_nids(&self, room_ids: &[String]) -> Result<Vec<i64>, RoomError> {
+        let mut reader = self.ctx.storage.read().await?;
+        let stored = room_rows::room_nids(reader.conn(), room_ids).await?;
+        let note = |(room_id, nid)| {
+            self.nids.insert(room_id, nid);
+            nid
+        };
+        Ok(stored.into_iter().map(note).collect())
     }
 
     /// The id of a room by its local id.

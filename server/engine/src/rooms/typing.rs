@@ -3,7 +3,6 @@
 //! spec: client-server v1.19 §Typing Notifications.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,8 +42,6 @@ const TENDED_EVERY: Duration = Duration::from_millis(200);
 pub struct Typing {
     moments: Arc<Moments>,
     state: Mutex<State>,
-    /// The moment of the newest change.
-    newest: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +50,8 @@ struct State {
     rooms: HashMap<i64, RoomTyping>,
     /// In how many of them somebody does.
     busy: usize,
+    /// The moment of the newest change.
+    newest: i64,
     /// The newest change of a room that is not remembered any more.
     forgotten: i64,
     /// Whether a task ends what nobody ends.
@@ -107,7 +106,6 @@ impl Typing {
         Self {
             moments,
             state: Mutex::default(),
-            newest: AtomicI64::new(0),
         }
     }
 
@@ -143,7 +141,8 @@ impl Typing {
             told_ms: now_ms,
         };
         room.people.insert(user.0, typist);
-        room.changed = self.changed();
+        room.changed = self.moments.next();
+        state.newest = room.changed;
         Begun {
             is_new: true,
             is_told: true,
@@ -153,7 +152,7 @@ impl Typing {
     /// Lets somebody stop. Says whether they were typing.
     fn end(&self, room_nid: i64, user_nid: i64) -> bool {
         let mut state = self.state();
-        state.end(room_nid, |nid, _| nid == user_nid, || self.changed())
+        state.end(room_nid, |nid, _| nid == user_nid, || self.moments.next())
     }
 
     /// Lets those stop who have said what they typed, or left, by what a commit makes visible.
@@ -171,7 +170,7 @@ impl Typing {
             changes.any(|it| it.user_nid == user_nid && it.membership != "join")
         };
         let ends = |nid, typist: &Typist| has_said(typist) || has_left(nid);
-        state.end(room_nid, ends, || self.changed());
+        state.end(room_nid, ends, || self.moments.next());
     }
 
     /// Ends what has lasted to the end. Returns the rooms in which something ended, and when the
@@ -185,7 +184,7 @@ impl Typing {
             .map(|(nid, _)| *nid)
             .collect();
         for &nid in &ended {
-            state.end(nid, |_, typist| ends(typist), || self.changed());
+            state.end(nid, |_, typist| ends(typist), || self.moments.next());
         }
         let people = state.rooms.values().flat_map(|room| room.people.values());
         let next = people.map(|typist| typist.until_ms).min();
@@ -197,11 +196,9 @@ impl Typing {
     pub(crate) fn news(&self, rooms: impl Iterator<Item = i64>, known: Known) -> News {
         let mut news = News::default();
         let state = self.state();
-        // Under the lock: a change whose moment has been given out, but which is not noted yet, is waited for.
-        let newest = self.newest.load(Ordering::Acquire);
         let lost = known.is_foreign || known.since.is_some_and(|since| since < state.forgotten);
         let doubts = known.believes && lost;
-        if state.busy == 0 && !doubts && known.since.is_none_or(|since| newest <= since) {
+        if state.busy == 0 && !doubts && known.since.is_none_or(|since| state.newest <= since) {
             return news;
         }
         for nid in rooms {
@@ -253,12 +250,6 @@ impl Typing {
         Some(event.to_string().into_bytes())
     }
 
-    fn changed(&self) -> i64 {
-        let moment = self.moments.next();
-        self.newest.fetch_max(moment, Ordering::AcqRel);
-        moment
-    }
-
     /// Whether somebody has to tend it from now on.
     fn take_up(&self) -> bool {
         !std::mem::replace(&mut self.state().is_tended, true)
@@ -297,6 +288,7 @@ impl State {
         let ended = room.people.len() < before;
         if ended {
             room.changed = moment();
+            self.newest = room.changed;
             self.busy -= usize::from(room.people.is_empty());
         }
         ended

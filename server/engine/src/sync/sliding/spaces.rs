@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hearth_storage::cache::{Bounded, Size, bounded};
-use hearth_storage::tables::rooms as room_rows;
 use hearth_types::ruma::RoomId;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -100,9 +99,7 @@ impl Spaces {
             .filter(|(_, event)| is_child(event))
             .map(|(child, _)| child)
             .collect();
-        let mut reader = rooms.ctx.storage.read().await?;
-        let children = room_rows::room_nids(reader.conn(), &children).await?;
-        let children = Arc::new(children.into_iter().map(|(_, nid)| nid).collect());
+        let children = Arc::new(rooms.room_nids(&children).await?);
         let kept = Kept {
             state,
             children: Arc::clone(&children),
