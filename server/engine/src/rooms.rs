@@ -25,6 +25,7 @@ mod mailbox;
 pub mod membership;
 mod outliers;
 pub mod overview;
+pub(crate) mod page;
 mod people;
 pub(crate) mod place;
 pub mod plan;

@@ -10,6 +10,7 @@ use hearth_storage::tables::events as rows;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
+use crate::rooms::page::Left;
 use crate::rooms::viewpoint::Viewpoint;
 
 /// A place between two events of a room's history, with the horizon that separates history from
@@ -94,9 +95,6 @@ pub struct HistoryPage {
 /// hold, and one more, which tells that there is a next page.
 const SCAN: usize = 101;
 
-/// Events looked at for one page: with few that match, a page ends early and names the next.
-const SCANNED_MAX: usize = 2_000;
-
 impl Rooms {
     /// The place before everything that is live now: where history begins for who has no token.
     #[must_use]
@@ -106,7 +104,7 @@ impl Rooms {
     }
 
     /// A page of history before a place, newest first: at most `limit` events that the reader may
-    /// see and that are `wanted`. It always progresses, whatever lies between.
+    /// see and that are `wanted`, fewer where they are long. It always progresses, whatever lies between.
     ///
     /// # Errors
     /// When the database fails.
@@ -197,7 +195,7 @@ impl Rooms {
         limit: usize,
         wanted: &(dyn Fn(&Known) -> bool + Sync),
     ) -> Result<HistoryPage, RoomError> {
-        let (mut place, mut scanned) = (from, 0);
+        let (mut place, mut left) = (from, Left::of(limit));
         let mut events = Vec::new();
         let room = &viewpoint.room;
         let mut scan = limit.saturating_add(1).min(SCAN);
@@ -217,13 +215,14 @@ impl Rooms {
                 .into());
             }
             for known in known {
-                if events.len() >= limit || scanned >= SCANNED_MAX {
+                if left.is_nothing() {
                     let next = Some(place);
                     return Ok(HistoryPage { events, next });
                 }
                 place = source.beyond(place, &known);
-                scanned += 1;
+                left.look();
                 if wanted(&known) && self.sees(viewpoint, &known).await? {
+                    left.take(&known);
                     events.push(known);
                 }
             }

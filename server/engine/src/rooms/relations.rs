@@ -10,15 +10,13 @@ use crate::rooms::bundles::THREAD;
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
 use crate::rooms::known::Known;
+use crate::rooms::page::Left;
 use crate::rooms::serve::Reader;
 use crate::rooms::viewpoint::Viewpoint;
 
 /// Rows read at a time while looking for events that the reader may see.
 const SCAN: i64 = 100;
 const SCAN_LEN: usize = 100;
-
-/// Rows looked at for one page.
-const SCANNED_MAX: usize = 2_000;
 
 /// What is asked of the events that relate to one.
 #[derive(Debug, Clone)]
@@ -64,18 +62,20 @@ impl Rooms {
         target.ok_or(RoomError::NotFound("the event"))?;
         let mut page = RelationsPage::default();
         let mut place = self.beginning(query);
-        let mut scanned = 0;
+        let mut left = Left::of(query.limit);
         loop {
             let found = self.related_at(viewpoint, query, place).await?;
             let last = found.len() < SCAN_LEN;
             let nids: Vec<i64> = found.iter().map(|(_, nid)| *nid).collect();
             let known = self.known.by_nid(viewpoint.room.rules, &nids).await?;
             for (depth, nid) in found {
-                if page.events.len() >= query.limit || scanned >= SCANNED_MAX {
+                if left.is_nothing() {
                     page.next = Some(place);
                     return Ok(page);
                 }
-                scanned += 1;
+                left.look();
+                place.depth = depth;
+                place.event_nid = if query.backwards { nid } else { nid + 1 };
                 let Some(known) = known.get(&nid) else {
                     continue;
                 };
@@ -85,9 +85,8 @@ impl Rooms {
                 {
                     return Ok(page);
                 }
-                place.depth = depth;
-                place.event_nid = if query.backwards { nid } else { nid + 1 };
                 if query.wants(known) && self.sees(viewpoint, known).await? {
+                    left.take(known);
                     page.events.push(known.clone());
                 }
             }
@@ -142,7 +141,7 @@ impl Rooms {
     ) -> Result<RelationsPage, RoomError> {
         let mut place = from.unwrap_or_else(|| self.history_now());
         let mut page = RelationsPage::default();
-        let (room, mut scanned) = (&viewpoint.room, 0);
+        let (room, mut left) = (&viewpoint.room, Left::of(limit));
         loop {
             let mut conn = self.ctx.storage.read().await?;
             let at = (place.depth, place.event_nid);
@@ -156,11 +155,11 @@ impl Rooms {
             let replies = self.related_events(viewpoint, &roots).await?;
             let last = threads.len() < SCAN_LEN;
             for thread in threads {
-                if page.events.len() >= limit || scanned >= SCANNED_MAX {
+                if left.is_nothing() {
                     page.next = Some(place);
                     return Ok(page);
                 }
-                scanned += 1;
+                left.look();
                 place.depth = thread.latest_depth;
                 place.event_nid = thread.latest_nid;
                 let count = counts.iter().find(|(root, ..)| *root == thread.root_id);
@@ -174,6 +173,7 @@ impl Rooms {
                 }
                 let is_in = *theirs > 0 || root.event.sender() == reader.user_id;
                 if (is_in || !participated) && self.sees(viewpoint, root).await? {
+                    left.take(root);
                     page.events.push(root.clone());
                 }
             }

@@ -10,6 +10,7 @@ use crate::rooms::Rooms;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
 use crate::rooms::form::EventForm;
+use crate::rooms::page::ANSWER_BYTES;
 use crate::rooms::plan::ClientTxn;
 use crate::rooms::serve::Reader;
 use crate::rooms::view::Shown;
@@ -20,9 +21,6 @@ const PAGE: i64 = 200;
 
 /// Pages read for one timeline. What lies further back is left to `/messages`.
 const PAGES_MAX: usize = 10;
-
-/// Bytes of events that the timelines of one answer hold, besides the newest event of each room.
-const ANSWER_BYTES: usize = 16 << 20;
 
 /// How many bytes of events an answer has space for. What a room has no space for lies in a gap of its
 /// timeline, as what is beyond the client's limit does.

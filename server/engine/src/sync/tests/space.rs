@@ -8,8 +8,9 @@ use super::people::{House, filter, request};
 use crate::rooms::create::Preset;
 use crate::sync::StateAt;
 
-/// Messages of a room, and how long each is: what three rooms hold is more than an answer does.
-const MESSAGES: usize = 110;
+/// Messages of each room, and how long each is: an answer holds what is in two of them, and not all of
+/// the third.
+const MESSAGES: [usize; 3] = [110, 110, 300];
 const MESSAGE_BYTES: usize = 60_000;
 
 both_engines! {
@@ -18,9 +19,9 @@ both_engines! {
         let alice = house.person("alice").await;
         let long = "x".repeat(MESSAGE_BYTES);
         let mut rooms = Vec::new();
-        for _ in 0..3 {
+        for messages in MESSAGES {
             let room_id = house.create("alice", Preset::PublicChat).await;
-            for _ in 0..MESSAGES {
+            for _ in 0..messages {
                 house.say(&room_id, "alice", &long).await;
             }
             rooms.push(room_id);
@@ -32,15 +33,31 @@ both_engines! {
         let shown: Vec<_> = timelines
             .map(|timeline| (timeline["events"].as_array().unwrap().len(), timeline["limited"] == true))
             .collect();
-        assert!(shown[..2].iter().all(|(events, limited)| *events > MESSAGES && !limited), "{shown:?}");
+        let [few, _, many] = MESSAGES;
+        assert!(shown[..2].iter().all(|(events, limited)| *events > few && !limited), "{shown:?}");
         let bytes = answer.to_string().len();
-        assert!((1..MESSAGES).contains(&shown[2].0) && shown[2].1, "{shown:?} in {bytes} bytes");
+        assert!((1..few).contains(&shown[2].0) && shown[2].1, "{shown:?} in {bytes} bytes");
         assert!((15 << 20..17 << 20).contains(&bytes), "{bytes} bytes");
 
+        let all = shown[0].0 - few + many;
         let mut client = Client::new(&alice, StateAt::Start);
         client.sync(&house.sync, &house.rooms, 200).await;
-        for room in &rooms {
-            assert_eq!(client.joined[room.as_str()].events.len(), shown[0].0);
+        for (room, events) in rooms.iter().zip([shown[0].0, shown[0].0, all]) {
+            assert_eq!(client.joined[room.as_str()].events.len(), events);
         }
+
+        // So it is with history: what a page has no space for is on the next.
+        let (rooms, room) = (&house.rooms, &rooms[2]);
+        let viewpoint = rooms.viewpoint(room, alice.user_nid, &alice.user_id).await.unwrap();
+        let mut pages = Vec::new();
+        let mut from = Some(rooms.history_now());
+        while let Some(place) = from {
+            let page = rooms.history(&viewpoint, place, 1_000, &|_| true).await.unwrap();
+            pages.push(page.events.len());
+            from = page.next;
+        }
+        assert!(pages.len() == 2 && pages.iter().sum::<usize>() == all, "{pages:?} of {all}");
+        let bytes = pages[0] * MESSAGE_BYTES;
+        assert!((15 << 20..17 << 20).contains(&bytes), "{bytes} bytes");
     }
 }
