@@ -11,6 +11,7 @@ mod load;
 mod lost;
 mod power_cut;
 mod random;
+mod read_only;
 mod torn;
 
 use load::Load;

@@ -91,7 +91,7 @@ async fn cut(seed: u64, lies: bool) -> Vec<String> {
 }
 
 /// Compiles `unsynced.c`.
-fn shim(folder: &Path) -> String {
+pub(super) fn shim(folder: &Path) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("stories/faults/unsynced.c");
     let library: PathBuf = folder.join("unsynced.so");
     let compiled = Command::new("cc")

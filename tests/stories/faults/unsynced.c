@@ -8,6 +8,10 @@
  * With UNSYNCED_LIE set, flushes are not noted: a disk that says "flushed" and is not. The
  * test must then find acknowledged messages missing, or it could not find anything.
  *
+ * While a file UNSYNCED_READ_ONLY exists, nothing under the folder can be changed, as if the kernel had
+ * made its file system read-only: see read_only.rs. (It does not, as long as a test asks it to and
+ * files are open there for writing.)
+ *
  * A record: kind (1 byte), number (8), offset (8), length (8), length of the path (4), path, and
  * for WRITE and CUT what was there before, `length` bytes from `offset` on, after 8 bytes with the
  * size that the file had. All numbers are little-endian.
@@ -37,6 +41,7 @@ static const char *folder;
 static size_t folder_length;
 static int journal = -1;
 static int lies;
+static const char *read_only_mark;
 static uint64_t number;
 static char *paths[FDS]; /* of the files that are watched, by descriptor */
 
@@ -49,6 +54,7 @@ __attribute__((constructor)) static void begin(void) {
     const char *name = getenv("UNSYNCED_JOURNAL");
     folder = getenv("UNSYNCED_FOLDER");
     lies = getenv("UNSYNCED_LIE") != NULL;
+    read_only_mark = getenv("UNSYNCED_READ_ONLY");
     if (!name || !folder)
         return;
     folder_length = strlen(folder);
@@ -60,6 +66,14 @@ __attribute__((constructor)) static void begin(void) {
 static int watched_path(const char *path) {
     return journal >= 0 && path && strncmp(path, folder, folder_length) == 0 &&
            (path[folder_length] == '/' || path[folder_length] == 0);
+}
+
+/* Whether a change is to fail; sets errno then. */
+static int is_read_only(void) {
+    if (!read_only_mark || access(read_only_mark, F_OK) != 0)
+        return 0;
+    errno = EROFS;
+    return 1;
 }
 
 static const char *watched(int fd) { return fd >= 0 && fd < FDS ? paths[fd] : NULL; }
@@ -143,6 +157,9 @@ static int opened(int fd, const char *path, int flags, int existed) {
 
 static int do_open(int at, const char *path, int flags, mode_t mode) {
     int watch = watched_path(path);
+    int changes = (flags & O_ACCMODE) != O_RDONLY || (flags & (O_CREAT | O_TRUNC));
+    if (watch && changes && is_read_only())
+        return -1;
     int existed = watch ? access(path, F_OK) == 0 : 1;
     if (watch && existed && (flags & O_TRUNC)) {
         int fd = (int)syscall(SYS_openat, at, path, O_RDWR | O_CLOEXEC, 0);
@@ -184,6 +201,8 @@ static ssize_t do_pwrite(int fd, const void *bytes, size_t length, off64_t offse
     const char *path = watched(fd);
     if (!path)
         return syscall(SYS_pwrite64, fd, bytes, length, offset);
+    if (is_read_only())
+        return -1;
     pthread_mutex_lock(&lock);
     note_before(WRITE, fd, path, (uint64_t)offset, length);
     ssize_t done = syscall(SYS_pwrite64, fd, bytes, length, offset);
@@ -208,6 +227,8 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     const char *path = watched(fd);
     if (!path)
         return syscall(SYS_write, fd, bytes, length);
+    if (is_read_only())
+        return -1;
     pthread_mutex_lock(&lock);
     note_before(WRITE, fd, path, stands_at(fd), length);
     ssize_t done = syscall(SYS_write, fd, bytes, length);
@@ -219,6 +240,8 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     const char *path = watched(fd);
     if (!path)
         return syscall(SYS_writev, fd, parts, count);
+    if (is_read_only())
+        return -1;
     uint64_t length = 0;
     for (int i = 0; i < count; i++)
         length += parts[i].iov_len;
@@ -233,6 +256,8 @@ static int do_ftruncate(int fd, off64_t size) {
     const char *path = watched(fd);
     if (!path)
         return (int)syscall(SYS_ftruncate, fd, size);
+    if (is_read_only())
+        return -1;
     pthread_mutex_lock(&lock);
     note_before(CUT, fd, path, (uint64_t)size, UINT64_MAX);
     int done = (int)syscall(SYS_ftruncate, fd, size);
@@ -272,6 +297,8 @@ static void keep(const char *path, uint64_t seq) {
 int unlink(const char *path) {
     if (!watched_path(path))
         return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+    if (is_read_only())
+        return -1;
     pthread_mutex_lock(&lock);
     uint64_t seq = number++;
     keep(path, seq);
@@ -284,6 +311,8 @@ int unlink(const char *path) {
 int rename(const char *from, const char *to) {
     if (!watched_path(from) || !watched_path(to))
         return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    if (is_read_only())
+        return -1;
     pthread_mutex_lock(&lock);
     uint64_t seq = number++;
     keep(to, seq);
