@@ -8,15 +8,18 @@ a Python environment that has it, Synapse runs beside them, on SQLite, its logs 
 """
 
 import argparse
+import asyncio
 import json
 import os
 import pathlib
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -48,6 +51,7 @@ SCENARIOS = [
     ("mixed", [], ["--requests=2000"], False),
     ("ephemeral", [], ["--requests=200"], False),
     ("idle", [], ["--connections=300"], False),
+    ("idle-tls", [], None, False),
 ]
 
 
@@ -119,6 +123,10 @@ class Hearth(Server):
         self.binary = ROOT / "target" / "release" / "hearth" if options.hearth is None else options.hearth
 
     def configure(self, hashes):
+        self.tls_port = free_port()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=localhost", "-keyout", "tls.key", "-out", "tls.crt"],
+                       cwd=self.path, check=True, capture_output=True)
         cost = "" if hashes else "argon2_memory_kib = 64\nargon2_passes = 1\n"
         (self.path / "hearth.toml").write_text(f"""
 [server]
@@ -128,6 +136,11 @@ data_dir = "{self.path}/data"
 [[listener]]
 bind = "127.0.0.1:{self.port}"
 resources = ["client", "keys"]
+[[listener]]
+bind = "127.0.0.1:{self.tls_port}"
+resources = ["client"]
+tls_cert = "{self.path}/tls.crt"
+tls_key = "{self.path}/tls.key"
 [registration]
 enabled = true
 [password]
@@ -212,6 +225,34 @@ rc_invites: {{per_room: {plenty}, per_user: {plenty}, per_issuer: {plenty}}}
         return [self.python, "-m", "synapse.app.homeserver", "-c", "homeserver.yaml"]
 
 
+class TlsTunnel:
+    """Speaks TLS for a client that does not: each connection to it is one over TLS to a server."""
+
+    def __init__(self, port):
+        self.to = port
+        self.context = ssl.create_default_context()
+        self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        listening = asyncio.run_coroutine_threadsafe(asyncio.start_server(self.carry, "127.0.0.1", 0), self.loop)
+        self.port = listening.result().sockets[0].getsockname()[1]
+
+    async def carry(self, reader, writer):
+        there = await asyncio.open_connection("127.0.0.1", self.to, ssl=self.context)
+        await asyncio.gather(self.copy(reader, there[1]), self.copy(there[0], writer))
+
+    @staticmethod
+    async def copy(reader, writer):
+        try:
+            while read := await reader.read(65536):
+                writer.write(read)
+                await writer.drain()
+        except OSError:
+            pass
+        writer.close()
+
+
 def run(options, server, scenario):
     name, usual, fewer, _ = scenario
     arguments = usual if not isinstance(server, Synapse) else fewer
@@ -220,7 +261,8 @@ def run(options, server, scenario):
     verb = next(verb for verb in VERBS if name == verb or name.startswith(f"{verb}-"))
     load = ROOT / "target" / "release" / "hearth-load" if options.load is None else options.load
     pids = [f"--pid={pid}" for pid in server.pids()]
-    done = subprocess.run([load, f"--url={server.url}", *pids, "--json", verb, *arguments],
+    url = f"http://127.0.0.1:{TlsTunnel(server.tls_port).port}" if name == "idle-tls" else server.url
+    done = subprocess.run([load, f"--url={url}", *pids, "--json", verb, *arguments],
                           capture_output=True, text=True, check=False)
     if done.returncode != 0:
         print(f"{server.name}, {name}: {done.stderr.strip()}", file=sys.stderr)
@@ -277,9 +319,10 @@ def main():
                 continue
             server = make(options)
             server.start(hashes=scenario[3])
+            over = ", TLS" if scenario[0] == "idle-tls" else ""
             try:
                 for row in run(options, server, scenario):
-                    print(f"| {server.name} | {row['name']} | {written(row)} |", flush=True)
+                    print(f"| {server.name}{over} | {row['name']} | {written(row)} |", flush=True)
                 if scenario[0] == "mixed":
                     for name, figure in figures_of_process(server):
                         print(f"| {server.name} | {name} | {figure} |", flush=True)

@@ -39,6 +39,9 @@ pub(crate) enum LoadError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// A hash cannot be made at such a cost.
+    #[error("argon2id at such a cost: {0}")]
+    Cost(String),
     /// A task of our own ended early.
     #[error("a worker of the load tool ended early: {0}")]
     Worker(#[from] tokio::task::JoinError),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use argon2::{Algorithm, Argon2, Params, Version};
 use clap::Args;
 use serde_json::json;
 
@@ -10,6 +11,7 @@ use crate::error::LoadError;
 use crate::http::Call;
 use crate::measure::{Amount, measure};
 use crate::people::{PASSWORD, register};
+use crate::process::Processes;
 
 /// Registrations.
 #[derive(Args)]
@@ -54,6 +56,12 @@ pub(crate) struct Login {
     /// How many, one after the other.
     #[arg(long, default_value_t = 200)]
     requests: usize,
+    /// Memory of one hash of argon2id, in KiB, as the server has it.
+    #[arg(long, default_value_t = 19_456)]
+    argon2_memory_kib: u32,
+    /// Its passes.
+    #[arg(long, default_value_t = 2)]
+    argon2_passes: u32,
 }
 
 impl Login {
@@ -86,6 +94,30 @@ impl Login {
             },
         )
         .await?;
+        self.hash_alone(world)
+    }
+
+    /// What one hash costs by itself, on this machine and now: the rest of a login is the server's.
+    fn hash_alone(&self, world: &World) -> Result<(), LoadError> {
+        const HASHES: u32 = 50;
+        let cost = Params::new(self.argon2_memory_kib, self.argon2_passes, 1, None);
+        let cost = cost.map_err(|error| LoadError::Cost(error.to_string()))?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, cost);
+        let own = Processes::new(vec![std::process::id()]);
+        let before = own.cpu()?;
+        for number in 0..HASHES {
+            let (mut hash, salt) = ([0; 32], [0; 12]);
+            let salt = [&salt[..], &number.to_be_bytes()].concat();
+            argon2
+                .hash_password_into(PASSWORD.as_bytes(), &salt, &mut hash)
+                .map_err(|error| LoadError::Cost(error.to_string()))?;
+            std::hint::black_box(hash);
+        }
+        let each = (own.cpu()? - before) / HASHES;
+        let each = each.as_secs_f64() * 1_000.0;
+        world
+            .report
+            .figure("one hash alone", each, "ms of processor");
         Ok(())
     }
 }
