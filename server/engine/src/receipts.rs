@@ -119,6 +119,10 @@ impl Receipts {
         if ahead.is_empty() {
             return Ok(());
         }
+        let has_others = room.live().has_others;
+        for change in &mut ahead {
+            change.outbound &= has_others;
+        }
         let commit = planned(room, &ahead);
         let receipt = self.ctx.storage.writer().commit(commit).await?;
         let shown = ahead.iter().zip(0..).map(|(change, slot)| {
