@@ -1,5 +1,5 @@
 //! What follows commits, off their path: SQLite's write-ahead log is moved into the database file,
-//! and the processes that share a PostgreSQL database are told of what was committed.
+//! and processes that share a PostgreSQL database are told of what was committed.
 
 use std::time::Duration;
 
@@ -20,20 +20,35 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Runs checkpoints; ends when the writer's last handle is dropped.
 pub struct Checkpointer {
     to: ConnectTo,
+    /// Whether no other process uses the database.
+    alone: bool,
     head: watch::Receiver<i64>,
     standing: Standing,
 }
 
 impl Checkpointer {
-    pub(crate) fn new(to: ConnectTo, head: watch::Receiver<i64>, standing: Standing) -> Self {
-        Self { to, head, standing }
+    pub(crate) fn new(
+        (to, alone): (ConnectTo, bool),
+        head: watch::Receiver<i64>,
+        standing: Standing,
+    ) -> Self {
+        Self {
+            to,
+            alone,
+            head,
+            standing,
+        }
     }
 
     /// Checkpoints as the log grows, until the writer is gone.
     pub async fn run(mut self) {
         if matches!(self.to, Engine::Postgres(_)) {
             // PostgreSQL checkpoints by itself; there, what others must hear of is told them.
-            return feed::announce(&self.to, self.head).await;
+            match self.alone {
+                true => while self.head.changed().await.is_ok() {},
+                false => feed::announce(&self.to, self.head).await,
+            }
+            return;
         }
         let mut done = *self.head.borrow();
         while let Ok(position) = self.due(done).await {

@@ -275,7 +275,7 @@ macro_rules! rows_of_a_commit {
                 0 $(+ self.$field.len())+
             }
 
-            /// Writes the rows of many commits, one multi-row statement per table.
+            /// Writes the rows of many commits, those of a table together.
             pub(crate) async fn write(
                 mut conn: Conn<'_>,
                 commits: &[(i64, &Self)],

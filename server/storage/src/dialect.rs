@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgConnection, SqliteConnection};
 
+use crate::bundle::{Bundle, Gres};
 use crate::driver::{Conn, Engine, Pool};
 use crate::error::StorageError;
 use crate::script::{Lite, Script};
@@ -33,6 +34,9 @@ pub type ConnectTo = Engine<SqliteConnectOptions, PgConnectOptions>;
 
 /// The one connection that writes.
 pub(crate) type WriteConn = Engine<SqliteConnection, PgConnection>;
+
+/// Where writes wait that go to the engine at once.
+pub(crate) type Waiting = Engine<Script, Bundle>;
 
 /// Reads a database URL: `sqlite:///path` or `postgres://user:password@host/name`.
 ///
@@ -83,8 +87,27 @@ fn sqlite_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// PostgreSQL plans by what it has counted of a table, and keeps the plan: one that was made while a table
+/// was empty reads it from end to end when it is not any more. Every statement of a server finds its rows
+/// through an index, so it is told to look for that, once per statement (decision 0022). As statements, not
+/// as options of the connection, which a pooler before the database may refuse.
+const PLANS: &str = "SET plan_cache_mode = force_generic_plan;
+    SET jit = off;
+    SET enable_seqscan = off;
+    SET enable_mergejoin = off;
+    SET seq_page_cost = 0.1;
+    SET random_page_cost = 0.1";
+
 /// Opens the writing connection.
 pub(crate) async fn connect_writer(to: &ConnectTo) -> Result<WriteConn, StorageError> {
+    let mut conn = connect(to).await?;
+    if let Engine::Postgres(conn) = &mut conn {
+        sqlx::raw_sql(PLANS).execute(conn).await?;
+    }
+    Ok(conn)
+}
+
+async fn connect(to: &ConnectTo) -> Result<WriteConn, StorageError> {
     Ok(match to {
         Engine::Sqlite(options) => Engine::Sqlite(SqliteConnection::connect_with(options).await?),
         Engine::Postgres(options) => Engine::Postgres(PgConnection::connect_with(options).await?),
@@ -141,7 +164,8 @@ pub(crate) async fn session_end(conn: Conn<'_>) -> bool {
     true
 }
 
-/// Opens a connection that cannot write, for one long reading.
+/// Opens a connection for reading of another kind than a server's, on PostgreSQL with that one's own ways to
+/// plan; on SQLite it cannot write.
 pub(crate) async fn connect_snapshot(to: &ConnectTo) -> Result<WriteConn, StorageError> {
     match to {
         Engine::Sqlite(options) => {
@@ -151,9 +175,9 @@ pub(crate) async fn connect_snapshot(to: &ConnectTo) -> Result<WriteConn, Storag
                 .read_only(true)
                 .busy_timeout(BUSY_TIMEOUT)
                 .disable_statement_logging();
-            connect_writer(&Engine::Sqlite(options)).await
+            connect(&Engine::Sqlite(options)).await
         }
-        Engine::Postgres(_) => connect_writer(to).await,
+        Engine::Postgres(_) => connect(to).await,
     }
 }
 
@@ -172,11 +196,12 @@ pub(crate) async fn connect_pool(
                 .pragma("query_only", "ON");
             Engine::Sqlite(pool_options(size, standing).connect_with(options).await?)
         }
-        Engine::Postgres(options) => Engine::Postgres(
-            pool_options(size, standing)
-                .connect_with(options.clone())
-                .await?,
-        ),
+        Engine::Postgres(options) => {
+            let pool = pool_options(size, standing).after_connect(|conn: &mut PgConnection, _| {
+                Box::pin(async move { sqlx::raw_sql(PLANS).execute(conn).await.map(drop) })
+            });
+            Engine::Postgres(pool.connect_with(options.clone()).await?)
+        }
     })
 }
 
@@ -201,7 +226,7 @@ impl WriteConn {
     pub(crate) fn conn(&mut self) -> Conn<'_> {
         match self {
             Self::Sqlite(conn) => Engine::Sqlite(Lite::new(conn, None)),
-            Self::Postgres(conn) => Engine::Postgres(conn),
+            Self::Postgres(conn) => Engine::Postgres(Gres::new(conn, None)),
         }
     }
 }
@@ -233,26 +258,55 @@ impl WriteConn {
         Ok(())
     }
 
-    /// The connection for writes that wait in a script, if there is one, on the engine where that is of
-    /// use.
-    pub(crate) fn scripted<'c>(&'c mut self, script: Option<&'c mut Script>) -> Conn<'c> {
+    /// A place for writes to wait in, with nothing in it.
+    pub(crate) fn waiting(&self) -> Waiting {
         match self {
-            Self::Sqlite(conn) => Engine::Sqlite(Lite::new(conn, script)),
-            Self::Postgres(conn) => Engine::Postgres(conn),
+            Self::Sqlite(_) => Engine::Sqlite(Script::default()),
+            Self::Postgres(_) => Engine::Postgres(Bundle::default()),
         }
     }
 
-    /// Ends a write for good, with what waits in its script.
-    pub(crate) async fn commit(&mut self, mut script: Script) -> Result<(), StorageError> {
-        match self {
-            Self::Sqlite(conn) => {
-                script.push("COMMIT");
-                script.run(conn).await?;
+    /// The connection for writes that wait, where there is a place for that.
+    pub(crate) fn with<'c>(&'c mut self, waiting: Option<&'c mut Waiting>) -> Conn<'c> {
+        match (self, waiting) {
+            (Self::Sqlite(conn), Some(Engine::Sqlite(script))) => {
+                Engine::Sqlite(Lite::new(conn, Some(script)))
             }
-            Self::Postgres(_) => {
-                sql!(self.conn(), execute, "COMMIT")?;
+            (Self::Postgres(conn), Some(Engine::Postgres(bundle))) => {
+                Engine::Postgres(Gres::new(conn, Some(bundle)))
             }
+            (conn, _) => conn.conn(),
         }
+    }
+
+    /// Runs what waits.
+    pub(crate) async fn settle(&mut self, waiting: &mut Waiting) -> Result<(), StorageError> {
+        match self.with(Some(waiting)) {
+            Engine::Sqlite(mut lite) => drop(lite.settled().await?),
+            Engine::Postgres(mut gres) => drop(gres.settled().await?),
+        }
+        Ok(())
+    }
+
+    /// Runs what waits and need not go along with the end: where that is a message of its own, a connection
+    /// that is lost before it leaves no doubt whether there was one.
+    pub(crate) async fn settle_for_end(
+        &mut self,
+        waiting: &mut Waiting,
+    ) -> Result<(), StorageError> {
+        match waiting {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(_) => self.settle(waiting).await,
+        }
+    }
+
+    /// Ends a write for good, with what still waits.
+    pub(crate) async fn commit(&mut self, mut waiting: Waiting) -> Result<(), StorageError> {
+        if let Engine::Sqlite(script) = &mut waiting {
+            script.push("COMMIT");
+            return self.settle(&mut waiting).await;
+        }
+        sql!(self.with(Some(&mut waiting)), execute, "COMMIT")?;
         Ok(())
     }
 }

@@ -4,8 +4,9 @@
 //! driver inside a `match`, so that storage functions are not generic and rows need no bounds.
 
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
+use crate::bundle::Gres;
 use crate::error::StorageError;
 use crate::script::Lite;
 
@@ -22,14 +23,14 @@ pub enum Engine<S, P> {
 pub type Pool = Engine<SqlitePool, PgPool>;
 
 /// A borrowed connection: what every storage function takes.
-pub type Conn<'c> = Engine<Lite<'c>, &'c mut PgConnection>;
+pub type Conn<'c> = Engine<Lite<'c>, Gres<'c>>;
 
 impl Conn<'_> {
     /// Hands the same connection out for one more statement.
     pub fn again(&mut self) -> Conn<'_> {
         match self {
             Self::Sqlite(conn) => Engine::Sqlite(conn.again()),
-            Self::Postgres(conn) => Engine::Postgres(conn),
+            Self::Postgres(conn) => Engine::Postgres(conn.again()),
         }
     }
 }
@@ -54,7 +55,7 @@ impl Reader {
     pub fn conn(&mut self) -> Conn<'_> {
         match &mut self.0 {
             Engine::Sqlite(conn) => Engine::Sqlite(Lite::new(conn, None)),
-            Engine::Postgres(conn) => Engine::Postgres(conn),
+            Engine::Postgres(conn) => Engine::Postgres(Gres::new(conn, None)),
         }
     }
 }
@@ -69,8 +70,18 @@ pub fn bulk_text(text: &str, columns: &[&str], rows: Option<usize>) -> String {
     match (rows, columns) {
         (Some(_), ["BIGINT" | "TEXT"]) => sqlite_text(text, SQLITE_LIST),
         (Some(rows), _) => sqlite_text(text, &sqlite_values(columns.len(), rows)),
-        (None, _) => text.replacen("{rows}", &postgres_unnest(columns), 1),
+        (None, _) => unnest_text(text, columns, 0),
     }
+}
+
+/// The text of a bulk statement for PostgreSQL, behind so many parameters of others.
+pub(crate) fn unnest_text(text: &str, columns: &[&str], before: usize) -> String {
+    let arrays: Vec<String> = (before + 1..)
+        .zip(columns)
+        .map(|(n, kind)| format!("${n}::{kind}[]"))
+        .collect();
+    let list = format!("SELECT * FROM unnest({})", arrays.join(","));
+    text.replacen("{rows}", &list, 1)
 }
 
 /// SQLite copies each page that an insertion of several rows is about to change, to be able to undo that
@@ -92,15 +103,6 @@ pub fn sqlite_list<T: Clone + Into<serde_json::Value>>(values: &[T]) -> String {
 fn sqlite_values(columns: usize, rows: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(","));
     format!("VALUES {}", vec![row.as_str(); rows].join(","))
-}
-
-fn postgres_unnest(columns: &[&str]) -> String {
-    let arrays: Vec<String> = columns
-        .iter()
-        .enumerate()
-        .map(|(i, kind)| format!("${}::{kind}[]", i + 1))
-        .collect();
-    format!("SELECT * FROM unnest({})", arrays.join(","))
 }
 
 /// Rows per statement on SQLite: the measured best between fewer round trips and longer texts.
@@ -186,12 +188,11 @@ macro_rules! rows {
                 }
                 failed.map_or(Ok(affected), Err)
             }
-            $crate::driver::Engine::Postgres(c) => {
+            $crate::driver::Engine::Postgres(mut gres) => {
                 if $items.is_empty() { Ok(0) } else {
-                    let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], None);
-                    sqlx::query::<sqlx::Postgres>(sqlx::AssertSqlSafe(text))
-                        $(.bind($items.iter().map(|$item| { let _row = &$item; $value }).collect::<Vec<_>>()))+
-                        .execute(&mut *c).await.map(|done| done.rows_affected())
+                    let mut write = gres.write($text, &[$(stringify!($kind)),+]);
+                    $(write.bind($items.iter().map(|$item| { let _row = &$item; $value }).collect::<Vec<_>>());)+
+                    gres.written().await
                 }
             }
         }.map_err($crate::error::StorageError::from)
@@ -216,12 +217,17 @@ macro_rules! rows {
                 }
                 failed.map_or(Ok(found), Err)
             }
-            $crate::driver::Engine::Postgres(c) => {
+            $crate::driver::Engine::Postgres(mut gres) => {
                 if $items.is_empty() { Ok(Vec::new()) } else {
-                    let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], None);
-                    sqlx::query_as::<sqlx::Postgres, $row>(sqlx::AssertSqlSafe(text))
-                        $(.bind($items.iter().map(|$item| { let _row = &$item; $value }).collect::<Vec<_>>()))+
-                        .fetch_all(&mut *c).await
+                    match gres.settled().await {
+                        Ok(c) => {
+                            let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], None);
+                            sqlx::query_as::<sqlx::Postgres, $row>(sqlx::AssertSqlSafe(text))
+                                $(.bind($items.iter().map(|$item| { let _row = &$item; $value }).collect::<Vec<_>>()))+
+                                .fetch_all(&mut *c).await
+                        }
+                        Err(error) => Err(error),
+                    }
                 }
             }
         }.map_err($crate::error::StorageError::from)
@@ -239,7 +245,10 @@ macro_rules! list {
                 lite.bind(list);
                 lite.written().await
             },
-            query => execute => |done| done.rows_affected())
+            gres, values => {
+                gres.write($text, &[stringify!($kind)]).bind(values);
+                gres.written().await
+            })
     };
     ($conn:expr, all::<$row:ty>, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident)
         $(, with($($bind:expr),+))?) => {
@@ -251,25 +260,27 @@ macro_rules! list {
                 }
                 Err(error) => Err(error),
             },
-            query_as, $row => fetch_all => |rows| rows $(, with($($bind),+))?)
+            gres, values => match gres.settled().await {
+                Ok(c) => {
+                    let text = $crate::driver::bulk_text($text, &[stringify!($kind)], None);
+                    sqlx::query_as::<sqlx::Postgres, $row>(sqlx::AssertSqlSafe(text))
+                        .bind(values)$($(.bind($bind))+)?.fetch_all(&mut *c).await
+                }
+                Err(error) => Err(error),
+            })
     };
     (@each $conn:expr, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident),
         $none:expr, $lite:ident, $stated:ident, $list:ident => $on_sqlite:expr,
-        $query:ident $(, $row:ty)? => $verb:ident => |$done:ident| $result:expr
-        $(, with($($bind:expr),+))?) => {
+        $gres:ident, $values:ident => $on_postgres:expr) => {
         if $items.is_empty() { Ok($none) } else {
-            let values = $items.iter().map(|$item| $value).collect::<Vec<_>>();
+            let $values = $items.iter().map(|$item| $value).collect::<Vec<_>>();
             match $conn {
                 $crate::driver::Engine::Sqlite(mut $lite) => {
-                    let $stated = $crate::driver::bulk_text($text, &[stringify!($kind)], Some(values.len()));
-                    let $list = $crate::driver::sqlite_list(&values);
+                    let $stated = $crate::driver::bulk_text($text, &[stringify!($kind)], Some($values.len()));
+                    let $list = $crate::driver::sqlite_list(&$values);
                     $on_sqlite
                 }
-                $crate::driver::Engine::Postgres(c) => {
-                    let text = $crate::driver::bulk_text($text, &[stringify!($kind)], None);
-                    sqlx::$query::<sqlx::Postgres $(, $row)?>(sqlx::AssertSqlSafe(text))
-                        .bind(values)$($(.bind($bind))+)?.$verb(&mut *c).await.map(|$done| $result)
-                }
+                $crate::driver::Engine::Postgres(mut $gres) => $on_postgres,
             }.map_err($crate::error::StorageError::from)
         }
     };
@@ -288,10 +299,13 @@ macro_rules! on_driver {
                 }
                 Err(error) => Err(error),
             },
-            $crate::driver::Engine::Postgres($c) => {
-                type $driver = sqlx::Postgres;
-                $body
-            }
+            $crate::driver::Engine::Postgres(mut gres) => match gres.settled().await {
+                Ok($c) => {
+                    type $driver = sqlx::Postgres;
+                    $body
+                }
+                Err(error) => Err(error),
+            },
         }
         .map_err($crate::error::StorageError::from)
     };

@@ -73,13 +73,12 @@ enum Source {
 
 impl Feed {
     pub(crate) async fn open(
-        to: &ConnectTo,
+        (to, alone): (&ConnectTo, bool),
         head: watch::Receiver<i64>,
     ) -> Result<Self, StorageError> {
         let mut conn = dialect::connect_snapshot(to).await?;
         let source = match to {
-            Engine::Sqlite(_) => Source::Local(head),
-            Engine::Postgres(options) => {
+            Engine::Postgres(options) if !alone => {
                 let channel = sql!(
                     conn.conn(),
                     scalar::<String>,
@@ -91,6 +90,7 @@ impl Feed {
                 listener.listen(&channel.unwrap_or_default()).await?;
                 Source::Shared(Box::new(listener))
             }
+            _ => Source::Local(head),
         };
         let seen = log::head_select(conn.conn()).await?;
         Ok(Self { conn, source, seen })

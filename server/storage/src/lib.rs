@@ -4,6 +4,7 @@
 //! reads through [`Storage::read`] and the functions of [`tables`], and writes by handing a
 //! [`commit::Commit`] to the [`writer::Writer`].
 
+pub mod bundle;
 pub mod cache;
 pub mod checkpoint;
 pub mod commit;

@@ -57,6 +57,7 @@ pub struct Storage(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     connect_to: ConnectTo,
+    alone: bool,
     pool: Pool,
     writer: Writer,
     identity: Identity,
@@ -108,7 +109,7 @@ impl Storage {
         let pool = dialect::connect_pool(to, options.read_connections, &standing).await?;
         let (writer, task) = writer::writer(to.clone(), options.alone, conn, position, standing);
         let checkpointer = Checkpointer::new(
-            to.clone(),
+            (to.clone(), options.alone),
             writer.head().subscribe(),
             writer.standing().clone(),
         );
@@ -116,6 +117,7 @@ impl Storage {
         let names = options.names_bytes / 5;
         let storage = Self(Arc::new(Inner {
             connect_to: to.clone(),
+            alone: options.alone,
             pool,
             event_nids: Nids::new("event", writer.clone()),
             room_nids: Nids::new("room", writer.clone()),
@@ -155,7 +157,11 @@ impl Storage {
     /// # Errors
     /// When the database does not answer.
     pub async fn feed(&self) -> Result<Feed, StorageError> {
-        Feed::open(&self.0.connect_to, self.0.writer.head().subscribe()).await
+        Feed::open(
+            (&self.0.connect_to, self.0.alone),
+            self.0.writer.head().subscribe(),
+        )
+        .await
     }
 
     /// The caches of names, in figures.

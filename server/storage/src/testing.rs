@@ -236,7 +236,8 @@ pub async fn count(storage: &Storage, table: &str) -> i64 {
                 .fetch_one(conn)
                 .await
         }
-        Engine::Postgres(conn) => {
+        Engine::Postgres(mut gres) => {
+            let conn = gres.settled().await.expect("nothing waits");
             sqlx::query_scalar(sqlx::AssertSqlSafe(text))
                 .fetch_one(conn)
                 .await

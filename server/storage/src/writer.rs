@@ -15,11 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::commit::{Commit, CommitError, Guard, Outcome, Refusal, Rows, Slot};
-use crate::dialect::{self, ConnectTo, WriteConn};
+use crate::dialect::{self, ConnectTo, Waiting, WriteConn};
 use crate::error::StorageError;
 use crate::figures::WriterFigures;
 use crate::head::{Head, Hold};
-use crate::script::Script;
 use crate::sql;
 use crate::tables::{
     events, log,
@@ -38,10 +37,10 @@ const BATCH_MAX: usize = 256;
 /// flush for one does, and those who were just answered are about to hand over more.
 const COMPANY: Duration = Duration::from_millis(1);
 
-/// Commits, and rows of them, that go to SQLite in one script. A script is prepared for its numbers of rows:
-/// of many commits there are too many different ones, and a long text is copied for each statement in it.
-const SCRIPTED_MAX: usize = 8;
-const SCRIPTED_ROWS_MAX: usize = 512;
+/// Commits, and rows of them, whose writes wait to go at once. What goes at once is prepared for that: of many
+/// commits there are too many different mixtures. And each statement of a long script of SQLite copies its text.
+const AT_ONCE_MAX: usize = 8;
+const ROWS_AT_ONCE_MAX: usize = 512;
 
 /// Between two attempts to reach a lost database.
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -337,12 +336,13 @@ impl WriterTask {
         let slots = part.iter().map(|submission| submission.commit.slots).sum();
         // First, since on PostgreSQL this row's lock orders the nodes that share the database.
         let (base, transaction) = log::begin(&mut self.conn, slots).await?;
-        let mut script = Script::default();
+        let mut waiting = self.conn.waiting();
         let (verdicts, revisions) = {
-            let write = (&mut self.conn, &mut script);
+            let write = (&mut self.conn, &mut waiting);
             apply(write, (base, part), &self.revisions).await?
         };
-        match self.finish(script).await {
+        self.conn.settle_for_end(&mut waiting).await?;
+        match self.finish(waiting).await {
             Ok(()) => {
                 self.count(part, started);
                 if self.alone {
@@ -368,19 +368,17 @@ impl WriterTask {
         not(feature = "testing"),
         expect(
             unused_mut,
-            reason = "an interrupt comes between the script and its end"
+            reason = "an interrupt comes between what waits and the end"
         )
     )]
-    async fn finish(&mut self, mut script: Script) -> Result<(), StorageError> {
+    async fn finish(&mut self, mut waiting: Waiting) -> Result<(), StorageError> {
         #[cfg(feature = "testing")]
         if let Some(interrupt) = self.interrupt.clone() {
-            if let WriteConn::Sqlite(conn) = &mut self.conn {
-                script.run(conn).await?;
-            }
+            self.conn.settle(&mut waiting).await?;
             interrupt.at(interrupt::Stage::BeforeCommit).await;
         }
         let started = Instant::now();
-        self.conn.commit(script).await?;
+        self.conn.commit(waiting).await?;
         self.figures.flushes.note_time(started.elapsed());
         #[cfg(feature = "testing")]
         if let Some(interrupt) = self.interrupt.clone() {
@@ -525,7 +523,7 @@ type Verdict = Result<(i64, Vec<Outcome>), CommitError>;
 /// Applies commits whose positions begin at a base, unless they are refused; also where their rooms
 /// are after that.
 async fn apply(
-    (conn, script): (&mut WriteConn, &mut Script),
+    (conn, waiting): (&mut WriteConn, &mut Waiting),
     (mut base, part): (i64, &[Submission]),
     remembered: &Remembered,
 ) -> Result<(Vec<Verdict>, Revisions), StorageError> {
@@ -565,14 +563,12 @@ async fn apply(
         base += commit.slots;
     }
     let rows: usize = accepted.iter().map(|(_, rows)| rows.count()).sum();
-    let is_short = part.len() <= SCRIPTED_MAX && rows <= SCRIPTED_ROWS_MAX;
-    let mut script = is_short.then_some(script);
-    Rows::write(conn.scripted(script.as_deref_mut()), &accepted).await?;
-    revisions
-        .write(conn.scripted(script.as_deref_mut()))
-        .await?;
+    let is_short = part.len() <= AT_ONCE_MAX && rows <= ROWS_AT_ONCE_MAX;
+    let mut waiting = is_short.then_some(waiting);
+    Rows::write(conn.with(waiting.as_deref_mut()), &accepted).await?;
+    revisions.write(conn.with(waiting.as_deref_mut())).await?;
     for unreferenced in unreferenced {
-        let conn = conn.scripted(script.as_deref_mut());
+        let conn = conn.with(waiting.as_deref_mut());
         unreferenced.remove(conn).await?;
     }
     Ok((verdicts, revisions))
