@@ -40,7 +40,7 @@ fn aged(reader: &Reader<'_>, known: &Known) -> Unsigned {
 }
 
 /// How long events are in client form, about: what is added is no longer than what is left out.
-fn about(events: &[Known]) -> usize {
+pub(crate) fn about(events: &[Known]) -> usize {
     events.iter().map(|known| known.event.json().len()).sum()
 }
 

@@ -20,6 +20,7 @@ use crate::rooms::client_event::Unsigned;
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
 use crate::rooms::known::Known;
+use crate::rooms::serve::about;
 use crate::rooms::view::Room;
 use crate::rooms::viewpoint::{Stay, Viewpoint};
 
@@ -285,9 +286,10 @@ impl Look<'_> {
             json.close();
         }
         let (reader, form) = (self.reader(), self.request.filter.form());
-        let events = timeline::pieces(rooms, (&reader, form), viewpoint, &timeline).await?;
-        let place = (timeline.limited, timeline.horizon);
-        self.write_timeline(&mut json, events.iter().map(Vec::as_slice), place);
+        json.open_at("timeline");
+        json.key("events");
+        timeline::serve(&mut json, (rooms, viewpoint), (&reader, form), &timeline).await?;
+        self.close_timeline(&mut json, (timeline.limited, timeline.horizon));
         if is_in {
             self.write_unread(&mut json, &viewpoint.room).await?;
         }
@@ -310,6 +312,7 @@ impl Look<'_> {
         state: &[Known],
     ) -> Result<(), RoomError> {
         let (rooms, reader, form) = (&self.sync.rooms, self.reader(), self.request.filter.form());
+        json.expect(about(state));
         json.open_at(self.request.state_at.key());
         json.open_list_at("events");
         for known in state {
@@ -348,10 +351,14 @@ impl Look<'_> {
         &self,
         json: &mut Json,
         events: impl Iterator<Item = &'p [u8]>,
-        (limited, horizon): (bool, i64),
+        place: (bool, i64),
     ) {
         json.open_at("timeline");
         json.list_at("events", events);
+        self.close_timeline(json, place);
+    }
+
+    fn close_timeline(&self, json: &mut Json, (limited, horizon): (bool, i64)) {
         json.field("limited", &limited);
         let place = HistoryPlace::at_horizon(horizon);
         json.field("prev_batch", &encode_place(self.sync.generation, place));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hearth_storage::tables::events as rows;
 
 use super::filter::EventFilter;
+use crate::json::Json;
 use crate::rooms::Rooms;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
@@ -21,6 +22,9 @@ const PAGE: i64 = 200;
 
 /// Pages read for one timeline. What lies further back is left to `/messages`.
 const PAGES_MAX: usize = 10;
+
+/// What a reader is told of an event besides, about.
+const UNSIGNED_BYTES: usize = 128;
 
 /// How many bytes of events an answer has space for. What a room has no space for lies in a gap of its
 /// timeline, as what is beyond the client's limit does.
@@ -160,14 +164,14 @@ async fn stored(
         .collect())
 }
 
-/// The events of a timeline as a reader is served them, oldest first. Those that came live since the
-/// room was read know their transaction ids; those of the others are looked up.
-pub(super) async fn pieces(
-    rooms: &Rooms,
+/// Writes the events of a timeline as a reader is served them as a list, oldest first. Those that came
+/// live since the room was read know their transaction ids; those of the others are looked up.
+pub(super) async fn serve(
+    json: &mut Json,
+    (rooms, viewpoint): (&Rooms, &Viewpoint),
     (reader, form): (&Reader<'_>, EventForm<'_>),
-    viewpoint: &Viewpoint,
     timeline: &Timeline,
-) -> Result<Vec<Vec<u8>>, RoomError> {
+) -> Result<(), RoomError> {
     let stored = timeline
         .events
         .iter()
@@ -177,7 +181,9 @@ pub(super) async fn pieces(
         .await?;
     let shown = timeline.events.iter().map(|shown| &shown.known);
     let mut bundles = rooms.bundles(reader, viewpoint, shown).await?;
-    let mut pieces = Vec::with_capacity(timeline.events.len());
+    let lengths = timeline.events.iter().map(|shown| shown.json.len());
+    json.expect(lengths.map(|length| length + UNSIGNED_BYTES).sum());
+    json.open_list();
     for shown in &timeline.events {
         let mut unsigned = rooms
             .unsigned_of_timeline(reader, viewpoint, &shown.known)
@@ -191,17 +197,14 @@ pub(super) async fn pieces(
             }
             None => stored.get(&shown.known.nid).cloned(),
         };
-        let mut piece = Vec::with_capacity(shown.json.len() + 128);
-        match rooms.as_shown_to(viewpoint, &shown.known).await? {
-            Cow::Borrowed(known) => form.write(&known.event, &shown.json, &unsigned, &mut piece),
-            Cow::Owned(known) => {
-                let json = client_event::open(&known.event);
-                form.write(&known.event, &json, &unsigned, &mut piece);
-            }
-        }
-        pieces.push(piece);
+        let known = rooms.as_shown_to(viewpoint, &shown.known).await?;
+        json.raw_by(|out| match &known {
+            Cow::Borrowed(known) => form.write(&known.event, &shown.json, &unsigned, out),
+            Cow::Owned(known) => form.write_whole(&known.event, &unsigned, out),
+        });
     }
-    Ok(pieces)
+    json.close_list();
+    Ok(())
 }
 
 /// Whether a transaction id is of the device that reads.

@@ -180,9 +180,9 @@ impl Look<'_> {
         rooms
             .serve_state(&mut json, (&self.reader(), viewpoint), &state)
             .await?;
-        let form = EventForm::default();
-        let events = timeline::pieces(rooms, (&self.reader(), form), viewpoint, timeline).await?;
-        json.list_at("timeline", events.iter().map(Vec::as_slice));
+        json.key("timeline");
+        let reader = (&self.reader(), EventForm::default());
+        timeline::serve(&mut json, (rooms, viewpoint), reader, timeline).await?;
         json.field("limited", &timeline.limited);
         let place = HistoryPlace::at_horizon(timeline.horizon);
         json.field("prev_batch", &encode_place(self.sync.generation, place));
