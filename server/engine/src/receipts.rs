@@ -62,8 +62,6 @@ pub(crate) struct Change {
     pub(crate) at_ms: i64,
     /// Whether the person is one of ours.
     pub(crate) is_ours: bool,
-    /// Whether other servers are to be told.
-    pub(crate) outbound: bool,
 }
 
 /// Where an event stands in the order of its room's receipts.
@@ -119,11 +117,8 @@ impl Receipts {
         if ahead.is_empty() {
             return Ok(());
         }
-        let has_others = room.live().has_others;
-        for change in &mut ahead {
-            change.outbound &= has_others;
-        }
-        let commit = planned(room, &ahead);
+        let to_others = self.ctx.settings.federation_enabled && room.live().has_others;
+        let commit = planned(room, &ahead, to_others);
         let receipt = self.ctx.storage.writer().commit(commit).await?;
         let shown = ahead.iter().zip(0..).map(|(change, slot)| {
             let position = receipt.at(Slot(slot));
@@ -131,7 +126,10 @@ impl Receipts {
         });
         let shown = shown.filter(|(key, _)| key.kind != ReceiptKind::FullyRead);
         self.kept.changed(room.nid, shown.collect());
-        if let Some(last) = ahead.iter().rposition(|change| change.outbound) {
+        if let Some(last) = ahead
+            .iter()
+            .rposition(|change| change.is_outbound(to_others))
+        {
             let slot = i64::try_from(last).unwrap_or_default();
             let position = receipt.at(Slot(slot));
             self.rooms
@@ -179,8 +177,8 @@ impl Receipts {
 }
 
 /// The commit that makes receipts durable, with what they change of the counts of what is unread: each
-/// receipt has a position of its own, in order.
-fn planned(room: &Room, changes: &[Change]) -> Commit {
+/// receipt has a position of its own, in order. `to_others` says whether there are other servers to tell.
+fn planned(room: &Room, changes: &[Change], to_others: bool) -> Commit {
     let mut commit = Commit::default();
     for change in changes {
         let receipt = ReceiptRow {
@@ -191,7 +189,7 @@ fn planned(room: &Room, changes: &[Change]) -> Commit {
             place: place_of(&change.event),
             at_ms: change.at_ms,
             slot: commit.slot(),
-            outbound: change.outbound,
+            outbound: change.is_outbound(to_others),
         };
         let read = change.read().map(|read| read.row(room.nid));
         commit.rows.read_marks.extend(read);
@@ -223,6 +221,11 @@ impl Change {
             at_ms: self.at_ms,
             position,
         }
+    }
+
+    /// Whether other servers are told, if there are any to tell.
+    fn is_outbound(&self, to_others: bool) -> bool {
+        to_others && self.is_ours && self.kind == ReceiptKind::Read
     }
 
     /// What it says to the counts of what its person has not read.

@@ -406,7 +406,7 @@ pub(crate) async fn checkpoint(conn: Conn<'_>) -> Result<(), StorageError> {
 }
 
 /// Leaves the database at rest: its log emptied, so that the one file holds everything.
-pub(crate) async fn settle(conn: Conn<'_>) -> Result<(), StorageError> {
+pub(crate) async fn leave_at_rest(conn: Conn<'_>) -> Result<(), StorageError> {
     if let Engine::Sqlite(mut lite) = conn {
         wal_checkpoint(lite.settled().await?, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
     }

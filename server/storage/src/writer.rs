@@ -273,7 +273,7 @@ impl WriterTask {
                 _ = news.changed(), if !lost => {}
             }
         }
-        if let Err(error) = dialect::settle(self.conn.conn()).await {
+        if let Err(error) = dialect::leave_at_rest(self.conn.conn()).await {
             tracing::warn!(%error, "the write-ahead log stays as it is");
         }
     }

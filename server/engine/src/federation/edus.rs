@@ -131,7 +131,6 @@ impl Federation {
             event,
             at_ms: receipt.data.ts.clamp(0, self.ctx.clock.now_ms()),
             is_ours: false,
-            outbound: false,
         }))
     }
 

@@ -106,7 +106,6 @@ impl Receipts {
             event,
             at_ms: self.ctx.clock.now_ms(),
             is_ours: true,
-            outbound: kind == ReceiptKind::Read && self.ctx.settings.federation_enabled,
         })
     }
 }
