@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hearth_types::ruma::UserId;
 
 use super::others::Others;
-use super::room::RoomPart;
+use super::room::Written;
 use super::timeline::Space;
 use super::token::SyncToken;
 use super::told::Told;
@@ -18,6 +18,7 @@ use crate::device_lists::Changes;
 use crate::json::Json;
 use crate::notifier::Watch;
 use crate::rooms::serve::Reader;
+use crate::rooms::{Memberships, RoomMembership};
 
 /// What a client has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,7 +100,9 @@ impl<'a> Look<'a> {
 
     /// Writes the answer; none where the look has to begin anew.
     pub(super) async fn answer(&self) -> Result<Option<Seen>, SyncError> {
-        let Some(rooms) = self.rooms().await? else {
+        let mut json = Json::default();
+        json.open();
+        let Some(rooms) = self.rooms(&mut json).await? else {
             return Ok(None);
         };
         let filter = &self.request.filter.account_data;
@@ -114,13 +117,11 @@ impl<'a> Look<'a> {
             ..
         } = &self.others;
         let presence = self.presence().await?;
-        let is_empty = rooms.is_empty()
+        let is_empty = rooms.is_empty
             && presence.is_empty()
             && messages.is_empty()
             && *lists == Changes::default()
             && global.is_empty();
-        let mut json = Json::default();
-        json.open();
         json.open_at("account_data");
         write_data(&mut json, "events", global.into_iter());
         json.close();
@@ -134,21 +135,20 @@ impl<'a> Look<'a> {
         let token = self.next_batch(rooms.anybody_types);
         json.field("next_batch", &token.encode());
         json.events_at("presence", presence.iter().map(Vec::as_slice));
-        rooms.write(&mut json);
         json.events_at("to_device", messages.iter().map(AsRef::as_ref));
         json.close();
         let is_lazy = self.request.filter.room.is_lazy();
         Ok(Some(Seen {
             json: json.into_bytes().into(),
             token,
-            told: is_lazy.then(|| self.told.with(&rooms.members())),
+            told: is_lazy.then(|| self.told.with(&rooms.members)),
             is_empty,
         }))
     }
 
-    /// The rooms; none where a change of memberships is seen that lies behind the head, so that the
-    /// look has to begin anew.
-    async fn rooms(&self) -> Result<Option<Rooms>, SyncError> {
+    /// Writes the rooms; none where a change of memberships is seen that lies behind the head, so that
+    /// the look has to begin anew, and nothing was written.
+    async fn rooms(&self, json: &mut Json) -> Result<Option<Rooms>, SyncError> {
         let memberships = self
             .sync
             .rooms
@@ -161,6 +161,32 @@ impl<'a> Look<'a> {
         {
             return Ok(None);
         }
+        let (parts, anybody_types) = self.parts(&memberships).await?;
+        let mut rooms = Rooms {
+            anybody_types,
+            is_empty: true,
+            members: Vec::new(),
+        };
+        json.open_at("rooms");
+        for group in ["invite", "join", "knock", "leave"] {
+            json.open_at(group);
+            for part in parts.iter().filter(|part| part.says.group() == group) {
+                if let Some(members) = self.part(json, part).await? {
+                    rooms.is_empty = false;
+                    rooms.members.extend(members);
+                }
+            }
+            json.close();
+        }
+        json.close();
+        Ok(Some(rooms))
+    }
+
+    /// The rooms of which there may be something to say, and whether anybody types in one.
+    async fn parts<'m>(
+        &self,
+        memberships: &'m Memberships,
+    ) -> Result<(Vec<Part<'m>>, bool), SyncError> {
         let joined = memberships
             .iter()
             .filter(|(_, member)| member.membership == "join")
@@ -176,43 +202,47 @@ impl<'a> Look<'a> {
                 || typing.rooms.contains(nid)
                 || self.data_of(Some(*nid)).next().is_some()
         };
-        let mut rooms = Rooms {
-            anybody_types: typing.any,
-            ..Rooms::default()
-        };
-        let wants_left = self.request.filter.room.include_leave;
-        let wanted = self.wanted().await?;
-        for (nid, member) in memberships.iter().filter(|(nid, _)| wanted.has(**nid)) {
-            let is_new = self.from().is_none_or(|from| member.position > from);
+        let wants_left = self.from().is_some() || self.request.filter.room.include_leave;
+        let says = |nid: &i64, member: &RoomMembership| {
+            let is_new = is_new_at(&member.position);
             let is_asked = is_new || self.request.full_state;
             match member.membership.as_str() {
                 "join" if has_news(nid) => {
-                    let types = typing.rooms.contains(nid);
                     let is_still = !is_asked && !is_new_at(positions.get(nid).unwrap_or(&0));
-                    let joined = match is_still {
-                        true => self.still(*nid, types).await?,
-                        false => self.joined(*nid, member, types).await?,
-                    };
-                    rooms.join.extend(joined);
+                    let types = typing.rooms.contains(nid);
+                    Some(Says::Joined { is_still, types })
                 }
-                "invite" if is_asked => {
-                    rooms
-                        .invite
-                        .extend(self.shown(*nid, member, "invite_state").await?);
-                }
-                "knock" if is_asked => {
-                    rooms
-                        .knock
-                        .extend(self.shown(*nid, member, "knock_state").await?);
-                }
-                "leave" | "ban" if member.forgotten => {}
-                "leave" | "ban" if is_new && (self.from().is_some() || wants_left) => {
-                    rooms.leave.extend(self.left(*nid, member).await?);
-                }
-                _ => {}
+                "invite" if is_asked => Some(Says::Invited),
+                "knock" if is_asked => Some(Says::Knocked),
+                "leave" | "ban" if is_new && wants_left && !member.forgotten => Some(Says::Left),
+                _ => None,
             }
+        };
+        let wanted = self.wanted().await?;
+        let parts = memberships.iter().filter_map(|(nid, member)| {
+            let says = says(nid, member).filter(|_| wanted.has(*nid))?;
+            Some(Part {
+                nid: *nid,
+                member,
+                says,
+            })
+        });
+        Ok((parts.collect(), typing.any))
+    }
+
+    /// Writes a room.
+    async fn part(&self, json: &mut Json, part: &Part<'_>) -> Result<Written, SyncError> {
+        let Part { nid, member, says } = *part;
+        match says {
+            Says::Joined {
+                is_still: true,
+                types,
+            } => self.still(json, nid, types).await,
+            Says::Joined { types, .. } => self.joined(json, nid, member, types).await,
+            Says::Invited => Ok(self.shown(json, nid, member, "invite_state").await?),
+            Says::Knocked => Ok(self.shown(json, nid, member, "knock_state").await?),
+            Says::Left => Ok(self.left(json, nid, member).await?),
         }
-        Ok(Some(rooms))
     }
 
     /// Which rooms the client wants.
@@ -288,48 +318,46 @@ impl Wanted {
     }
 }
 
-/// The rooms of an answer.
-#[derive(Default)]
+/// A room of which there may be something to say.
+struct Part<'m> {
+    nid: i64,
+    member: &'m RoomMembership,
+    says: Says,
+}
+
+/// What is said of a room.
+#[derive(Clone, Copy)]
+enum Says {
+    /// What is new in it; where it is still, nothing happened in it itself.
+    Joined {
+        is_still: bool,
+        types: bool,
+    },
+    Invited,
+    Knocked,
+    Left,
+}
+
+impl Says {
+    /// The group of rooms under which it is said.
+    fn group(self) -> &'static str {
+        match self {
+            Self::Joined { .. } => "join",
+            Self::Invited => "invite",
+            Self::Knocked => "knock",
+            Self::Left => "leave",
+        }
+    }
+}
+
+/// The rooms of an answer, as they were written.
 struct Rooms {
     /// Whether the client is told, or was, that somebody types.
     anybody_types: bool,
-    join: Vec<RoomPart>,
-    invite: Vec<RoomPart>,
-    knock: Vec<RoomPart>,
-    leave: Vec<RoomPart>,
-}
-
-impl Rooms {
-    fn is_empty(&self) -> bool {
-        [&self.join, &self.invite, &self.knock, &self.leave]
-            .into_iter()
-            .all(Vec::is_empty)
-    }
-
+    /// Whether nothing is said of any.
+    is_empty: bool,
     /// The member events that are told.
-    fn members(&self) -> Vec<i64> {
-        let rooms = self.join.iter().chain(&self.leave);
-        rooms.flat_map(|room| &room.members).copied().collect()
-    }
-
-    fn write(&self, json: &mut Json) {
-        json.open_at("rooms");
-        let groups = [
-            ("invite", &self.invite),
-            ("join", &self.join),
-            ("knock", &self.knock),
-            ("leave", &self.leave),
-        ];
-        for (name, rooms) in groups {
-            json.open_at(name);
-            for room in rooms {
-                json.key(room.id.as_str());
-                json.raw(&room.json);
-            }
-            json.close();
-        }
-        json.close();
-    }
+    members: Vec<i64>,
 }
 
 /// Writes account data as a list of events under a key.

@@ -24,38 +24,19 @@ use crate::rooms::serve::about;
 use crate::rooms::view::Room;
 use crate::rooms::viewpoint::{Stay, Viewpoint};
 
-/// A room in an answer.
-pub(super) struct RoomPart {
-    /// The room.
-    pub(super) id: OwnedRoomId,
-    /// What is said of it.
-    pub(super) json: Vec<u8>,
-    /// The member events that are among it.
-    pub(super) members: Vec<i64>,
-}
-
-impl RoomPart {
-    /// A room of which no members are told.
-    fn bare(id: OwnedRoomId, json: Json) -> Self {
-        Self {
-            id,
-            json: json.into_bytes(),
-            members: Vec::new(),
-        }
-    }
-}
-
-/// A room, where there is something to say of it.
-pub(super) type RoomAnswer = Option<RoomPart>;
+/// What was written of a room: the member events among it. None where there is nothing to say of the
+/// room, and nothing was written.
+pub(super) type Written = Option<Vec<i64>>;
 
 impl Look<'_> {
-    /// What is new in a room that the reader is joined to.
+    /// Writes what is new in a room that the reader is joined to.
     pub(super) async fn joined(
         &self,
+        json: &mut Json,
         nid: i64,
         member: &RoomMembership,
         types: bool,
-    ) -> Result<RoomAnswer, SyncError> {
+    ) -> Result<Written, SyncError> {
         let rooms = &self.sync.rooms;
         let room = rooms.room_by_nid(nid).await?;
         let viewpoint = rooms
@@ -88,12 +69,18 @@ impl Look<'_> {
             false => kept.iter().collect(),
         };
         let ephemeral = self.ephemeral(&viewpoint.room, span, types).await?;
-        Ok(self.write(&viewpoint, span, (&data, &ephemeral)).await?)
+        let told = (data.as_slice(), ephemeral.as_slice());
+        Ok(self.write(json, &viewpoint, span, told).await?)
     }
 
-    /// What is new of a room that the reader is joined to and in which nothing happened: how far
+    /// Writes what is new of a room that the reader is joined to and in which nothing happened: how far
     /// people have read, who types, what the reader keeps with it.
-    pub(super) async fn still(&self, nid: i64, types: bool) -> Result<RoomAnswer, SyncError> {
+    pub(super) async fn still(
+        &self,
+        json: &mut Json,
+        nid: i64,
+        types: bool,
+    ) -> Result<Written, SyncError> {
         let room = self.sync.rooms.room_by_nid(nid).await?;
         let span = Span {
             after: self.from().unwrap_or_default(),
@@ -109,38 +96,38 @@ impl Look<'_> {
         {
             return Ok(None);
         }
-        let mut json = Json::default();
-        json.open();
-        self.write_data(&mut json, &data, &room.id);
+        json.open_at(room.id.as_str());
+        self.write_data(json, &data, &room.id);
         json.events_at("ephemeral", ephemeral.iter().map(Vec::as_slice));
         json.events_at(self.request.state_at.key(), std::iter::empty());
-        self.write_timeline(&mut json, std::iter::empty(), (false, self.until + 1));
-        self.write_unread(&mut json, &room).await?;
+        self.write_timeline(json, std::iter::empty(), (false, self.until + 1));
+        self.write_unread(json, &room).await?;
         json.close();
-        Ok(Some(RoomPart::bare(room.id.clone(), json)))
+        Ok(Some(Vec::new()))
     }
 
-    /// What happened in a room up to the moment at which the reader left it.
+    /// Writes what happened in a room up to the moment at which the reader left it.
     pub(super) async fn left(
         &self,
+        json: &mut Json,
         nid: i64,
         member: &RoomMembership,
-    ) -> Result<RoomAnswer, RoomError> {
+    ) -> Result<Written, RoomError> {
         let rooms = &self.sync.rooms;
         let room = match rooms.room_by_nid(nid).await {
-            Err(RoomError::NotFound(_)) => return self.left_unseen(nid, member).await,
+            Err(RoomError::NotFound(_)) => return self.left_unseen(json, nid, member).await,
             room => room?,
         };
         let viewpoint = match rooms
             .viewpoint_in(Arc::clone(&room), member, self.user_id())
             .await
         {
-            Err(RoomError::Forbidden(_)) => return self.left_unseen(nid, member).await,
+            Err(RoomError::Forbidden(_)) => return self.left_unseen(json, nid, member).await,
             viewpoint => viewpoint?,
         };
         let since = self.from().unwrap_or_default();
         if matches!(viewpoint.stay, Stay::Until(end) if end <= since) {
-            return self.left_unseen(nid, member).await;
+            return self.left_unseen(json, nid, member).await;
         }
         let was_joined = match self.from() {
             Some(since) => state::was_joined(rooms, &room, viewpoint.user_key, since).await?,
@@ -151,15 +138,16 @@ impl Look<'_> {
             until: member.position,
         };
         let data: Vec<&AccountData> = self.data_of(Some(nid)).collect();
-        self.write(&viewpoint, span, (&data, &[])).await
+        self.write(json, &viewpoint, span, (&data, &[])).await
     }
 
     /// A room that the reader never saw from inside, or had left before: only that they are out.
     async fn left_unseen(
         &self,
+        json: &mut Json,
         nid: i64,
         member: &RoomMembership,
-    ) -> Result<RoomAnswer, RoomError> {
+    ) -> Result<Written, RoomError> {
         let rooms = &self.sync.rooms;
         let stored = room_rows::room_by_nid(rooms.ctx.storage.read().await?.conn(), nid).await?;
         let Some(stored) = stored else {
@@ -191,23 +179,23 @@ impl Look<'_> {
             StateAt::Start => &[],
             StateAt::End | StateAt::EndUnstable => pieces.as_slice(),
         };
-        let mut json = Json::default();
-        json.open();
+        json.open_at(room_id.as_str());
         json.events_at("account_data", std::iter::empty());
         json.events_at(self.request.state_at.key(), state.iter().map(Vec::as_slice));
         let place = (false, member.position);
-        self.write_timeline(&mut json, pieces.iter().map(Vec::as_slice), place);
+        self.write_timeline(json, pieces.iter().map(Vec::as_slice), place);
         json.close();
-        Ok(Some(RoomPart::bare(room_id, json)))
+        Ok(Some(Vec::new()))
     }
 
-    /// A room that the reader is invited to, or knocked on (`key` says which state that is).
+    /// Writes a room that the reader is invited to, or knocked on (`key` says which state that is).
     pub(super) async fn shown(
         &self,
+        json: &mut Json,
         nid: i64,
         member: &RoomMembership,
         key: &str,
-    ) -> Result<RoomAnswer, RoomError> {
+    ) -> Result<Written, RoomError> {
         let rooms = &self.sync.rooms;
         let mut reader = rooms.ctx.storage.read().await?;
         let stored = room_rows::room_by_nid(reader.conn(), nid).await?;
@@ -226,23 +214,23 @@ impl Look<'_> {
         let shown = rooms
             .shown_to_invited(nid, self.request.session.user_nid)
             .await?;
-        let mut json = Json::default();
-        json.open();
+        json.open_at(room_id.as_str());
         json.open_at(key);
         json.key("events");
         json.raw(shown.as_deref().unwrap_or(b"[]"));
         json.close();
         json.close();
-        Ok(Some(RoomPart::bare(room_id, json)))
+        Ok(Some(Vec::new()))
     }
 
     /// Writes a room; none where there is nothing new.
     async fn write(
         &self,
+        json: &mut Json,
         viewpoint: &Viewpoint,
         span: Span,
         (data, ephemeral): (&[&AccountData], &[Vec<u8>]),
-    ) -> Result<RoomAnswer, RoomError> {
+    ) -> Result<Written, RoomError> {
         let rooms = &self.sync.rooms;
         let filter = &self.request.filter.room;
         let full = span.after == 0 || self.request.full_state;
@@ -271,13 +259,12 @@ impl Look<'_> {
             told: &self.told,
         };
         let state = state::choose(rooms, viewpoint, changes, &timeline, &choice, &end).await?;
-        let mut json = Json::default();
-        json.open();
-        self.write_data(&mut json, data, &viewpoint.room.id);
+        json.open_at(viewpoint.room.id.as_str());
+        self.write_data(json, data, &viewpoint.room.id);
         if is_in {
             json.events_at("ephemeral", ephemeral.iter().map(Vec::as_slice));
         }
-        self.write_state(&mut json, viewpoint, &state).await?;
+        self.write_state(json, viewpoint, &state).await?;
         if let Some(summary) = &summary {
             json.open_at("summary");
             json.field("m.heroes", &heroes);
@@ -288,19 +275,15 @@ impl Look<'_> {
         let (reader, form) = (self.reader(), self.request.filter.form());
         json.open_at("timeline");
         json.key("events");
-        timeline::serve(&mut json, (rooms, viewpoint), (&reader, form), &timeline).await?;
-        self.close_timeline(&mut json, (timeline.limited, timeline.horizon));
+        timeline::serve(json, (rooms, viewpoint), (&reader, form), &timeline).await?;
+        self.close_timeline(json, (timeline.limited, timeline.horizon));
         if is_in {
-            self.write_unread(&mut json, &viewpoint.room).await?;
+            self.write_unread(json, &viewpoint.room).await?;
         }
         json.close();
-        Ok(Some(RoomPart {
-            id: viewpoint.room.id.clone(),
-            json: json.into_bytes(),
-            members: match filter.is_lazy() {
-                true => state::told(choice.at, &state, &timeline),
-                false => Vec::new(),
-            },
+        Ok(Some(match filter.is_lazy() {
+            true => state::told(choice.at, &state, &timeline),
+            false => Vec::new(),
         }))
     }
 
