@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -20,6 +20,31 @@ pub(super) struct Load {
     room: Arc<String>,
     rounds: usize,
     sent: Sent,
+    written: Written,
+}
+
+/// How much was acknowledged so far, for who waits for it while others write.
+#[derive(Clone, Default)]
+pub(super) struct Written(Arc<AtomicUsize>);
+
+impl Written {
+    /// Waits until so much is. How long that takes depends on the machine.
+    pub(super) async fn reaches(&self, count: usize) {
+        let reached = async {
+            while self.0.load(Ordering::SeqCst) < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let reached = tokio::time::timeout(Duration::from_secs(60), reached).await;
+        assert!(
+            reached.is_ok(),
+            "less than {count} was acknowledged in a minute"
+        );
+    }
+
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// What was tried, and what the server said was done.
@@ -46,6 +71,7 @@ impl Load {
             room,
             rounds: 0,
             sent: Sent::default(),
+            written: Written::default(),
         }
     }
 
@@ -64,6 +90,7 @@ impl Load {
         let until = Until {
             through,
             going_on: Arc::clone(&going_on),
+            written: self.written.clone(),
         };
         let round = self.rounds;
         self.rounds += 1;
@@ -89,8 +116,8 @@ impl Load {
     }
 
     /// How much was acknowledged.
-    pub(super) fn acknowledged(&self) -> usize {
-        self.sent.messages.len() + self.sent.topics.len() + self.sent.to_device.len()
+    pub(super) fn written(&self) -> Written {
+        self.written.clone()
     }
 
     /// All messages that are there, oldest first.
@@ -156,6 +183,7 @@ impl Load {
 struct Until {
     through: bool,
     going_on: Arc<AtomicBool>,
+    written: Written,
 }
 
 impl Until {
@@ -177,6 +205,7 @@ async fn messages(
         loop {
             if let Some(event_id) = alice.try_send(room, &text).await {
                 sent.messages.insert(text, event_id);
+                until.written.add();
                 break;
             }
             if !until.through || until.is_over() {
@@ -199,6 +228,7 @@ async fn topics(alice: &Person, room: &str, round: usize, until: &Until) -> Sent
             Some(event_id) => drop(sent.topics.insert(event_id, topic)),
             None => break,
         }
+        until.written.add();
         if until.is_over() {
             break;
         }
@@ -217,6 +247,7 @@ async fn to_device(alice: &Person, bob: &str, round: usize, until: &Until) -> Se
             Some((200, _)) => drop(sent.to_device.insert(id)),
             _ => break,
         }
+        until.written.add();
         if until.is_over() {
             break;
         }

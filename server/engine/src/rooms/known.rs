@@ -350,6 +350,28 @@ impl KnownEvents {
             .remove(&id))
     }
 
+    /// As [`Self::one`], for people: an event whose commit is on its way has not happened yet.
+    ///
+    /// # Errors
+    /// When the database fails or the event cannot be read.
+    pub async fn one_committed(
+        &self,
+        rules: &RoomVersionRules,
+        id: &EventId,
+    ) -> Result<Option<Known>, StorageError> {
+        let Some(known) = self.one(rules, id).await? else {
+            return Ok(None);
+        };
+        if known.live_position.is_some() {
+            return Ok(Some(known));
+        }
+        if self.in_flight().by_nid.contains_key(&known.nid) {
+            return Ok(None);
+        }
+        // It may have landed just now.
+        Ok(Some(self.cached(known.nid).unwrap_or(known)))
+    }
+
     /// Reads stored events and remembers them, but for those that went on while they were read.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use serde_json::{Map, json};
 use crate::rooms::Rooms;
 use crate::rooms::create::{CreateRoom, Preset};
 use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
 use crate::rooms::membership::SetMembership;
 use crate::rooms::plan::ClientTxn;
 use crate::rooms::send::Send;
@@ -299,6 +300,54 @@ both_engines! {
         let bob = server.context.storage.user_find(user("bob").as_str()).await.unwrap().unwrap();
         let viewpoint = rooms.viewpoint(&room_id, bob, &user("bob")).await.unwrap();
         assert_eq!(viewpoint.membership, Membership::Leave);
+    }
+}
+
+both_engines! {
+    async fn who_leaves_while_they_look_sees_nothing_of_what_comes_then(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let before = rooms.send(&room_id, message("alice", "before")).await.unwrap();
+        let bob = server.context.storage.user_find(user("bob").as_str()).await.unwrap().unwrap();
+        let looking = rooms.viewpoint(&room_id, bob, &user("bob")).await.unwrap();
+        let room = Arc::clone(&looking.room);
+        let joined = rooms.people.of(bob).await.unwrap()[&room.nid].clone();
+        rooms.leave(&room_id, user("bob"), None).await.unwrap();
+        let after = rooms.send(&room_id, message("alice", "after")).await.unwrap();
+        // They look from what they were when they asked, or were a moment before.
+        let late = rooms.viewpoint_in(room, &joined, &user("bob")).await.unwrap();
+        for viewpoint in [looking, late] {
+            assert!(rooms.event(&viewpoint, &before).await.unwrap().is_some());
+            assert!(rooms.event(&viewpoint, &after).await.unwrap().is_none());
+            let page = rooms.history(&viewpoint, rooms.history_now(), 1_000, &|_| true);
+            let page = page.await.unwrap();
+            let ids: Vec<_> = page.events.iter().map(|known| known.event.event_id()).collect();
+            assert!(ids.contains(&&*before) && !ids.contains(&&*after), "{ids:?}");
+        }
+    }
+}
+
+both_engines! {
+    async fn what_is_not_committed_yet_is_shown_to_nobody(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        let sent = rooms.send(&room_id, message("alice", "sent")).await.unwrap();
+        let alice = server.context.storage.user_find(user("alice").as_str()).await.unwrap().unwrap();
+        let viewpoint = rooms.viewpoint(&room_id, alice, &user("alice")).await.unwrap();
+        let known = rooms.event(&viewpoint, &sent).await.unwrap().unwrap();
+        // As it was while its commit was on its way.
+        let planned = Known { live_position: None, ..known.clone() };
+        rooms.known.planned(planned);
+        assert!(rooms.event(&viewpoint, &sent).await.unwrap().is_none());
+        // As it is while what redacts it is on its way.
+        rooms.known.planned(known.clone());
+        assert!(rooms.event(&viewpoint, &sent).await.unwrap().is_some());
+        rooms.known.landed(known.clone());
+        rooms.known.landed(known);
+        assert!(rooms.event(&viewpoint, &sent).await.unwrap().is_some());
     }
 }
 

@@ -226,6 +226,12 @@ impl Live {
         }
     }
 
+    /// The current state, and the position at which it is that.
+    #[must_use]
+    pub fn now(&self) -> (Snapshot, i64) {
+        (self.current.clone(), self.position)
+    }
+
     /// Adds an event, keeping the order of positions and the bound.
     pub fn show(&mut self, shown: Shown) {
         self.position = self.position.max(shown.position);

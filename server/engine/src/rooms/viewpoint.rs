@@ -66,8 +66,9 @@ impl Viewpoint {
 /// Somebody's last stay in a room: what happened before its end, they joined after or during.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stay {
-    /// They are joined.
-    Now,
+    /// They were joined at this position. Of what happened since, while somebody reads, only the state at it
+    /// tells whether they still were.
+    Now(i64),
     /// They left at this position.
     Until(i64),
     /// They look in from outside: they see what everybody may see.
@@ -78,8 +79,9 @@ impl Stay {
     /// Whether it ended after an event, which then was followed by a join or fell into the stay.
     fn ends_after(self, known: &Known) -> bool {
         match self {
-            Self::Now => true,
-            Self::Until(end) => known.live_position.is_none_or(|position| position <= end),
+            Self::Now(end) | Self::Until(end) => {
+                known.live_position.is_none_or(|position| position <= end)
+            }
             Self::Outside => false,
         }
     }
@@ -181,7 +183,16 @@ impl Rooms {
         let membership = Membership::from_name(&known.membership);
         let [user_key, visibility_key] = self.viewpoint_keys(user).await?;
         let (state, until, stay) = match membership {
-            Membership::Join => (room.live().current.clone(), None, Stay::Now),
+            Membership::Join => {
+                let (current, position) = room.live().now();
+                if current.map.get(user_key) == Some(known.event_nid) {
+                    (current, None, Stay::Now(position))
+                } else {
+                    // It changed after it was looked up: they see the room as it was then.
+                    let joined = self.state_after(&room, known.event_nid).await?;
+                    (joined, None, Stay::Now(known.position))
+                }
+            }
             Membership::Leave | Membership::Ban => {
                 let events = self.known.by_nid(room.rules, &[known.event_nid]).await?;
                 let event = events.get(&known.event_nid).ok_or_else(outside)?;
@@ -202,6 +213,14 @@ impl Rooms {
             visibility_key,
             room,
         })
+    }
+
+    /// The state after somebody's member event.
+    async fn state_after(&self, room: &Room, event_nid: i64) -> Result<Snapshot, RoomError> {
+        let mut events = self.known.by_nid(room.rules, &[event_nid]).await?;
+        let event = events.remove(&event_nid).ok_or_else(outside)?;
+        let after = event.snapshot_nid.ok_or_else(outside)?;
+        Ok(self.snapshots.get(after).await?)
     }
 
     /// When and by which event the last stay ended of somebody whose newest member event is `event`;
@@ -244,7 +263,8 @@ impl Rooms {
         viewpoint: &Viewpoint,
         event_id: &EventId,
     ) -> Result<Option<Known>, RoomError> {
-        let known = self.known.one(viewpoint.room.rules, event_id).await?;
+        let rules = viewpoint.room.rules;
+        let known = self.known.one_committed(rules, event_id).await?;
         let Some(known) = known.filter(|known| known.event.room_id() == viewpoint.room.id) else {
             return Ok(None);
         };
