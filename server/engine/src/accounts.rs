@@ -23,6 +23,7 @@ mod seen;
 mod sessions;
 mod shared_secret;
 mod tags;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,7 @@ use password::Passwords;
 use seen::Seen;
 use sessions::Sessions;
 use shared_secret::Nonces;
+use turns::Turns;
 
 /// What the server does for and about its own people.
 pub struct Accounts {
@@ -68,6 +70,7 @@ pub struct Accounts {
     interactive: Interactive,
     nonces: Nonces,
     seen: Seen,
+    turns: Turns,
     /// Told when an account was closed that has rooms to leave.
     departing: Notify,
 }
@@ -82,6 +85,7 @@ impl Accounts {
             interactive: Interactive::default(),
             nonces: Nonces::default(),
             seen: Seen::default(),
+            turns: Turns::default(),
             departing: Notify::new(),
             context,
         }

@@ -1,6 +1,10 @@
 //! Closed accounts leave their rooms: one room after another through its mailbox, in the background,
 //! and on after a restart.
+//!
+//! A request of theirs may be under way while an account is closed, and join a room after all others were
+//! left: for a while, it is looked again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +17,35 @@ use crate::context::Context;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 
+use tokio::time::Instant;
+
 /// How long a room that could not be left is left alone.
 const RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// How long a request may be under way, that of a join through another server included, and how often it
+/// is looked meanwhile what it did.
+const SETTLING: Duration = Duration::from_secs(3 * 60);
+const LOOK: Duration = Duration::from_secs(20);
+
+/// What a round left undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Undone {
+    /// Nothing.
+    Nothing,
+    /// Accounts were closed so recently that they may still come into a room.
+    Settling,
+    /// Rooms could not be left.
+    Rooms,
+}
 
 /// The task.
 pub struct Departures {
     context: Arc<Context>,
     accounts: Arc<Accounts>,
     rooms: Rooms,
+    /// Since when closed accounts leave their rooms.
+    leaving: HashMap<i64, Instant>,
+    pub(crate) settling: Duration,
 }
 
 impl Departures {
@@ -31,46 +56,54 @@ impl Departures {
             context,
             accounts,
             rooms,
+            leaving: HashMap::new(),
+            settling: SETTLING,
         }
     }
 
     /// Leaves what there is to leave whenever an account is closed, until the process ends.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         loop {
-            let all_left = match self.round().await {
-                Ok(all_left) => all_left,
-                Err(error) => {
-                    tracing::warn!(%error, "closed accounts could not leave their rooms yet");
-                    false
-                }
-            };
+            let undone = self.round().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "closed accounts could not leave their rooms yet");
+                Undone::Rooms
+            });
             let closed = self.accounts.account_closed();
-            if all_left {
-                closed.await;
-            } else {
-                drop(tokio::time::timeout(RETRY, closed).await);
+            match undone {
+                Undone::Nothing => closed.await,
+                Undone::Settling => drop(tokio::time::timeout(LOOK, closed).await),
+                Undone::Rooms => drop(tokio::time::timeout(RETRY, closed).await),
             }
         }
     }
 
-    /// Leaves every room of every closed account; whether that was all of them.
+    /// Leaves every room of every closed account.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn round(&self) -> Result<bool, StorageError> {
+    pub async fn round(&mut self) -> Result<Undone, StorageError> {
         let mut reader = self.context.storage.read().await?;
         let leaving = accounts::accounts_leaving(reader.conn()).await?;
         drop(reader);
-        let mut all_left = true;
+        let mut undone = Undone::Nothing;
         for (user_nid, user_id) in leaving {
-            match UserId::parse(user_id) {
-                Ok(user_id) if self.leave_rooms(user_nid, &user_id).await? => {
+            let since = *self.leaving.entry(user_nid).or_insert_with(Instant::now);
+            let left = match UserId::parse(user_id) {
+                Ok(user_id) => self.leave_rooms(user_nid, &user_id).await?,
+                Err(_) => true,
+            };
+            let of_account = match left {
+                false => Undone::Rooms,
+                true if since.elapsed() < self.settling => Undone::Settling,
+                true => {
                     self.note_left(user_nid).await?;
+                    self.leaving.remove(&user_nid);
+                    Undone::Nothing
                 }
-                _ => all_left = false,
-            }
+            };
+            undone = undone.max(of_account);
         }
-        Ok(all_left)
+        Ok(undone)
     }
 
     /// Whether nothing is left to leave.

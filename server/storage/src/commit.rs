@@ -1,7 +1,7 @@
 //! A commit: what one plan wants written, as data.
 //!
-//! A commit has *guards* (conditional writes with a typed outcome, run alone and first) and *rows*
-//! (plain inserts that merge with the rows of other commits in the same transaction). What a client
+//! A commit has *guards* (conditional writes with a typed outcome, run alone and before its rows) and
+//! *rows* (plain inserts that merge with the rows of other commits in the same transaction). What a client
 //! can see takes a stream position: a commit asks for a number of them and refers to each by its
 //! [`Slot`]; the writer gives them out in commit order.
 
@@ -147,6 +147,18 @@ impl Guard {
     pub(crate) fn may_refuse(&self) -> bool {
         !matches!(self, Self::Intern(_) | Self::NidBlock(_))
     }
+
+    /// Whether it looks at what rows are written to, so that the rows of the commits before its own have to
+    /// be there.
+    pub(crate) fn looks_at_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::AccountDataIs(_)
+                | Self::ProfileFits(_)
+                | Self::RemoteListFill(_)
+                | Self::RoomForget(_)
+        )
+    }
 }
 
 guards! {
@@ -184,8 +196,6 @@ guards! {
     DeviceRename(devices::DeviceRename),
     /// Removes devices with all that belongs to them.
     DevicesRemove(devices::DevicesRemove),
-    /// Replaces account data that was read and changed.
-    AccountDataReplace(account_data::AccountDataReplace),
     /// Keeps a filter.
     FilterStore(filters::FilterStore),
     /// Publishes the identity keys of a device.

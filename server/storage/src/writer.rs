@@ -542,6 +542,9 @@ async fn apply(
         let rows = &commit.rows;
         let on_time = revisions.check(&commit.rooms);
         let founded = on_time.and_then(|()| foundations.check(&rows.snapshots));
+        if commit.guards.iter().any(Guard::looks_at_rows) {
+            Rows::write(conn.conn(), &std::mem::take(&mut accepted)).await?;
+        }
         let decided = match founded.and_then(|()| claims.check(commit)) {
             Ok(()) => run_guards(conn, commit).await,
             Err(refused) => Err(CommitError::Refused(refused)),

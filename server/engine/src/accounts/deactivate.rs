@@ -27,10 +27,11 @@ impl Accounts {
         self.close(session.user_nid, &session.user_id, erase).await
     }
 
-    /// Closes somebody's account, for the server's owner.
+    /// Closes somebody's account, for the server's owner. Where it is closed already, what may be left of it
+    /// goes: rooms that it is in, and with `erase`, the sight of what it said.
     ///
     /// # Errors
-    /// [`AccountError::NotFound`], also for one that is closed already.
+    /// [`AccountError::NotFound`].
     pub async fn deactivate_account(
         &self,
         user_id: &UserId,
@@ -61,7 +62,7 @@ impl Accounts {
         commit
             .guards
             .push(Guard::BackupsForget(BackupsForget { user_nid }));
-        for field in self.own_profile(user_id).await?.keys() {
+        for field in self.stored_profile(user_nid).await?.keys() {
             profile::push_change(&mut commit, user_nid, field, &Value::Null);
         }
         let devices = self.device_ids(user_nid, |_| true).await?;

@@ -97,7 +97,10 @@ impl Accounts {
         self.commit(session.user_nid, commit, refused).await
     }
 
-    async fn stored_profile(&self, user_nid: i64) -> Result<Map<String, Value>, AccountError> {
+    pub(super) async fn stored_profile(
+        &self,
+        user_nid: i64,
+    ) -> Result<Map<String, Value>, AccountError> {
         let mut reader = self.context.storage.read().await?;
         let fields = profiles::profile(reader.conn(), user_nid).await?;
         let read = |field: profiles::StoredField| match serde_json::from_str(&field.value) {

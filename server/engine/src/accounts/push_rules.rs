@@ -7,7 +7,7 @@
 //! spec: client-server v1.19 §Push Rules
 
 use hearth_protocol::push_rules::PushClass;
-use hearth_storage::tables::account_data::{self, AccountDataReplace, AccountDataRow, GLOBAL};
+use hearth_storage::tables::account_data::{self, AccountDataIs, AccountDataRow, GLOBAL};
 use hearth_storage::tables::counts::{EVERYWHERE, PushClassRow};
 use hearth_storage::tables::rooms;
 use hearth_storage::{Commit, CommitError, Guard, Refusal, StorageError};
@@ -75,6 +75,7 @@ impl Accounts {
         session: &Session,
         change: &RuleChange,
     ) -> Result<(), AccountError> {
+        let _turn = self.turns.of(session.user_nid).await;
         for _ in 0..ATTEMPTS_MAX {
             let stored = self.push_rules_stored(session.user_nid).await?;
             let before = rule_set(stored.as_deref(), &session.user_id)?;
@@ -105,14 +106,12 @@ impl Accounts {
         let user_nid = session.user_nid;
         let mut commit = Commit::default();
         let slot = commit.slot();
-        commit
-            .guards
-            .push(Guard::AccountDataReplace(AccountDataReplace {
-                user_nid,
-                kind: KIND.to_owned(),
-                expected,
-                content: content.clone(),
-            }));
+        commit.guards.push(Guard::AccountDataIs(AccountDataIs {
+            user_nid,
+            room_nid: GLOBAL,
+            kind: KIND.to_owned(),
+            content: expected,
+        }));
         commit.rows.account_data.push(AccountDataRow {
             user_nid,
             room_nid: GLOBAL,

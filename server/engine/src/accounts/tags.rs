@@ -18,7 +18,7 @@ const TAG_BYTES_MAX: usize = 255;
 /// Tags that a person can give one room.
 const TAGS_MAX: usize = 100;
 
-/// How often a change is planned again when another device was faster.
+/// How often a change is planned again when another process was faster.
 const ATTEMPTS_MAX: u32 = 10;
 
 impl Accounts {
@@ -51,6 +51,7 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         check(tag, info.as_ref())?;
         let room_nid = self.account_data_room(Some(room_id)).await?;
+        let _turn = self.turns.of(user_nid).await;
         for _ in 0..ATTEMPTS_MAX {
             let stored = self.stored_tags(user_nid, room_nid).await?;
             let mut tags = tags_of(stored.as_deref());
@@ -68,7 +69,7 @@ impl Accounts {
                 refusal => AccountError::unexpected(refusal),
             };
             match self.commit(user_nid, commit, changed).await {
-                // Another device was faster: its tags stay.
+                // Another process was faster: its tags stay.
                 Err(AccountError::Busy) => {}
                 done => return done,
             }

@@ -49,6 +49,7 @@ impl AccountDataIs {
     }
 }
 
+/// Whose account was closed keeps nothing: what they still wanted to when it was being closed is not kept.
 pub(crate) async fn account_data_upsert(
     conn: Conn<'_>,
     changed: &[Stamped<'_, AccountDataRow>],
@@ -59,7 +60,11 @@ pub(crate) async fn account_data_upsert(
     rows!(
         conn,
         execute,
-        "INSERT INTO account_data (user_nid, room_nid, kind, content, position) {rows}
+        "WITH k(user_nid, room_nid, kind, content, position) AS ({rows})
+         INSERT INTO account_data (user_nid, room_nid, kind, content, position)
+         SELECT user_nid, room_nid, kind, content, position FROM k WHERE NOT EXISTS (
+             SELECT 1 FROM accounts a WHERE a.user_nid = k.user_nid AND a.deactivated
+         )
          ON CONFLICT (user_nid, room_nid, kind) DO UPDATE SET content = excluded.content,
          position = excluded.position",
         changed,
@@ -72,50 +77,6 @@ pub(crate) async fn account_data_upsert(
         )
     )?;
     Ok(())
-}
-
-/// A guard that replaces the content of global account data which was read and changed: refused with
-/// [`Refusal::Changed`] where somebody else changed it meanwhile. The commit's row says when.
-#[derive(Debug, Clone)]
-pub struct AccountDataReplace {
-    /// Whose it is.
-    pub user_nid: i64,
-    /// The event type.
-    pub kind: String,
-    /// What was read; none where there was nothing.
-    pub expected: Option<Vec<u8>>,
-    /// The new content, JSON.
-    pub content: Vec<u8>,
-}
-
-impl AccountDataReplace {
-    pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
-        let written = match &self.expected {
-            Some(expected) => sql!(
-                conn,
-                execute,
-                "UPDATE account_data SET content = $1
-                 WHERE user_nid = $2 AND room_nid = 0 AND kind = $3 AND content = $4",
-                self.content.as_slice(),
-                self.user_nid,
-                self.kind.as_str(),
-                expected.as_slice()
-            )?,
-            None => sql!(
-                conn,
-                execute,
-                "INSERT INTO account_data (user_nid, room_nid, kind, content, position)
-                 VALUES ($1, 0, $2, $3, 0) ON CONFLICT (user_nid, room_nid, kind) DO NOTHING",
-                self.user_nid,
-                self.kind.as_str(),
-                self.content.as_slice()
-            )?,
-        };
-        match written {
-            0 => Err(Refusal::Changed.into()),
-            _ => Ok(Outcome::Done),
-        }
-    }
 }
 
 /// Account data as it is stored.

@@ -108,8 +108,9 @@ impl AccountModerate {
     }
 }
 
-/// A guard that closes an account for good; it must be there and active. What its owner kept goes with
-/// it, the keys that vouch for their devices, and what only they knew of how far they have read. Their devices go by `DevicesRemove` in the same commit, their rooms later.
+/// A guard that closes an account for good; it must be there. What its owner kept goes with it, their
+/// profile, the keys that vouch for their devices, and what only they knew of how far they have read.
+/// Their devices go by `DevicesRemove` in the same commit, their rooms later.
 #[derive(Debug, Clone)]
 pub struct AccountClose {
     /// Whose account it is.
@@ -123,8 +124,8 @@ impl AccountClose {
         let closed = sql!(
             conn.again(),
             execute,
-            "UPDATE accounts SET deactivated = TRUE, leaving = TRUE, erased = $2, admin = FALSE,
-             password_hash = NULL WHERE user_nid = $1 AND NOT deactivated",
+            "UPDATE accounts SET deactivated = TRUE, leaving = TRUE, erased = (erased OR $2),
+             admin = FALSE, password_hash = NULL WHERE user_nid = $1",
             self.user_nid,
             self.erase
         )?;
@@ -135,6 +136,12 @@ impl AccountClose {
             conn.again(),
             execute,
             "DELETE FROM account_data WHERE user_nid = $1",
+            self.user_nid
+        )?;
+        sql!(
+            conn.again(),
+            execute,
+            "UPDATE profiles SET value = 'null' WHERE user_nid = $1",
             self.user_nid
         )?;
         sql!(

@@ -23,8 +23,8 @@ pub struct ProfileRow {
 /// Fields that were taken away of which one person's profile remembers that.
 const GONE_MAX: i64 = 100;
 
-/// Refuses ([`Refusal::Full`]) where a profile would be larger than it can be with a field of a new
-/// size. What was taken away long ago is not remembered any more.
+/// Refuses ([`Refusal::Full`]) where a field of a new size makes a profile larger than it can be. What was
+/// taken away long ago is not remembered any more.
 #[derive(Debug, Clone)]
 pub struct ProfileFits {
     /// Whose profile it is.
@@ -49,22 +49,24 @@ impl ProfileFits {
             self.user_nid,
             GONE_MAX
         )?;
-        let others = sql!(
+        let fields = sql!(
             conn,
-            all::<(i64,)>,
-            "SELECT CAST(OCTET_LENGTH(field) + OCTET_LENGTH(value) AS BIGINT) FROM profiles
-             WHERE user_nid = $1 AND field <> $2 AND value <> 'null'",
-            self.user_nid,
-            &self.field
+            all::<(String, i64)>,
+            "SELECT field, CAST(OCTET_LENGTH(field) + OCTET_LENGTH(value) AS BIGINT) FROM profiles
+             WHERE user_nid = $1 AND value <> 'null'",
+            self.user_nid
         )?;
-        let total: i64 = others.into_iter().map(|(size,)| size).sum();
-        match total + self.size_bytes <= self.limit_bytes {
+        let now: i64 = fields.iter().map(|(_, size)| size).sum();
+        let of_field = fields.iter().find(|(field, _)| *field == self.field);
+        let then = now - of_field.map_or(0, |(_, size)| *size) + self.size_bytes;
+        match then <= self.limit_bytes.max(now) {
             true => Ok(Outcome::Done),
             false => Err(Refusal::Full.into()),
         }
     }
 }
 
+/// Of whose account was closed, fields are taken away alone.
 pub(crate) async fn profile_upsert(
     conn: Conn<'_>,
     changed: &[Stamped<'_, ProfileRow>],
@@ -73,7 +75,11 @@ pub(crate) async fn profile_upsert(
     rows!(
         conn,
         execute,
-        "INSERT INTO profiles (user_nid, field, value, position) {rows}
+        "WITH k(user_nid, field, value, position) AS ({rows})
+         INSERT INTO profiles (user_nid, field, value, position)
+         SELECT user_nid, field, value, position FROM k WHERE value = 'null' OR NOT EXISTS (
+             SELECT 1 FROM accounts a WHERE a.user_nid = k.user_nid AND a.deactivated
+         )
          ON CONFLICT (user_nid, field) DO UPDATE SET value = excluded.value,
          position = excluded.position",
         changed,

@@ -1,12 +1,13 @@
 //! Accounts that are locked, suspended, or closed for good.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hearth_storage::both_engines;
 use hearth_storage::testing::{count, execute};
 
 use super::*;
-use crate::departures::Departures;
+use crate::departures::{Departures, Undone};
 use crate::rooms::Rooms;
 use crate::rooms::create::{CreateRoom, Preset};
 use crate::rooms::membership::SetMembership;
@@ -131,8 +132,14 @@ both_engines! {
         }
         let kept = count(&server.context.storage, "key_backups WHERE NOT deleted").await;
         assert_eq!(kept, 0, "its keys go in steps");
-        let again = accounts.deactivate_account(&session.user_id, false).await;
-        assert!(matches!(again, Err(AccountError::NotFound(_))));
+        // Requests that were under way.
+        accounts.set_account_data(session.user_nid, None, "org.x", b"{}").await.unwrap();
+        accounts.set_profile(&session, "displayname", Some(&"Alice".into())).await.unwrap();
+        assert_eq!(count(&server.context.storage, "account_data").await, 0);
+        assert!(accounts.own_profile(&session.user_id).await.unwrap().is_empty());
+        accounts.deactivate_account(&session.user_id, false).await.unwrap();
+        let erased = count(&server.context.storage, "accounts WHERE erased").await;
+        assert_eq!(erased, 1, "it stays so");
     }
 }
 
@@ -177,8 +184,13 @@ both_engines! {
 
         // Another process goes on.
         let rooms = Rooms::new(Arc::clone(&server.context));
-        let departures = Departures::new(Arc::clone(&server.context), known, rooms.clone());
-        assert!(departures.round().await.unwrap());
+        let mut departures = Departures::new(Arc::clone(&server.context), known, rooms.clone());
+        assert_eq!(departures.round().await.unwrap(), Undone::Settling);
+        // A request that was under way.
+        rooms.join(&joined[0], alice.user_id.clone(), None, Vec::new()).await.unwrap();
+        assert_eq!(departures.round().await.unwrap(), Undone::Settling);
+        departures.settling = Duration::ZERO;
+        assert_eq!(departures.round().await.unwrap(), Undone::Nothing);
         let mut reader = server.context.storage.read().await.unwrap();
         let left = hearth_storage::tables::accounts::rooms_to_leave(reader.conn(), alice.user_nid).await.unwrap();
         assert!(left.is_empty(), "{left:?}");

@@ -74,6 +74,39 @@ both_engines! {
 }
 
 both_engines! {
+    async fn what_is_set_at_the_same_moment_is_all_kept(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let accounts = accounts(&server);
+        let (alice, _) = join(&accounts, "alice").await;
+        let room = room_id!("!r:one.test");
+        let mut commit = Commit::default();
+        commit.rows.rooms.push(RoomRow {
+            room_nid: 7,
+            room_id: room.to_string(),
+            version: "12".to_owned(),
+        });
+        server.context.storage.writer().commit(commit).await.unwrap();
+        let tag = |number: usize| {
+            let (accounts, nid) = (&accounts, alice.user_nid);
+            async move {
+                let tag = format!("u.{number}");
+                accounts.set_tag(nid, room, &tag, Some(serde_json::Map::new())).await.unwrap();
+            }
+        };
+        futures_util::future::join_all((0..30).map(tag)).await;
+        assert_eq!(accounts.tags(alice.user_nid, room).await.unwrap().len(), 30);
+        let long = json!("x".repeat(30_000));
+        let field = |number: usize| {
+            let (accounts, alice, long) = (&accounts, &alice, &long);
+            async move { accounts.set_profile(alice, &format!("org.x{number}"), Some(long)).await }
+        };
+        let set = futures_util::future::join_all((0..10).map(field)).await;
+        assert_eq!(set.iter().filter(|set| set.is_ok()).count(), 2, "no more than 64 KiB");
+        accounts.set_profile(&alice, "displayname", Some(&json!("Alice"))).await.unwrap();
+    }
+}
+
+both_engines! {
     async fn what_is_no_account_data_is_refused(scratch: Scratch) {
         let accounts = accounts(&TestServer::new(&scratch).await);
         let (alice, _) = join(&accounts, "alice").await;
