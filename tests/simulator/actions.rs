@@ -197,7 +197,7 @@ impl Here {
                 let txn = txn.then(|| ClientTxn {
                     user_nid: self.session.user_nid,
                     device_id: self.session.device_id.to_string(),
-                    endpoint: "send",
+                    endpoint: "send".to_owned(),
                     txn_id: uid,
                 });
                 self.send(&room, "m.room.message", None, content, txn).await

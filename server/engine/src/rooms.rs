@@ -56,7 +56,7 @@ mod vouch;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hearth_protocol::room_version::{RoomVersionRules, rules_for};
@@ -117,6 +117,8 @@ pub struct Inner {
     mailboxes: Mutex<HashMap<i64, Mailbox>>,
     /// The time that the newest room was given.
     created_at_ms: AtomicI64,
+    /// How many changes of profiles rooms were to show.
+    profile_changes: AtomicU64,
 }
 
 impl std::ops::Deref for Rooms {
@@ -149,6 +151,7 @@ impl Rooms {
             sent: Mutex::default(),
             mailboxes: Mutex::new(HashMap::new()),
             created_at_ms: AtomicI64::new(0),
+            profile_changes: AtomicU64::new(0),
             ctx,
         }))
     }
@@ -321,13 +324,14 @@ impl Rooms {
             .iter()
             .map(|known| known.event.event_id().to_string())
             .collect();
-        let related = relations_rows::related(reader.conn(), &ids).await?;
+        let related = relations_rows::related(reader.conn(), nid, &ids).await?;
         drop(reader);
         let mut live = Live::at(&view);
         live.local_members = Arc::new(self.ours(&members).await?);
         live.position = changed_at;
         live.older = newest.len() >= TIMELINE_KEPT;
-        for known in newest {
+        // The oldest first: what there is no space for leaves at that end.
+        for known in newest.into_iter().rev() {
             if let Some(position) = known.live_position {
                 let json = client_event::open(&known.event);
                 live.show(Shown {

@@ -106,7 +106,7 @@ impl Plan<'_> {
         if !is_new {
             let id = known.event.event_id();
             let mut reader = self.rooms.ctx.storage.read().await?;
-            let related = rows::related(reader.conn(), &[id.to_string()]).await?;
+            let related = rows::related(reader.conn(), self.room.nid, &[id.to_string()]).await?;
             if !related.is_empty() {
                 self.effects.related.push(id.to_owned());
             }
@@ -157,11 +157,12 @@ impl Rooms {
         let ids = candidates.iter().map(|known| known.event.event_id());
         let ids: Vec<String> = ids.map(|id| id.as_str().to_owned()).collect();
         let mut conn = self.ctx.storage.read().await?;
-        let related = rows::related(conn.conn(), &ids).await?;
+        let related = rows::related(conn.conn(), viewpoint.room.nid, &ids).await?;
         if related.is_empty() {
             return Ok(Bundles::new());
         }
-        let counts = rows::thread_counts(conn.conn(), &related, reader.user_nid).await?;
+        let counts =
+            rows::thread_counts(conn.conn(), viewpoint.room.nid, &related, reader.user_nid).await?;
         drop(conn);
         let others = self.related_events(viewpoint, &related).await?;
         let newest = others.iter().filter(|((_, kind), _)| kind == THREAD);
@@ -224,7 +225,7 @@ impl Rooms {
             return Ok(found);
         }
         let mut conn = self.ctx.storage.read().await?;
-        let related = rows::newest_related(conn.conn(), ids).await?;
+        let related = rows::newest_related(conn.conn(), viewpoint.room.nid, ids).await?;
         drop(conn);
         let nids: Vec<i64> = related.iter().map(|row| row.event_nid).collect();
         let known = self.known.by_nid(viewpoint.room.rules, &nids).await?;

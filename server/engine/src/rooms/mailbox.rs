@@ -19,6 +19,7 @@ use crate::rooms::Rooms;
 use crate::rooms::adopt::Adoption;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
+use crate::rooms::membership::OnlyIf;
 use crate::rooms::outliers::Asks;
 use crate::rooms::plan::{ClientTxn, Draft, Effects, Plan, Received};
 use crate::rooms::unseen::Unseen;
@@ -50,6 +51,8 @@ const IDLE_LOOK: Duration = Duration::from_millis(100);
 pub(super) enum Work {
     /// An event of one of our people.
     Append(Draft, Option<ClientTxn>),
+    /// A member event of one of our people, if its person is what they must be.
+    Change(Draft, OnlyIf),
     /// A verified event: a remote one, or (`outbound`) one of ours that came back co-signed.
     Receive(Box<VerifiedPdu>, bool),
     /// Verified events from outside the timeline.
@@ -403,6 +406,10 @@ async fn work(plan: &mut Plan<'_>, job: &Job) -> Result<Done, RoomError> {
         Work::Append(draft, txn) => {
             let known = plan.append(draft, txn.as_ref(), job.attempts > 0).await;
             known.map(Done::Appended)
+        }
+        Work::Change(draft, only_if) => {
+            plan.must_be(draft, *only_if).await?;
+            plan.append(draft, None, false).await.map(Done::Appended)
         }
         Work::Receive(pdu, outbound) => plan.receive(pdu, *outbound).await.map(Done::Received),
         Work::Outliers(pdus) => plan.add_outliers(pdus).await.map(|()| Done::TakenIn),

@@ -1,5 +1,8 @@
 //! Who is in a room: invite, join, leave, kick, ban, unban.
 
+use std::sync::atomic::Ordering;
+
+use hearth_protocol::event::Membership;
 use hearth_types::ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::{Map, Value, json};
 
@@ -7,8 +10,10 @@ use crate::device_lists;
 use crate::rooms::authorize::StateEvents;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
+use crate::rooms::mailbox::Work;
 use crate::rooms::place::state_key_row;
 use crate::rooms::plan::{Draft, Plan, Received};
+use crate::rooms::send::VOUCHER;
 use crate::rooms::view::{SharedRoom, View};
 use crate::rooms::{RoomMembership, Rooms};
 
@@ -25,6 +30,41 @@ pub struct SetMembership {
     pub reason: Option<String>,
     /// For an invite: whether it opens a direct conversation.
     pub is_direct: bool,
+}
+
+/// What somebody must be for their membership to be changed, when that is written, not when it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnlyIf {
+    /// Whatever the room's rules allow.
+    Whatever,
+    /// In the room, or waiting to be.
+    Inside,
+    /// Joined.
+    Joined,
+    /// Banned.
+    Banned,
+}
+
+impl OnlyIf {
+    fn allows(self, membership: Membership) -> bool {
+        use Membership::{Ban, Invite, Join, Knock};
+        match self {
+            Self::Whatever => true,
+            Self::Inside => matches!(membership, Join | Invite | Knock),
+            Self::Joined => membership == Join,
+            Self::Banned => membership == Ban,
+        }
+    }
+
+    /// What somebody is to be.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Whatever => "anything",
+            Self::Inside => "in the room",
+            Self::Joined => "joined",
+            Self::Banned => "banned",
+        }
+    }
 }
 
 impl SetMembership {
@@ -65,6 +105,33 @@ impl SetMembership {
     }
 }
 
+impl Plan<'_> {
+    /// Refuses a member event whose person is not what they must be, in the state that is planned on.
+    pub(super) async fn must_be(&self, draft: &Draft, only_if: OnlyIf) -> Result<(), RoomError> {
+        if only_if == OnlyIf::Whatever {
+            return Ok(());
+        }
+        let person = draft.state_key.as_deref().unwrap_or_default();
+        let membership = self.membership_now(person).await?;
+        match only_if.allows(membership) {
+            true => Ok(()),
+            false => Err(RoomError::Forbidden(format!(
+                "{person} is not {}",
+                only_if.what()
+            ))),
+        }
+    }
+
+    /// Somebody's membership in the state that is planned on.
+    pub(super) async fn membership_now(&self, person: &str) -> Result<Membership, RoomError> {
+        let place = [("m.room.member", person.into())];
+        let state = self.state_events(&self.view.current, &place).await?;
+        let member = state.find("m.room.member", person);
+        let membership = member.and_then(|known| known.event.member()?.membership);
+        Ok(membership.unwrap_or(Membership::Leave))
+    }
+}
+
 impl Rooms {
     /// Joins a room: here, where this server takes part in it, else over one of `via`.
     ///
@@ -77,10 +144,18 @@ impl Rooms {
         reason: Option<String>,
         via: Vec<OwnedServerName>,
     ) -> Result<(), RoomError> {
+        if self.is_joined_to(room_id, &user).await? {
+            return Ok(());
+        }
+        let changes = self.profile_changes.load(Ordering::SeqCst);
         self.enter(room_id, user.clone(), reason, via).await?;
         let Ok(room) = self.room(room_id).await else {
             return Ok(());
         };
+        // A profile that changed meanwhile was shown where they had been joined before.
+        if self.profile_changes.load(Ordering::SeqCst) != changes {
+            self.show_profile_in(&room, &user).await;
+        }
         let has_others = room.live().has_others;
         if has_others && let Err(error) = device_lists::joined(&self.ctx, &user, room.nid).await {
             // The join stands; who needs the devices asks for them.
@@ -90,6 +165,20 @@ impl Rooms {
             tracing::warn!(%room_id, %error, "a joiner's tags are not carried over");
         }
         Ok(())
+    }
+
+    /// Whether one of our people is joined to a room.
+    async fn is_joined_to(&self, room_id: &RoomId, user: &UserId) -> Result<bool, RoomError> {
+        let Some(room_nid) = self.room_nid(room_id).await? else {
+            return Ok(false);
+        };
+        let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
+            return Ok(false);
+        };
+        let rooms = self.people.of(user_nid).await?;
+        Ok(rooms
+            .get(&room_nid)
+            .is_some_and(|known| known.membership == "join"))
     }
 
     pub(super) async fn enter(
@@ -130,8 +219,7 @@ impl Rooms {
     ) -> Result<(), RoomError> {
         let mut content = self.profile_of(&user).await?;
         if let Some(voucher) = voucher {
-            let key = "join_authorised_via_users_server".to_owned();
-            content.insert(key, json!(voucher));
+            content.insert(VOUCHER.to_owned(), json!(voucher));
         }
         let draft = SetMembership::own(user, "join", reason).draft(content)?;
         self.append(room, draft, None).await.map(drop)
@@ -178,21 +266,35 @@ impl Rooms {
         Ok(seen != Some(known.event_nid))
     }
 
-    /// Invites a person, kicks, bans or unbans one.
+    /// Invites or bans a person.
     ///
     /// # Errors
     /// `Forbidden` when the room's rules do not allow it; `Peer` when the invited person's server
     /// does not take the invite.
     pub async fn change(&self, room_id: &RoomId, change: SetMembership) -> Result<(), RoomError> {
+        self.change_if(room_id, OnlyIf::Whatever, change).await
+    }
+
+    /// As [`Rooms::change`], if the person is what they must be for it: who is kicked is in the room, who is
+    /// unbanned is banned.
+    ///
+    /// # Errors
+    /// As [`Rooms::change`]; `Forbidden` also where they are something else.
+    pub async fn change_if(
+        &self,
+        room_id: &RoomId,
+        only_if: OnlyIf,
+        change: SetMembership,
+    ) -> Result<(), RoomError> {
         let room = self.room_for(room_id).await?;
         let remote = !self.ctx.is_ours(change.target.server_name().as_str());
         if change.membership == "invite" && remote {
-            return self.invite_remote(&room, change).await;
+            return self.invite_remote(&room, change).await.map(drop);
         }
         if change.membership == "invite" {
             self.must_take_invites(&change.target).await?;
         }
-        self.set_membership(&room, change).await?;
+        self.set_membership_if(&room, only_if, change).await?;
         Ok(())
     }
 
@@ -201,17 +303,27 @@ impl Rooms {
         room: &SharedRoom,
         change: SetMembership,
     ) -> Result<OwnedEventId, RoomError> {
+        self.set_membership_if(room, OnlyIf::Whatever, change).await
+    }
+
+    async fn set_membership_if(
+        &self,
+        room: &SharedRoom,
+        only_if: OnlyIf,
+        change: SetMembership,
+    ) -> Result<OwnedEventId, RoomError> {
         let profile = match change.membership {
             "join" | "invite" | "knock" => self.profile_of(&change.target).await?,
             _ => Map::new(),
         };
         let draft = change.draft(profile)?;
-        self.append(room, draft, None).await
+        self.appended(room, Work::Change(draft, only_if)).await
     }
 
     /// Begins to show a person's changed profile in the rooms that they are joined to, in the
     /// background: there may be thousands.
     pub fn profile_changed(&self, user: &UserId) {
+        self.profile_changes.fetch_add(1, Ordering::SeqCst);
         let (rooms, user) = (self.clone(), user.to_owned());
         let show = async move {
             if let Err(error) = rooms.show_profile(&user).await {
@@ -234,12 +346,17 @@ impl Rooms {
         };
         for room_id in self.joined(user_nid).await? {
             let room = self.room(&room_id).await?;
-            let change = SetMembership::own(user.to_owned(), "join", None);
-            if let Err(error) = self.set_membership(&room, change).await {
-                tracing::info!(room = %room_id, %error, "the room keeps the old profile");
-            }
+            self.show_profile_in(&room, user).await;
         }
         Ok(())
+    }
+
+    /// Shows a person's profile in a room, unless they left it meanwhile.
+    async fn show_profile_in(&self, room: &SharedRoom, user: &UserId) {
+        let change = SetMembership::own(user.to_owned(), "join", None);
+        if let Err(error) = self.set_membership_if(room, OnlyIf::Joined, change).await {
+            tracing::info!(room = %room.id, %error, "the room keeps the old profile");
+        }
     }
 
     /// The room, where one of our people is joined to it: then this server knows its state.
@@ -287,11 +404,11 @@ impl Rooms {
 
     /// Invites a person of another server: that server signs the invite too, before it is part of
     /// the room. It keeps the prev events it was signed with and is authorized again.
-    async fn invite_remote(
+    pub(super) async fn invite_remote(
         &self,
         room: &SharedRoom,
         change: SetMembership,
-    ) -> Result<(), RoomError> {
+    ) -> Result<OwnedEventId, RoomError> {
         let draft = change.draft(Map::new())?;
         let view = self.stored_view(room).await?;
         let mut plan = Plan::new(self, room, view.clone());
@@ -314,11 +431,12 @@ impl Rooms {
                 "the other server changed the invite".to_owned(),
             ));
         }
+        let id = signed.event().event_id().to_owned();
         match self.receive(room, signed, true).await? {
             Received::Rejected(rule) | Received::SoftFailed(rule) => {
                 Err(RoomError::Forbidden(rule))
             }
-            _ => Ok(()),
+            _ => Ok(id),
         }
     }
 

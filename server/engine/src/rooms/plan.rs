@@ -53,7 +53,7 @@ pub struct Draft {
     pub redacts: Option<OwnedEventId>,
 }
 
-/// A device's transaction id. Its scope is one endpoint.
+/// A device's transaction id. Its scope is one path.
 ///
 /// spec: client-server v1.19 §Transaction identifiers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -62,8 +62,8 @@ pub struct ClientTxn {
     pub user_nid: i64,
     /// The device.
     pub device_id: String,
-    /// The endpoint that it was given to: `send` or `redact`.
-    pub endpoint: &'static str,
+    /// What it was given to: `send` with the type of the event, or `redact` with the event that is redacted.
+    pub endpoint: String,
     /// Its id.
     pub txn_id: String,
 }
@@ -293,7 +293,7 @@ impl<'a> Plan<'a> {
             user_nid: txn.user_nid,
             device_id: txn.device_id.clone(),
             room_nid: self.room.nid,
-            endpoint: txn.endpoint.to_owned(),
+            endpoint: txn.endpoint.clone(),
             txn_id: txn.txn_id.clone(),
             event_nid: known.nid,
             created_at_ms: self.rooms.ctx.clock.now_ms(),
@@ -328,7 +328,7 @@ impl<'a> Plan<'a> {
             txn.user_nid,
             &txn.device_id,
             self.room.nid,
-            txn.endpoint,
+            &txn.endpoint,
             &txn.txn_id,
         )
         .await?;

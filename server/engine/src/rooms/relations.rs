@@ -147,7 +147,8 @@ impl Rooms {
             let at = (place.depth, place.event_nid);
             let threads = rows::threads_before(conn.conn(), room.nid, at, SCAN).await?;
             let roots: Vec<String> = threads.iter().map(|it| it.root_id.clone()).collect();
-            let counts = rows::thread_counts(conn.conn(), &roots, reader.user_nid).await?;
+            let counts =
+                rows::thread_counts(conn.conn(), room.nid, &roots, reader.user_nid).await?;
             drop(conn);
             let ids = roots.iter().filter_map(|id| EventId::parse(id).ok());
             let ids: Vec<OwnedEventId> = ids.collect();

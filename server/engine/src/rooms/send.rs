@@ -3,11 +3,13 @@
 use hearth_types::ruma::{EventId, OwnedEventId, OwnedUserId, RoomId, UserId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 
 use crate::rooms::Rooms;
 use crate::rooms::aliases::CANONICAL_ALIAS;
 use crate::rooms::error::RoomError;
 use crate::rooms::mailbox::{Done, Work};
+use crate::rooms::membership::SetMembership;
 use crate::rooms::plan::{ClientTxn, Draft};
 use crate::rooms::view::SharedRoom;
 
@@ -31,15 +33,18 @@ impl Rooms {
     ///
     /// # Errors
     /// `Forbidden` when the room's rules do not allow it, or the sender is not in the room.
-    pub async fn send(&self, room_id: &RoomId, send: Send) -> Result<OwnedEventId, RoomError> {
+    pub async fn send(&self, room_id: &RoomId, mut send: Send) -> Result<OwnedEventId, RoomError> {
         let room = self.room_for(room_id).await?;
+        if let Some(member) = member(&send) {
+            match self.member_content(&room, &send, member).await? {
+                Member::Content(content) => send.content = content,
+                Member::Sent(event_id) => return Ok(event_id),
+            }
+        }
         let redacts = redacts(&send)?;
         if send.kind == CANONICAL_ALIAS && send.state_key.as_deref() == Some("") {
             self.check_canonical_alias(&room, &send.sender, &send.content)
                 .await?;
-        }
-        if let Some(invited) = invited(&send) {
-            self.must_take_invites(&invited).await?;
         }
         let draft = Draft {
             sender: send.sender,
@@ -49,6 +54,42 @@ impl Rooms {
             redacts,
         };
         self.append(&room, draft, send.txn).await
+    }
+
+    /// What becomes of a member event that is sent as any other state: it needs what changing a membership
+    /// needs. Who vouches for a join is for the server to say, and whether a remote person takes an invite,
+    /// for theirs.
+    ///
+    /// spec: client-server v1.19 §Restricted rooms.
+    async fn member_content(
+        &self,
+        room: &SharedRoom,
+        send: &Send,
+        (target, mut content): (OwnedUserId, Map<String, Value>),
+    ) -> Result<Member, RoomError> {
+        content.remove(VOUCHER);
+        match content.get("membership").and_then(Value::as_str) {
+            Some("join") if target == send.sender => {
+                if let Some(voucher) = self.voucher(room, &target).await? {
+                    content.insert(VOUCHER.to_owned(), voucher.as_str().into());
+                }
+            }
+            Some("invite") if !self.ctx.is_ours(target.server_name().as_str()) => {
+                let text = |key: &str| content.get(key).and_then(Value::as_str);
+                let invite = SetMembership {
+                    sender: send.sender.clone(),
+                    target,
+                    membership: "invite",
+                    reason: text("reason").map(ToOwned::to_owned),
+                    is_direct: content.get("is_direct") == Some(&Value::Bool(true)),
+                };
+                return Ok(Member::Sent(self.invite_remote(room, invite).await?));
+            }
+            Some("invite") => self.must_take_invites(&target).await?,
+            _ => {}
+        }
+        let content = to_raw_value(&content).map_err(|error| not_json(&error))?;
+        Ok(Member::Content(content))
     }
 
     /// Redacts an event.
@@ -96,25 +137,38 @@ impl Rooms {
         draft: Draft,
         txn: Option<ClientTxn>,
     ) -> Result<OwnedEventId, RoomError> {
-        match self.ask(room, Work::Append(draft, txn), false).await? {
+        self.appended(room, Work::Append(draft, txn)).await
+    }
+
+    pub(super) async fn appended(
+        &self,
+        room: &SharedRoom,
+        work: Work,
+    ) -> Result<OwnedEventId, RoomError> {
+        match self.ask(room, work, false).await? {
             Done::Appended(known) => Ok(known.event.event_id().to_owned()),
             Done::Received(_) | Done::TakenIn => Err(RoomError::Busy),
         }
     }
 }
 
-/// The person whom a member event that is sent as any other state invites.
-fn invited(send: &Send) -> Option<OwnedUserId> {
-    #[derive(serde::Deserialize)]
-    struct Content {
-        membership: String,
-    }
-    let target = send
-        .state_key
-        .as_deref()
-        .filter(|_| send.kind == "m.room.member")?;
-    let content: Content = serde_json::from_str(send.content.get()).ok()?;
-    (content.membership == "invite").then(|| UserId::parse(target).ok())?
+/// The field of a join that names who vouches for it.
+pub(super) const VOUCHER: &str = "join_authorised_via_users_server";
+
+/// What became of a member event that was sent as any other state.
+enum Member {
+    /// It goes on with this content.
+    Content(Box<RawValue>),
+    /// It was sent on its own way.
+    Sent(OwnedEventId),
+}
+
+/// The person and the content of a member event that is sent as any other state.
+fn member(send: &Send) -> Option<(OwnedUserId, Map<String, Value>)> {
+    let target = send.state_key.as_deref();
+    let target = target.filter(|_| send.kind == "m.room.member")?;
+    let target = UserId::parse(target).ok()?;
+    Some((target, serde_json::from_str(send.content.get()).ok()?))
 }
 
 /// The target that a redaction sent as an ordinary event names in its content.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hearth_protocol::event::Membership;
 use hearth_storage::both_engines;
+use hearth_storage::tables::events::live_events;
 use hearth_storage::testing::count;
 use hearth_types::ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde_json::value::to_raw_value;
@@ -13,9 +14,10 @@ use crate::rooms::Rooms;
 use crate::rooms::create::{CreateRoom, Preset};
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
-use crate::rooms::membership::SetMembership;
+use crate::rooms::membership::{OnlyIf, SetMembership};
 use crate::rooms::plan::ClientTxn;
 use crate::rooms::send::Send;
+use crate::rooms::view::Shown;
 use crate::testing::TestServer;
 
 fn user(name: &str) -> OwnedUserId {
@@ -167,7 +169,7 @@ both_engines! {
                 send.txn = Some(ClientTxn {
                     user_nid: alice,
                     device_id: if attempt < 5 { "A" } else { "B" }.to_owned(),
-                    endpoint: "send",
+                    endpoint: "send".to_owned(),
                     txn_id: "m1".to_owned(),
                 });
                 rooms.send(&room_id, send).await.unwrap()
@@ -189,7 +191,7 @@ both_engines! {
         let send = |txn_id: &str| {
             let mut send = message("bob", txn_id);
             let (device_id, txn_id) = ("A".to_owned(), txn_id.to_owned());
-            send.txn = Some(ClientTxn { user_nid: bob, device_id, endpoint: "send", txn_id });
+            send.txn = Some(ClientTxn { user_nid: bob, device_id, endpoint: "send".to_owned(), txn_id });
             send
         };
         let first = rooms.send(&room_id, send("m0")).await.unwrap();
@@ -304,6 +306,86 @@ both_engines! {
 }
 
 both_engines! {
+    async fn a_room_that_is_read_again_has_no_gap_in_its_timeline(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        // More than a room keeps: what is short would find space among what is long.
+        for length in [20_000, 10, 10, 10].iter().cycle().take(80) {
+            rooms.send(&room_id, message("alice", &"x".repeat(*length))).await.unwrap();
+        }
+        let room = Rooms::new(Arc::clone(&server.context)).room(&room_id).await.unwrap();
+        let shown: Vec<i64> = room.live().timeline.iter().rev().map(|shown| shown.known.nid).collect();
+        assert!((20..80).contains(&shown.len()) && room.live().older, "{}", shown.len());
+        let limit = i64::try_from(shown.len()).unwrap();
+        let mut reader = server.context.storage.read().await.unwrap();
+        let newest = live_events(reader.conn(), room.nid, 0, i64::MAX, limit).await.unwrap();
+        assert_eq!(shown, newest);
+        // Nor does it get one by what is published late.
+        let late = room.live().timeline.front().cloned().unwrap();
+        let late = Shown { position: late.position - 1, ..late };
+        room.live_mut().show(late);
+        assert_eq!(room.live().timeline.len(), shown.len());
+    }
+}
+
+both_engines! {
+    async fn nobody_vouches_for_themselves(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let team = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        let state = |sender: &str, kind: &str, state_key: &str, content: serde_json::Value| Send {
+            kind: kind.to_owned(),
+            state_key: Some(state_key.to_owned()),
+            content: to_raw_value(&content).unwrap(),
+            ..message(sender, "")
+        };
+        let allow = json!([{ "type": "m.room_membership", "room_id": team }]);
+        let rule = json!({ "join_rule": "restricted", "allow": allow });
+        rooms.send(&room_id, state("alice", "m.room.join_rules", "", rule)).await.unwrap();
+        let forged = json!({ "membership": "join", "join_authorised_via_users_server": user("alice"), "x": 1 });
+        let forged = || state("bob", "m.room.member", user("bob").as_str(), forged.clone());
+        let refused = rooms.send(&room_id, forged()).await;
+        assert!(matches!(refused, Err(RoomError::Forbidden(_))), "{refused:?}");
+        // Who meets the condition may join this way too, and keeps what they say of themselves.
+        rooms.join(&team, user("bob"), None, Vec::new()).await.unwrap();
+        let joined = rooms.send(&room_id, forged()).await.unwrap();
+        let room = rooms.room(&room_id).await.unwrap();
+        let joined = rooms.known.one(room.rules, &joined).await.unwrap().unwrap();
+        assert!(joined.event.content().contains("\"x\":1"));
+        assert!(joined.event.content().contains("join_authorised_via_users_server"));
+    }
+}
+
+both_engines! {
+    async fn who_changed_meanwhile_is_not_changed_again(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        let set = |sender: &str, membership| SetMembership {
+            sender: user(sender), target: user("bob"), membership, reason: None, is_direct: false,
+        };
+        let refused = |result: Result<(), RoomError>| {
+            assert!(matches!(result, Err(RoomError::Forbidden(_))), "{result:?}");
+        };
+        rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let events = async || count(&server.context.storage, "events").await;
+        let before = events().await;
+        rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        assert_eq!(events().await, before, "who is joined does not join once more");
+        refused(rooms.change_if(&room_id, OnlyIf::Banned, set("alice", "leave")).await);
+        rooms.change_if(&room_id, OnlyIf::Joined, set("bob", "join")).await.unwrap();
+        rooms.change_if(&room_id, OnlyIf::Inside, set("alice", "leave")).await.unwrap();
+        // A profile that is shown does not bring them back.
+        refused(rooms.change_if(&room_id, OnlyIf::Joined, set("bob", "join")).await);
+        rooms.change(&room_id, set("alice", "ban")).await.unwrap();
+        refused(rooms.change_if(&room_id, OnlyIf::Inside, set("alice", "leave")).await);
+        rooms.change_if(&room_id, OnlyIf::Banned, set("alice", "leave")).await.unwrap();
+    }
+}
+
+both_engines! {
     async fn who_leaves_while_they_look_sees_nothing_of_what_comes_then(scratch: Scratch) {
         let server = TestServer::new(&scratch).await;
         let rooms = Rooms::new(Arc::clone(&server.context));
@@ -398,7 +480,7 @@ both_engines! {
         let txn = |endpoint| {
             let device_id = "A".to_owned();
             let txn_id = "m1".to_owned();
-            Some(ClientTxn { user_nid: alice, device_id, endpoint, txn_id })
+            Some(ClientTxn { user_nid: alice, device_id, endpoint: String::from(endpoint), txn_id })
         };
         let mut send = message("alice", "oops");
         send.txn = txn("send");

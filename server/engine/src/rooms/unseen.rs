@@ -182,11 +182,6 @@ impl Plan<'_> {
     /// Whether the state that is planned on has the person of a member event joined.
     async fn is_joined(&self, event: &Event) -> Result<bool, RoomError> {
         let person = event.state_key().unwrap_or_default();
-        let state = self
-            .state_events(&self.view.current, &[("m.room.member", person.into())])
-            .await?;
-        let member = state.find("m.room.member", person);
-        let membership = member.and_then(|known| known.event.member()?.membership);
-        Ok(membership == Some(Membership::Join))
+        Ok(self.membership_now(person).await? == Membership::Join)
     }
 }

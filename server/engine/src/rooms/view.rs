@@ -238,6 +238,10 @@ impl Live {
         let at = self
             .timeline
             .partition_point(|other| other.position < shown.position);
+        // Older than what left: between it and the others there would be a gap.
+        if at == 0 && self.older && !self.timeline.is_empty() {
+            return;
+        }
         self.timeline_bytes += shown.size_bytes();
         match self.timeline.get_mut(at) {
             // The room was read after the commit and before it was published.

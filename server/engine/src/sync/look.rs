@@ -202,7 +202,11 @@ impl<'a> Look<'a> {
                 || typing.rooms.contains(nid)
                 || self.data_of(Some(*nid)).next().is_some()
         };
-        let wants_left = self.from().is_some() || self.request.filter.room.include_leave;
+        let begins = self.from().is_none();
+        // Who was told of a room is told that it was left, also if it was forgotten since.
+        let wants_left = |member: &RoomMembership| {
+            !begins || (self.request.filter.room.include_leave && !member.forgotten)
+        };
         let says = |nid: &i64, member: &RoomMembership| {
             let is_new = is_new_at(&member.position);
             let is_asked = is_new || self.request.full_state;
@@ -214,7 +218,7 @@ impl<'a> Look<'a> {
                 }
                 "invite" if is_asked => Some(Says::Invited),
                 "knock" if is_asked => Some(Says::Knocked),
-                "leave" | "ban" if is_new && wants_left && !member.forgotten => Some(Says::Left),
+                "leave" | "ban" if is_new && wants_left(member) => Some(Says::Left),
                 _ => None,
             }
         };

@@ -114,6 +114,9 @@ impl Look<'_> {
         member: &RoomMembership,
     ) -> Result<Written, RoomError> {
         let rooms = &self.sync.rooms;
+        if member.forgotten {
+            return self.left_unseen(json, nid, member).await;
+        }
         let room = match rooms.room_by_nid(nid).await {
             Err(RoomError::NotFound(_)) => return self.left_unseen(json, nid, member).await,
             room => room?,
@@ -141,7 +144,7 @@ impl Look<'_> {
         self.write(json, &viewpoint, span, (&data, &[])).await
     }
 
-    /// A room that the reader never saw from inside, or had left before: only that they are out.
+    /// A room that the reader never saw from inside, had left before, or forgot: only that they are out.
     async fn left_unseen(
         &self,
         json: &mut Json,

@@ -133,11 +133,7 @@ pub(super) fn room_filter(call: &Call) -> Result<EventFilter, RouteError> {
 }
 
 /// A device's transaction id.
-pub(super) fn txn(
-    user: &User,
-    endpoint: &'static str,
-    txn_id: &str,
-) -> Result<ClientTxn, RouteError> {
+pub(super) fn txn(user: &User, endpoint: String, txn_id: &str) -> Result<ClientTxn, RouteError> {
     if txn_id.is_empty() || txn_id.len() > TXN_ID_MAX_BYTES || txn_id.contains('\0') {
         return Err(invalid("txnId", "must have 1 to 255 bytes, none of them 0"));
     }

@@ -28,7 +28,7 @@ pub(super) async fn send(user: User, call: Call) -> Result<Response<Body>, Route
         kind: call.arg(1).to_owned(),
         state_key: None,
         content: content(&call)?,
-        txn: Some(txn(&user, "send", call.arg(2))?),
+        txn: Some(txn(&user, format!("send {}", call.arg(1)), call.arg(2))?),
     };
     let event_id = call.app.rooms.send(&room_id(&call)?, send).await?;
     call.app.presence.acts(&user.session);
@@ -60,7 +60,7 @@ pub(super) async fn redact(user: User, call: Call) -> Result<Response<Body>, Rou
         must_be_own(&user, &call, &target).await?;
     }
     let Reason { reason } = body(&call)?;
-    let txn = Some(txn(&user, "redact", call.arg(2))?);
+    let txn = Some(txn(&user, format!("redact {}", call.arg(1)), call.arg(2))?);
     let (rooms, sender) = (&call.app.rooms, user.session.user_id.clone());
     sent(
         &rooms

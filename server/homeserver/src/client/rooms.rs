@@ -2,7 +2,7 @@
 
 use hearth_engine::rooms::{
     create::{CreateRoom, InitialState, Preset},
-    membership::SetMembership,
+    membership::{OnlyIf, SetMembership},
     upgrade::Upgrade,
 };
 use hearth_types::ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, ServerName};
@@ -10,12 +10,12 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::request::{body, invalid, query_all, room_id, user_id, viewpoint};
+use super::request::{body, invalid, query_all, room_id, user_id};
 use crate::{
     http::{
         auth::User,
         body::Body,
-        error::{Code, RouteError, json_response},
+        error::{RouteError, json_response},
     },
     routes::Call,
 };
@@ -239,24 +239,22 @@ pub(super) async fn upgrade(user: User, call: Call) -> Result<Response<Body>, Ro
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`
 pub(super) async fn invite(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    change(&user, &call, "invite").await
+    change(&user, &call, OnlyIf::Whatever, "invite").await
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/ban`
 pub(super) async fn ban(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    change(&user, &call, "ban").await
+    change(&user, &call, OnlyIf::Whatever, "ban").await
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/kick`
 pub(super) async fn kick(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    must_be(&user, &call, &["join", "invite", "knock"], "in the room").await?;
-    change(&user, &call, "leave").await
+    change(&user, &call, OnlyIf::Inside, "leave").await
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/unban`
 pub(super) async fn unban(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    must_be(&user, &call, &["ban"], "banned").await?;
-    change(&user, &call, "leave").await
+    change(&user, &call, OnlyIf::Banned, "leave").await
 }
 
 #[derive(Deserialize)]
@@ -268,6 +266,7 @@ struct Change {
 async fn change(
     user: &User,
     call: &Call,
+    only_if: OnlyIf,
     membership: &'static str,
 ) -> Result<Response<Body>, RouteError> {
     let asked: Change = body(call)?;
@@ -278,33 +277,9 @@ async fn change(
         reason: asked.reason,
         is_direct: false,
     };
-    call.app.rooms.change(&room_id(call)?, change).await?;
-    Ok(json_response(StatusCode::OK, &json!({})))
-}
-
-/// Kicking and unbanning end in the same membership; what tells them apart is what was before.
-async fn must_be(
-    user: &User,
-    call: &Call,
-    memberships: &[&str],
-    what: &str,
-) -> Result<(), RouteError> {
-    let asked: Change = body(call)?;
-    let viewpoint = viewpoint(user, call).await?;
     let rooms = &call.app.rooms;
-    let member = rooms
-        .state_event(&viewpoint, "m.room.member", &asked.user_id)
-        .await?;
-    let content: Option<Value> =
-        member.and_then(|member| serde_json::from_str(member.event.content()).ok());
-    let membership = content.as_ref().and_then(|it| it["membership"].as_str());
-    match membership.is_some_and(|membership| memberships.contains(&membership)) {
-        true => Ok(()),
-        false => {
-            let message = format!("{} is not {what}", asked.user_id);
-            Err(RouteError::refuse(Code::FORBIDDEN, message))
-        }
-    }
+    rooms.change_if(&room_id(call)?, only_if, change).await?;
+    Ok(json_response(StatusCode::OK, &json!({})))
 }
 
 /// `GET /_matrix/client/v3/joined_rooms`

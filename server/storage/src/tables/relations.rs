@@ -109,19 +109,24 @@ pub(crate) async fn relation_delete(
     Ok(())
 }
 
-/// Those of these events that others relate to.
+/// Those of these events of a room that others of it relate to.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn related(conn: Conn<'_>, event_ids: &[String]) -> Result<Vec<String>, StorageError> {
+pub async fn related(
+    conn: Conn<'_>,
+    room_nid: i64,
+    event_ids: &[String],
+) -> Result<Vec<String>, StorageError> {
     let found = rows!(
         conn,
         all::<(String,)>,
-        "WITH k(event_id) AS ({rows})
+        "WITH k(event_id, room_nid) AS ({rows})
          SELECT k.event_id FROM k WHERE EXISTS
-         (SELECT 1 FROM event_relations r WHERE r.target_id = k.event_id)",
+         (SELECT 1 FROM event_relations r
+          WHERE r.target_id = k.event_id AND r.room_nid = k.room_nid)",
         event_ids,
-        |id| (id.as_str() => TEXT)
+        |id| (id.as_str() => TEXT, room_nid => BIGINT)
     )?;
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
@@ -137,52 +142,60 @@ pub struct Related {
     pub event_nid: i64,
 }
 
-/// Of each of these events and each kind of relation that is shown with an event, the newest
-/// [`NEWEST_MAX`] of those that relate to it, the newest first.
+/// Of each of these events of a room and each kind of relation that is shown with an event, the newest
+/// [`NEWEST_MAX`] of those of the room that relate to it, the newest first. Only who sent an event can
+/// replace it.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn newest_related(
     conn: Conn<'_>,
+    room_nid: i64,
     event_ids: &[String],
 ) -> Result<Vec<Related>, StorageError> {
     rows!(
         conn,
         all::<Related>,
-        "WITH k(event_id, most) AS ({rows})
+        "WITH k(event_id, room_nid, most) AS ({rows})
          SELECT n.target_id, n.rel_type, n.event_nid FROM (
              SELECT r.target_id, r.rel_type, r.event_nid, r.depth, k.most, ROW_NUMBER() OVER (
                  PARTITION BY r.target_id, r.rel_type ORDER BY r.depth DESC, r.event_nid DESC
              ) AS place
-             FROM k JOIN event_relations r ON r.target_id = k.event_id
-             WHERE r.rel_type IN ('m.replace', 'm.thread', 'm.reference')
+             FROM k JOIN event_relations r
+                 ON r.target_id = k.event_id AND r.room_nid = k.room_nid
+             JOIN events e ON e.event_nid = r.event_nid
+             JOIN events t ON t.event_id = k.event_id
+             WHERE r.rel_type IN ('m.thread', 'm.reference')
+                 OR (r.rel_type = 'm.replace' AND e.sender_nid = t.sender_nid)
          ) n WHERE n.place <= n.most
          ORDER BY n.target_id, n.rel_type, n.depth DESC, n.event_nid DESC",
         event_ids,
-        |id| (id.as_str() => TEXT, NEWEST_MAX => BIGINT)
+        |id| (id.as_str() => TEXT, room_nid => BIGINT, NEWEST_MAX => BIGINT)
     )
 }
 
-/// How many events each of these threads has, and how many of them a person sent: the root, the
+/// How many events each of these threads of a room has, and how many of them a person sent: the root, the
 /// count, theirs.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn thread_counts(
     conn: Conn<'_>,
+    room_nid: i64,
     roots: &[String],
     user_nid: i64,
 ) -> Result<Vec<(String, i64, i64)>, StorageError> {
     rows!(
         conn,
         all::<(String, i64, i64)>,
-        "WITH k(root_id, user_nid) AS ({rows})
+        "WITH k(root_id, room_nid, user_nid) AS ({rows})
          SELECT r.target_id, COUNT(*), SUM(CASE WHEN e.sender_nid = k.user_nid THEN 1 ELSE 0 END)
-         FROM k JOIN event_relations r ON r.target_id = k.root_id AND r.rel_type = 'm.thread'
+         FROM k JOIN event_relations r
+             ON r.target_id = k.root_id AND r.room_nid = k.room_nid AND r.rel_type = 'm.thread'
          JOIN events e ON e.event_nid = r.event_nid
          GROUP BY r.target_id",
         roots,
-        |root| (root.as_str() => TEXT, user_nid => BIGINT)
+        |root| (root.as_str() => TEXT, room_nid => BIGINT, user_nid => BIGINT)
     )
 }
 

@@ -46,16 +46,29 @@ both_engines! {
 both_engines! {
     async fn a_relation_goes_with_its_redaction(scratch: Scratch) {
         let storage = scratch.open().await;
-        relate(&storage, &[(2, "$a", "m.replace", 5), (3, "$a", "m.replace", 6)]).await;
+        testing::execute(
+            &scratch,
+            "INSERT INTO events (event_nid, event_id, room_nid, sender_nid, depth,
+             origin_server_ts, fate, outbound) VALUES
+             (1, '$a', 1, 7, 4, 0, 0, TRUE), (2, '$2', 1, 7, 5, 0, 0, TRUE),
+             (3, '$3', 1, 7, 6, 0, 0, TRUE), (4, '$4', 1, 8, 7, 0, 0, TRUE)",
+        )
+        .await;
+        let edits = [(2, "$a", "m.replace", 5), (3, "$a", "m.replace", 6), (4, "$a", "m.replace", 7)];
+        relate(&storage, &edits).await;
         let mut commit = Commit::default();
         commit.rows.relations_gone.push(RelationGone { event_nid: 3 });
         drop(storage.writer().commit(commit).await.unwrap());
-        assert_eq!(count(&storage, "event_relations").await, 1);
+        assert_eq!(count(&storage, "event_relations").await, 2);
         let mut reader = storage.read().await.unwrap();
         let ids = ["$a".to_owned(), "$b".to_owned()];
-        assert_eq!(rows::related(reader.conn(), &ids).await.unwrap(), ["$a"]);
-        let newest = rows::newest_related(reader.conn(), &ids).await.unwrap();
-        assert_eq!(newest.iter().map(|row| row.event_nid).collect::<Vec<_>>(), [2]);
+        assert_eq!(rows::related(reader.conn(), 1, &ids).await.unwrap(), ["$a"]);
+        assert!(rows::related(reader.conn(), 2, &ids).await.unwrap().is_empty(), "of another room");
+        let newest = rows::newest_related(reader.conn(), 1, &ids).await.unwrap();
+        let newest: Vec<_> = newest.iter().map(|row| row.event_nid).collect();
+        assert_eq!(newest, [2], "nobody replaces what others sent");
+        let elsewhere = rows::newest_related(reader.conn(), 2, &ids).await.unwrap();
+        assert!(elsewhere.is_empty());
     }
 }
 
@@ -100,8 +113,9 @@ both_engines! {
         let elsewhere = RelationsAsk { room_nid: 2, ..deep };
         assert_eq!(rows::relations_from(reader.conn(), elsewhere, (0, 0)).await.unwrap(), []);
         let roots = ["$a".to_owned()];
-        let counts = rows::thread_counts(reader.conn(), &roots, 7).await.unwrap();
+        let counts = rows::thread_counts(reader.conn(), 1, &roots, 7).await.unwrap();
         assert_eq!(counts, [("$a".to_owned(), 2, 1)]);
+        assert!(rows::thread_counts(reader.conn(), 2, &roots, 7).await.unwrap().is_empty());
     }
 }
 
@@ -165,6 +179,9 @@ both_engines! {
         let full = set("b".to_owned(), "12", 9).await;
         assert!(matches!(full, Err(CommitError::Refused(Refusal::Full))), "{full:?}");
         set("a".to_owned(), "12345678", 10).await.unwrap();
+        set("a".to_owned(), "1234", 5).await.unwrap();
+        let longer = set("a".to_owned(), "123456789", 5).await;
+        assert!(longer.is_err(), "what is too long may become shorter alone");
         let mut reader = storage.read().await.unwrap();
         assert_eq!(profile(reader.conn(), 1).await.unwrap().len(), 1);
     }
@@ -173,7 +190,7 @@ both_engines! {
 both_engines! {
     async fn account_data_is_changed_only_as_it_was_planned(scratch: Scratch) {
         let storage = scratch.open().await;
-        let change = async |before: Option<&str>, after: &str| {
+        let change = |before: Option<&str>, after: &str| {
             let mut commit = Commit::default();
             commit.guards.push(Guard::AccountDataIs(AccountDataIs {
                 user_nid: 1,
@@ -189,11 +206,15 @@ both_engines! {
                 content: after.as_bytes().to_vec(),
                 slot,
             });
-            storage.writer().commit(commit).await.map(drop)
+            storage.writer().submit(commit)
         };
-        change(None, "{}").await.unwrap();
-        let late = change(None, "{\"a\":1}").await;
+        let first = change(None, "{}").await.unwrap();
+        // In the same transaction.
+        let late = change(None, "{\"a\":1}").await.unwrap();
+        let next = change(Some("{}"), "{\"b\":1}").await.unwrap();
+        drop(first.receipt().await.unwrap());
+        let late = late.receipt().await;
         assert!(matches!(late, Err(CommitError::Refused(Refusal::Changed))), "{late:?}");
-        change(Some("{}"), "{\"b\":1}").await.unwrap();
+        drop(next.receipt().await.unwrap());
     }
 }

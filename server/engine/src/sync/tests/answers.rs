@@ -79,7 +79,7 @@ both_engines! {
         let txn = ClientTxn {
             user_nid: alice.user_nid,
             device_id: alice.device_id.to_string(),
-            endpoint: "send",
+            endpoint: "send".to_owned(),
             txn_id: "m1".to_owned(),
         };
         house.rooms.send(&room_id, message("alice", "hi", Some(txn))).await.unwrap();
@@ -93,6 +93,29 @@ both_engines! {
             assert_eq!(seen(&house, &bob, &b).await, Value::Null);
             house = house.restarted();
         }
+    }
+}
+
+both_engines! {
+    async fn a_room_that_was_left_and_forgotten_is_told_as_left(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let bob = house.person("bob").await;
+        let room_id = house.create("alice", Preset::PublicChat).await;
+        house.rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let since = house.sync(&bob, None).await;
+        house.rooms.leave(&room_id, user("bob"), None).await.unwrap();
+        house.say(&room_id, "alice", "after").await;
+        house.rooms.forget_room(&room_id, bob.user_nid).await.unwrap();
+        let told = house.sync(&bob, Some(next(&since))).await;
+        let left = &told["rooms"]["leave"][room_id.as_str()];
+        let events = left["timeline"]["events"].as_array().unwrap();
+        assert_eq!(events.len(), 1, "only that they are out: {left}");
+        assert_eq!(events[0]["content"]["membership"], "leave");
+        let told = house.sync(&bob, Some(next(&told))).await;
+        assert_eq!(told["rooms"]["leave"], json!({}), "once");
+        let mut asked = request(&bob, None);
+        asked.filter = filter(&json!({ "room": { "include_leave": true } }));
+        assert_eq!(house.ask(&asked).await.unwrap()["rooms"]["leave"], json!({}));
     }
 }
 
