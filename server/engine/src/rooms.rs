@@ -2,6 +2,7 @@
 
 mod adopt;
 pub mod aliases;
+mod annotations;
 pub mod authorize;
 mod before;
 pub mod bundles;

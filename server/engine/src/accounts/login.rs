@@ -158,7 +158,7 @@ impl Accounts {
             Refusal::Absent => AccountError::WrongPassword,
             Refusal::Taken => AccountError::Invalid {
                 field: "device_id",
-                rule: "must not be that of a dehydrated device",
+                rule: "must not be that of a dehydrated device or a cross-signing key",
             },
             other => AccountError::unexpected(other),
         })

@@ -6,9 +6,14 @@ use hearth_storage::tables::people;
 use serde::Serialize;
 
 use super::{AccountError, Accounts, profile};
+use crate::rooms::published::like;
+use crate::rooms::summary::searched;
 
 /// The longest text that is looked for.
 const TERM_CHARS_MAX: usize = 255;
+
+/// People at most who are looked at closer.
+const LOOKS_MAX: i64 = 20_000;
 
 /// A person who was found.
 #[derive(Debug, Clone, Serialize)]
@@ -23,6 +28,14 @@ pub struct Person {
     pub avatar_url: Option<String>,
 }
 
+impl Person {
+    /// Whether their id or name holds a text, in whichever case.
+    fn holds(&self, term: &str) -> bool {
+        let name = self.display_name.as_deref().unwrap_or_default();
+        searched(&self.user_id).contains(term) || searched(name).contains(term)
+    }
+}
+
 impl Accounts {
     /// People whose id or name holds a text, at most `limit`, and whether there are more.
     ///
@@ -35,17 +48,19 @@ impl Accounts {
         limit: usize,
     ) -> Result<(Vec<Person>, bool), AccountError> {
         let term: String = term.chars().take(TERM_CHARS_MAX).collect();
-        let pattern = crate::rooms::published::like(term.trim().trim_start_matches('@'));
-        let most = i64::try_from(limit).unwrap_or(i64::MAX - 1);
+        let term = term.trim().trim_start_matches('@');
+        let (pattern, term) = (like(term), searched(term));
         let mut reader = self.context.storage.read().await?;
-        let found = people::people_seen(reader.conn(), user_nid, &pattern, most + 1).await?;
-        let is_limited = found.len() > limit;
+        let found = people::people_seen(reader.conn(), user_nid, &pattern, LOOKS_MAX).await?;
+        drop(reader);
         let text = |json: Option<String>| json.and_then(|json| profile::text(&json));
-        let people = found.into_iter().take(limit).map(|row| Person {
+        let people = found.into_iter().map(|row| Person {
             user_id: row.user_id,
             display_name: text(row.display_name),
             avatar_url: text(row.avatar_url),
         });
-        Ok((people.collect(), is_limited))
+        let mut people = people.filter(|person| person.holds(&term));
+        let first: Vec<Person> = people.by_ref().take(limit).collect();
+        Ok((first, people.next().is_some()))
     }
 }

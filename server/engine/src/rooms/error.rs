@@ -48,6 +48,9 @@ pub enum RoomError {
     /// The person does not want to be invited.
     #[error("{0} does not want to be invited")]
     InviteBlocked(String),
+    /// The person said the same of the same event before.
+    #[error("you said that of this event already")]
+    DuplicateAnnotation,
     /// The room's mailbox is full.
     #[error("the room is busy")]
     Busy,

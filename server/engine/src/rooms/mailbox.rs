@@ -388,7 +388,8 @@ async fn planned<'a>(
         match work(&mut plan, &job).await {
             Ok(done) => planned.push((job, done)),
             Err(error) => {
-                let refused = matches!(error, RoomError::Forbidden(_) | RoomError::NotFound(_))
+                use RoomError::{DuplicateAnnotation, Forbidden, NotFound};
+                let refused = matches!(error, Forbidden(_) | NotFound(_) | DuplicateAnnotation)
                     && job.work.is_refused_whole();
                 drop(job.answer.send(Err(error)));
                 if !refused {

@@ -213,7 +213,9 @@ impl<'a> Plan<'a> {
                 Ok(known)
             }
             // What was allowed when it was first sent has its event all the same.
-            Err(refused @ RoomError::Forbidden(_)) => self.sent(txn).await?.ok_or(refused),
+            Err(refused @ (RoomError::Forbidden(_) | RoomError::DuplicateAnnotation)) => {
+                self.sent(txn).await?.ok_or(refused)
+            }
             Err(error) => Err(error),
         }
     }
@@ -227,6 +229,7 @@ impl<'a> Plan<'a> {
         let auth = self.auth_of(&event).await?;
         authorize::independent(self.room.rules, &event, &auth).map_err(RoomError::Forbidden)?;
         self.must_be_allowed(&event, &before).await?;
+        self.must_say_something_new(&event).await?;
         self.place(Placement {
             depth: event.depth(),
             auth: nids_of(&event, &auth),

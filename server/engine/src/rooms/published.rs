@@ -276,6 +276,15 @@ impl Plan<'_> {
         Ok(())
     }
 
+    /// Keeps the room's entry up to date with a redaction of an event of a type.
+    pub(super) async fn republish_redacted(&mut self, kind: &str) -> Result<(), RoomError> {
+        let published = self.view.published.as_deref();
+        match published.filter(|_| SUMMARIZED.contains(&kind)) {
+            Some(published) => self.publish_with(published.joined_members).await,
+            None => Ok(()),
+        }
+    }
+
     /// 1 for the member event of somebody who is joined, else 0.
     async fn joins(&self, event: Option<i64>) -> Result<i64, RoomError> {
         let Some(nid) = event else {

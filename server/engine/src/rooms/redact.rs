@@ -92,6 +92,7 @@ impl Plan<'_> {
         self.fresh
             .insert(redacted.event.event_id().to_owned(), redacted.clone());
         self.effects.redacted.push(redacted);
+        self.republish_redacted(target.event.kind()).await?;
         Ok(true)
     }
 

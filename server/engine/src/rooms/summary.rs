@@ -98,8 +98,8 @@ impl RoomSummary {
     }
 }
 
-/// A text as the directory compares it.
-pub(super) fn searched(text: &str) -> String {
+/// A text as directories compare it.
+pub(crate) fn searched(text: &str) -> String {
     text.to_lowercase().replace('\0', "")
 }
 

@@ -330,6 +330,39 @@ both_engines! {
 }
 
 both_engines! {
+    async fn nobody_says_the_same_of_an_event_twice(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let target = rooms.send(&room_id, message("alice", "hi")).await.unwrap();
+        let alice = server.context.storage.user_find(user("alice").as_str()).await.unwrap().unwrap();
+        let react = |sender: &str, key: &str, txn_id: &str| Send {
+            kind: "m.reaction".to_owned(),
+            content: to_raw_value(&json!({ "m.relates_to": {
+                "rel_type": "m.annotation", "event_id": target, "key": key,
+            } })).unwrap(),
+            txn: (sender == "alice").then(|| ClientTxn {
+                user_nid: alice, device_id: "A".to_owned(), endpoint: "send".to_owned(),
+                txn_id: txn_id.to_owned(),
+            }),
+            ..message(sender, "")
+        };
+        let first = rooms.send(&room_id, react("alice", "+", "1")).await.unwrap();
+        for (sender, key) in [("alice", "-"), ("bob", "+")] {
+            rooms.send(&room_id, react(sender, key, "2")).await.unwrap();
+        }
+        for rooms in [&rooms, &Rooms::new(Arc::clone(&server.context))] {
+            let again = rooms.send(&room_id, react("alice", "+", "3")).await;
+            assert!(matches!(again, Err(RoomError::DuplicateAnnotation)), "{again:?}");
+            assert_eq!(rooms.send(&room_id, react("alice", "+", "1")).await.unwrap(), first);
+        }
+        rooms.redact(&room_id, user("alice"), &first, None, None).await.unwrap();
+        rooms.send(&room_id, react("alice", "+", "4")).await.unwrap();
+    }
+}
+
+both_engines! {
     async fn nobody_vouches_for_themselves(scratch: Scratch) {
         let server = TestServer::new(&scratch).await;
         let rooms = Rooms::new(Arc::clone(&server.context));

@@ -87,7 +87,7 @@ async fn an_account_is_shown_moderated_and_closed() {
     let again = town
         .admin("POST", &format!("{path}/deactivate"), &json!({}))
         .await;
-    assert_eq!(says(&again), (404, "M_NOT_FOUND".to_owned()));
+    assert_eq!(again.status, 200, "what may be left of it goes: {again:?}");
 }
 
 #[tokio::test]

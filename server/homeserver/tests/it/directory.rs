@@ -247,6 +247,12 @@ async fn an_entry_of_the_directory_follows_its_room() {
     let page = done(&bob.get("/publicRooms").await);
     assert_eq!(names(&page), ["Two"]);
     assert_eq!(page["chunk"][0]["num_joined_members"], 1);
+    let named = done(&alice.call("PUT", &name, &json!({ "name": "Secret" })).await);
+    let named = named["event_id"].as_str().unwrap();
+    let redact = format!("/rooms/{room_id}/redact/{named}/1");
+    done(&alice.call("PUT", &redact, &json!({})).await);
+    let page = done(&bob.get("/publicRooms").await);
+    assert!(page["chunk"][0].get("name").is_none(), "{page}");
     done(
         &alice
             .call("PUT", &path, &json!({ "visibility": "private" }))

@@ -295,6 +295,20 @@ async fn a_redaction_takes_the_content_for_everyone() {
     let redacted = done(&alice.call("PUT", &path, &json!({ "reason": "typo" })).await);
     let again = done(&alice.call("PUT", &path, &json!({ "reason": "typo" })).await);
     assert_eq!(redacted, again, "once");
+    // The same id at another path is another request.
+    let other = say(&alice, &room_id, "m2", "twice").await;
+    let path = format!("/rooms/{room_id}/redact/{other}/r1");
+    assert_ne!(done(&alice.call("PUT", &path, &json!({})).await), redacted);
+    let path = |kind: &str| format!("/rooms/{room_id}/send/{kind}/m");
+    let first = done(&alice.call("PUT", &path("org.x"), &json!({})).await);
+    assert_ne!(
+        done(&alice.call("PUT", &path("org.y"), &json!({})).await),
+        first
+    );
+    assert_eq!(
+        done(&alice.call("PUT", &path("org.x"), &json!({})).await),
+        first
+    );
     let event = done(
         &alice
             .get(&format!("/rooms/{room_id}/event/{event_id}"))

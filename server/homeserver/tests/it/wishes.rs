@@ -422,6 +422,32 @@ async fn people_are_found_where_they_can_be_met() {
             "{term}"
         );
     }
+    let name = format!("/profile/{}/displayname", bob.user_id);
+    for (shown, terms) in [
+        ("Иван Петров", ["иван", "ПЕТРОВ", "Иван П"]),
+        ("Ömer \"Ö\" \\", ["ömer", "\"ö\"", "\\"]),
+    ] {
+        done(
+            &bob.call("PUT", &name, &json!({ "displayname": shown }))
+                .await,
+        );
+        for term in terms {
+            assert_eq!(
+                found(term).await,
+                std::slice::from_ref(&bob.user_id),
+                "{term}"
+            );
+        }
+    }
+    done(
+        &bob.call("PUT", &name, &json!({ "displayname": "Robert" }))
+            .await,
+    );
+    assert_eq!(
+        found("\"").await,
+        [""; 0],
+        "quotes around a name are no part of it"
+    );
     assert_eq!(found("%").await, [""; 0]);
     assert_eq!(found("alice").await, [""; 0], "who asks knows themselves");
     let open = json!({ "preset": "public_chat", "visibility": "public" });

@@ -71,6 +71,23 @@ pub(crate) async fn cross_signing_upsert(
     Ok(())
 }
 
+/// Whether a name is that of one of somebody's cross-signing keys: no device may have it, since signatures
+/// name both the same way.
+pub(crate) async fn is_key_of(
+    conn: Conn<'_>,
+    user_nid: i64,
+    name: &str,
+) -> Result<bool, StorageError> {
+    let named = format!("\"ed25519:{name}\"");
+    let keys = cross_signing_keys(conn, &[user_nid]).await?;
+    let names_it = |content: &[u8]| {
+        content
+            .windows(named.len())
+            .any(|it| it == named.as_bytes())
+    };
+    Ok(keys.iter().any(|key| names_it(&key.content)))
+}
+
 /// The cross-signing keys of these people, by owner and usage.
 ///
 /// # Errors

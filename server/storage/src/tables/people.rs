@@ -17,9 +17,9 @@ pub struct FoundPerson {
     pub avatar_url: Option<String>,
 }
 
-/// People whose id or name holds a text, of those with whom a person shares a room, or who are in a
-/// public one. The text is a pattern of `LIKE` in lower case, `!` before what is meant literally;
-/// letters beyond ASCII are compared as they are.
+/// People whose id or name may hold a text, of those with whom a person shares a room, or who are in a
+/// public one. The text is a pattern of `LIKE` in lower case, `!` before what is meant literally. Only
+/// letters of ASCII have a case here: names with others are all given, and whoever asks looks closer.
 ///
 /// # Errors
 /// When the database fails.
@@ -39,7 +39,8 @@ pub async fn people_seen(
          LEFT JOIN profiles n ON n.user_nid = u.user_nid AND n.field = 'displayname'
          LEFT JOIN profiles a ON a.user_nid = u.user_nid AND a.field = 'avatar_url'
          WHERE u.user_nid <> $1
-           AND (LOWER(u.user_id) LIKE $2 ESCAPE '!' OR LOWER(n.value) LIKE $2 ESCAPE '!')
+           AND (LOWER(u.user_id) LIKE $2 ESCAPE '!' OR LOWER(n.value) LIKE $2 ESCAPE '!'
+             OR LENGTH(n.value) <> OCTET_LENGTH(n.value) OR n.value LIKE '%\\%' ESCAPE '!')
            AND u.user_nid IN (
              SELECT m.user_nid FROM memberships m
              WHERE m.membership = 'join' AND (

@@ -199,6 +199,35 @@ pub async fn thread_counts(
     )
 }
 
+/// Annotations of one person of one event at most that are looked at.
+const ANNOTATIONS_MAX: i64 = 500;
+
+/// The events of a room by which a person annotates one, the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn annotations_of(
+    conn: Conn<'_>,
+    room_nid: i64,
+    target_id: &str,
+    sender_nid: i64,
+) -> Result<Vec<i64>, StorageError> {
+    if !is_storable(target_id) {
+        return Ok(Vec::new());
+    }
+    sql!(
+        conn,
+        scalars::<i64>,
+        "SELECT r.event_nid FROM event_relations r JOIN events e ON e.event_nid = r.event_nid
+         WHERE r.target_id = $1 AND r.rel_type = 'm.annotation' AND r.room_nid = $2
+         AND e.sender_nid = $3 ORDER BY r.depth DESC, r.event_nid DESC LIMIT $4",
+        target_id,
+        room_nid,
+        sender_nid,
+        ANNOTATIONS_MAX
+    )
+}
+
 /// What is asked of the events that relate to one.
 #[derive(Debug, Clone, Copy)]
 pub struct RelationsAsk<'a> {

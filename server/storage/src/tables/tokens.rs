@@ -7,12 +7,13 @@ use crate::commit::{CommitError, Outcome, Refusal};
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::sql;
+use crate::tables::cross_signing::is_key_of;
 use crate::tables::dehydrated_devices::is_dehydrated;
 use crate::tables::refresh_tokens::{self, RefreshOpen};
 
 /// A guard that opens a session: the device is made unless it is there, and its former tokens give
 /// way to a new one. The account must be active, and its password still be the one that was
-/// checked; a dehydrated device takes no session ([`Refusal::Taken`]). Its outcome is the hashes of
+/// checked; a dehydrated device takes no session, nor does a cross-signing key ([`Refusal::Taken`]). Its outcome is the hashes of
 /// the tokens that are no longer valid.
 #[derive(Debug, Clone)]
 pub struct SessionOpen {
@@ -48,7 +49,9 @@ impl SessionOpen {
         if may.is_none() {
             return Err(Refusal::Absent.into());
         }
-        if is_dehydrated(conn.again(), self.user_nid, &self.device_id).await? {
+        if is_dehydrated(conn.again(), self.user_nid, &self.device_id).await?
+            || is_key_of(conn.again(), self.user_nid, &self.device_id).await?
+        {
             return Err(Refusal::Taken.into());
         }
         let revoked = sql!(

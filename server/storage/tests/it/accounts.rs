@@ -67,6 +67,23 @@ async fn owner(storage: &Storage, token: u8) -> Option<String> {
 }
 
 both_engines! {
+    async fn no_device_has_the_name_of_a_cross_signing_key(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let nid = alice(&storage).await;
+        let key = "nqOvzeuGWT";
+        testing::execute(
+            &scratch,
+            "INSERT INTO cross_signing_keys (user_nid, usage, content) SELECT user_nid, 'master',
+             '{\"keys\":{\"ed25519:nqOvzeuGWT\":\"nqOvzeuGWT\"}}' FROM accounts",
+        )
+        .await;
+        let taken = guard(&storage, Guard::SessionOpen(session(nid, key, 1))).await;
+        assert_eq!(refusal(taken), Refusal::Taken);
+        guard(&storage, Guard::SessionOpen(session(nid, &key[1..], 1))).await.unwrap();
+    }
+}
+
+both_engines! {
     async fn a_name_makes_one_account(scratch: Scratch) {
         let storage = scratch.open().await;
         let nid = alice(&storage).await;

@@ -239,7 +239,10 @@ both_engines! {
         let nid = alice(&storage).await;
         let close = || Guard::AccountClose(AccountClose { user_nid: nid, erase: true });
         guard(&storage, close()).await.unwrap();
-        assert_eq!(refusal(guard(&storage, close()).await), Refusal::Absent);
+        let nobody = AccountClose { user_nid: nid + 1, erase: true };
+        let nobody = guard(&storage, Guard::AccountClose(nobody)).await;
+        assert_eq!(refusal(nobody), Refusal::Absent);
+        guard(&storage, close()).await.unwrap();
         let lock = AccountModerate { user_nid: nid, locked: Some(true), suspended: None };
         assert_eq!(refusal(guard(&storage, Guard::AccountModerate(lock)).await), Refusal::Absent);
         let mut reader = storage.read().await.unwrap();

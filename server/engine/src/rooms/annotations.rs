@@ -1,0 +1,67 @@
+//! Annotations (reactions): nobody says the same of an event twice.
+//!
+//! spec: client-server v1.19 §Avoiding duplicate annotations.
+
+use hearth_protocol::event::Event;
+use hearth_storage::tables::relations;
+use hearth_types::ruma::OwnedEventId;
+use serde::Deserialize;
+
+use crate::rooms::error::RoomError;
+use crate::rooms::known::Known;
+use crate::rooms::plan::Plan;
+
+const ANNOTATION: &str = "m.annotation";
+
+/// What an annotation says, and of which event.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Annotation {
+    rel_type: String,
+    event_id: OwnedEventId,
+    key: String,
+}
+
+/// The annotation that an event is, if it is one.
+fn annotation(event: &Event) -> Option<Annotation> {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(rename = "m.relates_to")]
+        relates_to: Annotation,
+    }
+    // Most events are none, and need not be parsed for that.
+    if !event.content().contains(ANNOTATION) {
+        return None;
+    }
+    let content: Content = serde_json::from_str(event.content()).ok()?;
+    Some(content.relates_to).filter(|it| it.rel_type == ANNOTATION)
+}
+
+impl Plan<'_> {
+    /// Refuses an annotation that its sender made before and did not take back.
+    pub(super) async fn must_say_something_new(&self, event: &Event) -> Result<(), RoomError> {
+        let Some(new) = annotation(event) else {
+            return Ok(());
+        };
+        let says_the_same = |known: &Known| {
+            let other = &known.event;
+            known.redacted_by.is_none()
+                && (other.kind(), other.sender()) == (event.kind(), event.sender())
+                && annotation(other).as_ref() == Some(&new)
+        };
+        let sender_nid = self.user_nid(event.sender()).await?;
+        let mut reader = self.rooms.ctx.storage.read().await?;
+        let (room_nid, target) = (self.room.nid, new.event_id.as_str());
+        let theirs = relations::annotations_of(reader.conn(), room_nid, target, sender_nid).await?;
+        drop(reader);
+        let stored = self.by_nid(&theirs).await?;
+        match self
+            .fresh
+            .values()
+            .chain(stored.values())
+            .any(says_the_same)
+        {
+            true => Err(RoomError::DuplicateAnnotation),
+            false => Ok(()),
+        }
+    }
+}
