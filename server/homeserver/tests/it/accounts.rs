@@ -206,6 +206,13 @@ async fn devices_are_listed_renamed_and_deleted() {
     );
     let device = done(&alice.get(&path).await);
     assert_eq!(device["display_name"], "Laptop");
+    for nothing in [json!({}), json!({ "display_name": null })] {
+        done(&alice.call("PUT", &path, &nothing).await);
+        let device = done(&alice.get(&path).await);
+        assert_eq!(device["display_name"], "Laptop", "{nothing}");
+    }
+    let nowhere = alice.call("PUT", "/devices/NONE", &json!({})).await;
+    refused(&nowhere, 404, "M_NOT_FOUND");
     assert_eq!(device["device_id"], other.device_id.as_str());
     refused(&alice.get("/devices/NONE").await, 404, "M_NOT_FOUND");
     let nothing = alice
