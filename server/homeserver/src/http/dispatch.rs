@@ -21,7 +21,7 @@ use percent_encoding::percent_decode_str;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    auth::{self, Anyone, AuthClass, Caller, Server},
+    auth::{self, Anyone, AuthClass, Caller, Server, User},
     body::{self, Body, BodyBudget, BodyKind, BodyTime, Terms},
     client_address::client_address,
     compress::{self, Coding},
@@ -214,10 +214,26 @@ impl Front {
     }
 
     /// Looks once more who calls, after a wait: what came meanwhile is not for somebody who was logged
-    /// out or locked meanwhile.
+    /// out or locked meanwhile. Who only refreshed their token is the same as before.
     async fn still_may(&self, row: &Row, parts: &Parts, address: IpAddr) -> Result<(), RouteError> {
-        let caller = auth::caller(row.auth, &*self.app.authority, parts, address).await?;
+        let caller = match auth::caller(row.auth, &*self.app.authority, parts, address).await {
+            Ok(caller) => caller,
+            Err(refused) => self.refreshed(parts, address).await?.ok_or(refused)?,
+        };
         standing::check(row, &caller)
+    }
+
+    /// Who calls with a token that gave way to another one since.
+    async fn refreshed(
+        &self,
+        parts: &Parts,
+        address: IpAddr,
+    ) -> Result<Option<Caller>, RouteError> {
+        let Some(token) = auth::access_token(parts) else {
+            return Ok(None);
+        };
+        let session = self.app.accounts.refreshed(&token).await?;
+        Ok(session.map(|session| Caller::User(User { session, address })))
     }
 
     /// Runs on a task of its own what may change something. Whoever hangs up ends their connection,

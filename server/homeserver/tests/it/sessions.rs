@@ -1,5 +1,7 @@
 //! How one gets into an account and stays in it: tokens of every kind, and who registers how.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -51,11 +53,9 @@ async fn a_client_that_refreshes_stays_signed_in() {
         done(&whoami(&opened["access_token"]).await);
         let who = done(&whoami(&renewed["access_token"]).await);
         assert_eq!(who["device_id"], opened["device_id"]);
-        refused(
-            &whoami(&opened["access_token"]).await,
-            401,
-            "M_UNKNOWN_TOKEN",
-        );
+        let replaced = whoami(&opened["access_token"]).await;
+        refused(&replaced, 401, "M_UNKNOWN_TOKEN");
+        assert_eq!(replaced.json()["soft_logout"], true, "its device is there");
 
         let replayed = town.call("POST", "/refresh", &first).await;
         refused(&replayed, 401, "M_UNKNOWN_TOKEN");
@@ -78,6 +78,48 @@ async fn a_client_that_refreshes_stays_signed_in() {
         400,
         "M_BAD_JSON",
     );
+}
+
+#[tokio::test]
+async fn a_poll_outlives_its_token_but_not_its_session() {
+    let town = Town::start().await;
+    for (end, expected) in [
+        (None, (200, String::new())),
+        (Some("/logout"), (401, "M_UNKNOWN_TOKEN".to_owned())),
+        (Some("lock"), (401, "M_USER_LOCKED".to_owned())),
+    ] {
+        let name = format!("alice{}", expected.1.to_lowercase());
+        let body = json!({
+            "username": name, "password": PASSWORD, "refresh_token": true,
+            "auth": { "type": "m.login.dummy" },
+        });
+        let made = town.call("POST", "/register", &body).await;
+        let before = town.person(&made);
+        let since = done(&before.get("/sync").await)["next_batch"].clone();
+        let poll = format!("/sync?timeout=1000&since={}", text(&since));
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let refresh = json!({ "refresh_token": made.json()["refresh_token"] });
+            let token = text(&done(&town.call("POST", "/refresh", &refresh).await)["access_token"]);
+            let at = async |method: &str, path: &str, body: &Value| {
+                let path = format!("/_matrix/client/v3{path}");
+                done(&town.at(method, &path, Some(&token), body).await)
+            };
+            at("GET", "/account/whoami", &Value::Null).await;
+            match end {
+                Some("lock") => {
+                    let path = format!("/users/%40{name}%3Aone.test/moderation");
+                    done(&town.admin("PUT", &path, &json!({ "locked": true })).await);
+                }
+                Some(path) => drop(at("POST", path, &json!({})).await),
+                None => {}
+            }
+        };
+        let (polled, ()) = tokio::join!(before.get(&poll), meanwhile);
+        assert_eq!(says(&polled), expected, "{end:?}");
+        let soft = before.get("/account/whoami").await.json()["soft_logout"].clone();
+        assert_eq!(soft, end != Some("/logout"), "{end:?}");
+    }
 }
 
 #[tokio::test]
