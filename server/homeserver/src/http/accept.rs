@@ -7,11 +7,17 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::{Request, Response};
 use hyper::{
+    body::Body as HttpBody,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -25,7 +31,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::dispatch::{Front, Peer};
+use super::{
+    body::Body,
+    dispatch::{Front, Peer},
+};
 use crate::tasks::Tasks;
 
 /// Why a socket cannot be opened.
@@ -212,7 +221,7 @@ impl Accepted {
                 let peer = Peer::Address(address.ip());
                 let _ = stream.set_nodelay(true);
                 let handshake = Box::pin(tls.accept(stream));
-                let Ok(Ok(stream)) = timeout(head_time, handshake).await else {
+                let Some(stream) = in_time(handshake, head_time, &tasks).await else {
                     return;
                 };
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -249,9 +258,10 @@ async fn http1<S>(stream: S, front: Arc<Front>, peer: Peer, head_time: Duration,
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let requests = Requests::default();
     let service = service_fn(|request| {
-        let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+        let answered = requests.answer(&front, request, peer);
+        async move { Ok::<_, Infallible>(answered.await) }
     });
     let connection = pin!(
         http1::Builder::new()
@@ -261,21 +271,19 @@ where
             .max_buf_size(HEAD_SIZE_BYTES)
             .serve_connection(TokioIo::new(stream), service)
     );
-    drive(
-        connection,
-        http1::Connection::graceful_shutdown,
-        tasks.stopping(),
-    )
-    .await;
+    let drain = http1::Connection::graceful_shutdown;
+    drive(connection, drain, &requests, tasks.stopping()).await;
 }
 
 async fn http2<S>(stream: S, front: Arc<Front>, peer: Peer, tasks: Tasks)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let requests = Arc::new(Requests::default());
+    let of_streams = Arc::clone(&requests);
     let service = service_fn(move |request| {
-        let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+        let (front, requests) = (Arc::clone(&front), Arc::clone(&of_streams));
+        async move { Ok::<_, Infallible>(requests.answer(&front, request, peer).await) }
     });
     let stopping = tasks.stopping().clone();
     let connection = pin!(
@@ -287,8 +295,54 @@ where
             .keep_alive_timeout(Duration::from_secs(20))
             .serve_connection(TokioIo::new(stream), service)
     );
-    drive(connection, http2::Connection::graceful_shutdown, &stopping).await;
+    let drain = http2::Connection::graceful_shutdown;
+    drive(connection, drain, &requests, &stopping).await;
 }
+
+/// The requests of one connection, counted, so that its end knows what it would break off.
+#[derive(Debug, Default)]
+struct Requests {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Requests {
+    async fn answer<B>(&self, front: &Front, request: Request<B>, peer: Peer) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let _under_way = UnderWay(&self.ended);
+        front.answer(request, peer).await
+    }
+
+    /// Returns once nothing is under way, and what was answered last has had time to go out. At once
+    /// where no request has come.
+    async fn quiet(&self) {
+        loop {
+            let ended = self.ended.load(Ordering::Relaxed);
+            if self.begun.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            sleep(ANSWER_GRACE).await;
+            if self.begun.load(Ordering::Relaxed) == ended {
+                return;
+            }
+        }
+    }
+}
+
+/// Counts a request as ended, also where its client hangs up.
+struct UnderWay<'c>(&'c AtomicU64);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How long an answer may take to go out when the process ends.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
 /// More than any client sends.
 const HEADERS_MAX: usize = 64;
@@ -298,11 +352,13 @@ const HEADER_LIST_SIZE_BYTES: u32 = 32 * 1024;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 
-/// Runs a connection to its end. When the process stops, requests under way are answered and no
-/// further ones are read. The connection stays where it is: moved, it would be held twice.
+/// Runs a connection to its end. When the process stops, requests under way are answered, no further
+/// ones are read, and one whose head has not come whole is not waited for. The connection stays where
+/// it is: moved, it would be held twice.
 async fn drive<C>(
     mut connection: Pin<&mut C>,
     drain: impl FnOnce(Pin<&mut C>),
+    requests: &Requests,
     stopping: &CancellationToken,
 ) where
     C: Future,
@@ -311,5 +367,9 @@ async fn drive<C>(
         _ = connection.as_mut() => return,
         () = stopping.cancelled() => drain(connection.as_mut()),
     }
-    connection.await;
+    tokio::select! {
+        biased;
+        _ = connection => {}
+        () = requests.quiet() => {}
+    }
 }

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,7 +19,10 @@ use http::{
 use hyper::body::Body as HttpBody;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use super::{
     auth::{self, Anyone, AuthClass, Caller, Server, User},
@@ -39,6 +43,9 @@ use crate::{
 
 /// How soon to try again when a person has too many requests under way.
 const CROWDED_RETRY_MS: i64 = 500;
+
+/// How long a body that has begun to come may still take when the process ends.
+const BODY_GRACE: Duration = Duration::from_secs(1);
 
 /// Whom a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +185,8 @@ impl Front {
             time: self.body_time,
             budget: &self.body_budget,
         };
-        let (bytes, _share) = Box::pin(body::read(&parts.headers, incoming, &terms)).await?;
+        let reading = self.while_running(body::read(&parts.headers, incoming, &terms));
+        let (bytes, _share) = Box::pin(reading).await?;
         if row.body_kind == BodyKind::Json && std::str::from_utf8(&bytes).is_err() {
             let message = "The body is not valid UTF-8";
             return Err(RouteError::refuse(Code::NOT_JSON, message));
@@ -211,6 +219,22 @@ impl Front {
             self.still_may(row, &parts, address).await?;
         }
         Ok(answer)
+    }
+
+    /// What is read of a body, unless the process ends before it has come.
+    async fn while_running<T>(
+        &self,
+        reading: impl Future<Output = Result<T, RouteError>>,
+    ) -> Result<T, RouteError> {
+        let ended = async {
+            self.app.stopping.cancelled().await;
+            sleep(BODY_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            read = reading => read,
+            () = ended => Err(stopped()),
+        }
     }
 
     /// Looks once more who calls, after a wait: what came meanwhile is not for somebody who was logged
@@ -327,6 +351,11 @@ fn log_administration(row: &Row, caller: &Caller) {
 
 fn unknown() -> RouteError {
     RouteError::refuse(Code::UNRECOGNIZED, "This server knows no such endpoint")
+}
+
+fn stopped() -> RouteError {
+    let message = "This server stops before all of the request has come; try again later";
+    RouteError::refuse(Code::UNKNOWN, message).status(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn not_utf8() -> RouteError {

@@ -43,6 +43,20 @@ async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
     }
 }
 
+/// One answer of a connection that goes on.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    while !text.ends_with('}') {
+        let mut bytes = [0; 4096];
+        let read = timeout(SOON, stream.read(&mut bytes)).await.unwrap();
+        match read.unwrap() {
+            0 => panic!("closed after {text:?}"),
+            read => text.push_str(&String::from_utf8_lossy(&bytes[..read])),
+        }
+    }
+    text.to_lowercase()
+}
+
 #[tokio::test]
 async fn connections_beyond_the_cap_wait_for_a_free_place() {
     let server = listen(Setting {
@@ -223,4 +237,46 @@ async fn at_the_end_long_polls_are_answered_and_nothing_new_is_accepted() {
     assert_eq!(answer.json()["woken"], true);
     assert_eq!(finished, Ok(()));
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn at_the_end_what_has_not_come_whole_is_not_waited_for() {
+    let certificates = Certificates::new();
+    for server in [usual().await, certificates.listen().await] {
+        let head = "POST /_matrix/client/v3/echo HTTP/1.1\r\nhost: x\r\n";
+        let mut streams = Vec::new();
+        for start in [
+            "",
+            head,
+            "PRI * HTTP/2.0\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(start.as_bytes()).await.unwrap();
+            streams.push(stream);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let finished = timeout(Duration::from_millis(500), server.tasks.finish(SOON));
+        assert_eq!(finished.await, Ok(Ok(())));
+    }
+}
+
+#[tokio::test]
+async fn at_the_end_half_a_head_or_body_after_a_request_gets_a_short_while() {
+    let server = usual().await;
+    let live = "GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    let half_a_body =
+        "POST /_matrix/client/v3/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\na";
+    let mut streams = Vec::new();
+    for start in [half_a_body, "GET /health/li"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(live.as_bytes()).await.unwrap();
+        assert!(answer(&mut stream).await.starts_with("http/1.1 200"));
+        stream.write_all(start.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.tasks.finish(SOON).await, Ok(()));
+    let refused = answer(&mut streams[0]).await;
+    assert!(refused.starts_with("http/1.1 503"), "{refused}");
 }
