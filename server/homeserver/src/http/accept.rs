@@ -9,13 +9,13 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use hyper::{
     body::Body as HttpBody,
     server::conn::{http1, http2},
@@ -23,7 +23,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
     time::{sleep, timeout},
@@ -254,25 +254,30 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
     Ok(start.get(..read) == Some(b"PRI * HTTP/2.0"))
 }
 
-async fn http1<S>(stream: S, front: Arc<Front>, peer: Peer, head_time: Duration, tasks: &Tasks)
+async fn http1<S>(mut stream: S, front: Arc<Front>, peer: Peer, head_time: Duration, tasks: &Tasks)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let requests = Requests::default();
-    let service = service_fn(|request| {
-        let answered = requests.answer(&front, request, peer);
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
-    let connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(head_time)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_SIZE_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let drain = http1::Connection::graceful_shutdown;
-    drive(connection, drain, &requests, tasks.stopping()).await;
+    {
+        let service = service_fn(|request| {
+            let answered = requests.answer(&front, request, peer);
+            async move { Ok::<_, Infallible>(answered.await) }
+        });
+        let connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(head_time)
+                .max_headers(HEADERS_MAX)
+                .max_buf_size(HEAD_SIZE_BYTES)
+                .serve_connection(TokioIo::new(&mut stream), service)
+        );
+        let drain = http1::Connection::graceful_shutdown;
+        drive(connection, drain, &requests, tasks.stopping()).await;
+    }
+    if requests.left_unread.load(Ordering::Relaxed) {
+        Box::pin(linger(stream, tasks.stopping())).await;
+    }
 }
 
 async fn http2<S>(stream: S, front: Arc<Front>, peer: Peer, tasks: Tasks)
@@ -304,6 +309,8 @@ where
 struct Requests {
     begun: AtomicU64,
     ended: AtomicU64,
+    /// Whether the last answer came before the end of its request's body.
+    left_unread: AtomicBool,
 }
 
 impl Requests {
@@ -313,7 +320,11 @@ impl Requests {
     {
         self.begun.fetch_add(1, Ordering::Relaxed);
         let _under_way = UnderWay(&self.ended);
-        front.answer(request, peer).await
+        let response = front.answer(request, peer).await;
+        if response.headers().contains_key(header::CONNECTION) {
+            self.left_unread.store(true, Ordering::Relaxed);
+        }
+        response
     }
 
     /// Returns once nothing is under way, and what was answered last has had time to go out. At once
@@ -343,6 +354,29 @@ impl Drop for UnderWay<'_> {
 
 /// How long an answer may take to go out when the process ends.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a connection is read on that was answered before its request had come, and the longest
+/// silence in that.
+const LINGER_TIME: Duration = Duration::from_secs(5);
+const LINGER_SILENCE: Duration = Duration::from_secs(1);
+
+/// Reads on for a while after the last answer. Were the connection given up while its client still
+/// sends, the system would throw away the answer with it.
+async fn linger(mut stream: impl AsyncRead + Unpin, stopping: &CancellationToken) {
+    let mut bytes = vec![0; 16 * 1024];
+    let rest = async {
+        loop {
+            match timeout(LINGER_SILENCE, stream.read(&mut bytes)).await {
+                Ok(Ok(read)) if read > 0 => {}
+                _ => return,
+            }
+        }
+    };
+    tokio::select! {
+        _ = timeout(LINGER_TIME, rest) => {}
+        () = stopping.cancelled() => {}
+    }
+}
 
 /// More than any client sends.
 const HEADERS_MAX: usize = 64;

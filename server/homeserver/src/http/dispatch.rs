@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
 };
 use hyper::body::Body as HttpBody;
 use ipnet::IpNet;
@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     auth::{self, Anyone, AuthClass, Caller, Server, User},
-    body::{self, Body, BodyBudget, BodyKind, BodyTime, Terms},
+    body::{self, Body, BodyBudget, BodyKind, BodyTime, Terms, Unread},
     client_address::client_address,
     compress::{self, Coding},
     cors,
@@ -108,19 +108,21 @@ impl Front {
     {
         let started = Instant::now();
         let request_id = self.request_ids.next();
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (parts, body) = request.into_parts();
+        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let is_cors = cors::applies(&path);
-        let coding = Coding::accepted(request.headers());
+        let coding = Coding::accepted(&parts.headers);
+        let (next, mut body) = (Next::of(&parts), Unread::new(body));
         let (mut route, mut counts) = ("-", &self.app.counts.elsewhere);
         let mut response = if method == Method::OPTIONS && (is_cors || Resource::is_api(&path)) {
             cors::preflight()
         } else {
             let answered = match self.router.find(&method, &path) {
-                Found::Row(..) if !is_utf8(request.uri().query()) => Err(not_utf8()),
+                Found::Row(..) if !is_utf8(parts.uri.query()) => Err(not_utf8()),
                 Found::Row(row, path_args) => {
                     (route, counts) = (row.name, &row.counts);
                     let _under_way = self.app.counts.begin(row.rate);
-                    let answered = self.call(row, path_args, request, peer).await;
+                    let answered = self.call(row, path_args, (parts, &mut body), peer).await;
                     match answered {
                         Ok(answer) if method != Method::HEAD => {
                             Ok(compress::shrink(answer, row.rate, coding).await)
@@ -128,7 +130,7 @@ impl Front {
                         answered => answered,
                     }
                 }
-                Found::Unknown => self.page_or_unknown(&request),
+                Found::Unknown => self.page_or_unknown(&parts),
                 Found::WrongMethod(methods) => Ok(wrong_method(&methods, &request_id)),
                 Found::NotText => Err(not_utf8()),
             };
@@ -146,6 +148,10 @@ impl Front {
         let duration = started.elapsed();
         counts.note(status, duration);
         tracing::debug!(request_id, %method, route, status, ?duration, "answered a request");
+        if !body.is_end_stream() && self.must_close(next, &mut body).await {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         if method == Method::HEAD {
             without_body(response)
         } else {
@@ -153,17 +159,29 @@ impl Front {
         }
     }
 
+    /// Whether an answer before the end of the request's body is the last one of its connection.
+    async fn must_close<B>(&self, next: Next, body: &mut B) -> bool
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        match next {
+            Next::Elsewhere => false,
+            Next::After if self.app.stopping.is_cancelled() => true,
+            Next::After => !Box::pin(body::discard(body)).await,
+            Next::None => true,
+        }
+    }
+
     async fn call<B>(
         &self,
         row: &Row,
         path_args: Vec<String>,
-        request: Request<B>,
+        (parts, incoming): (Parts, &mut B),
         peer: Peer,
     ) -> Result<Response<Body>, RouteError>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
-        let (parts, incoming) = request.into_parts();
         let address = match peer {
             Peer::Address(peer) => client_address(peer, &parts.headers, &self.trusted_proxies),
             Peer::Owner => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -316,13 +334,36 @@ impl Front {
             .map_err(RouteError::limited)
     }
 
-    fn page_or_unknown<B>(&self, request: &Request<B>) -> Result<Response<Body>, RouteError> {
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    fn page_or_unknown(&self, parts: &Parts) -> Result<Response<Body>, RouteError> {
+        let is_read = matches!(parts.method, Method::GET | Method::HEAD);
         match &self.web {
-            Some(web) if is_read && !Resource::is_api(request.uri().path()) => {
-                Ok(web.answer(request.uri().path(), request.headers()))
+            Some(web) if is_read && !Resource::is_api(parts.uri.path()) => {
+                Ok(web.answer(parts.uri.path(), &parts.headers))
             }
             _ => Err(unknown()),
+        }
+    }
+}
+
+/// Where the next request comes on the connection of one whose body was not read.
+#[derive(Clone, Copy)]
+enum Next {
+    /// After the body.
+    After,
+    /// There is none: the client wants no other answer, or sends the body only when it is told to.
+    None,
+    /// In a stream of its own.
+    Elsewhere,
+}
+
+impl Next {
+    fn of(parts: &Parts) -> Self {
+        let close = parts.headers.get(header::CONNECTION);
+        let is_last = close.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+        match parts.version {
+            Version::HTTP_2 | Version::HTTP_3 => Self::Elsewhere,
+            _ if is_last || parts.headers.contains_key(header::EXPECT) => Self::None,
+            _ => Self::After,
         }
     }
 }
