@@ -231,6 +231,33 @@ async fn a_new_device_signs_in_with_a_token_of_another() {
 }
 
 #[tokio::test]
+async fn a_proof_that_lacks_something_is_answered_with_the_challenge() {
+    let town = Town::start().await;
+    let alice = town.register("alice").await;
+    let path = format!("/devices/{}", alice.device_id);
+    let by = async |auth: Value| alice.call("DELETE", &path, &json!({ "auth": auth })).await;
+    let asked = by(json!({})).await;
+    assert_eq!(asked.status, 401, "{asked:?}");
+    assert_eq!(asked.json()["flows"][0]["stages"][0], "m.login.password");
+    assert_eq!(asked.json().get("errcode"), None, "there was no proof yet");
+    let session = asked.json()["session"].clone();
+    for lacking in [
+        json!({ "type": "m.login.password", "session": session }),
+        json!({ "type": "m.login.password", "user": "alice", "session": session }),
+    ] {
+        let again = by(lacking).await;
+        refused(&again, 401, "M_FORBIDDEN");
+        assert_eq!(again.json()["session"], session);
+    }
+    refused(&by(json!("text")).await, 400, "M_BAD_JSON");
+    let older = json!({
+        "type": "m.login.password", "user": "alice", "password": PASSWORD, "session": session,
+    });
+    done(&by(older).await);
+    assert!(!alice.is_signed_in().await);
+}
+
+#[tokio::test]
 async fn another_service_learns_who_showed_it_a_token() {
     let town = Town::start().await;
     let (alice, bob) = (town.register("alice").await, town.register("bob").await);
