@@ -289,6 +289,15 @@ async fn a_filter_is_read_back_as_it_was_put() {
     let one = format!("{path}/{}", made["filter_id"].as_str().unwrap());
     assert_eq!(done(&alice.get(&one).await), filter);
     assert_eq!(done(&alice.call("POST", path, &filter).await), made);
+    // What is taken here, sync takes too.
+    let odd = json!({ "event_format": "zz" });
+    refused(&alice.call("POST", path, &odd).await, 400, "M_BAD_JSON");
+    let nulls = json!({ "room": { "state": {
+        "lazy_load_members": null, "include_redundant_members": null,
+    } } });
+    let kept = done(&alice.call("POST", path, &nulls).await);
+    let kept = kept["filter_id"].as_str().unwrap();
+    done(&alice.get(&format!("/sync?filter={kept}")).await);
     refused(
         &alice.get(&format!("{path}/none")).await,
         404,
