@@ -383,7 +383,13 @@ async fn people_and_administrators_see_where_a_device_was_used() {
         let seen = done(&who.get(path).await);
         let connection = &seen["devices"][&alice.device_id]["sessions"][0]["connections"][0];
         assert_eq!(connection["ip"], "127.0.0.1");
+        assert!(connection["last_seen"].is_i64(), "{connection}");
+        assert_eq!(connection.get("user_agent"), None);
     }
+    let fresh = town.register("carol").await;
+    let seen = done(&root.get("/admin/whois/@carol:one.test").await);
+    let connections = &seen["devices"][&fresh.device_id]["sessions"][0]["connections"];
+    assert_eq!(connections, &json!([{}]), "what is not known is left out");
     refused(
         &root.get("/admin/whois/@nobody:one.test").await,
         404,
