@@ -33,14 +33,8 @@ use output::Outcome;
 pub async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments).await {
-        Ok(outcome) => {
-            output::print(outcome.as_ref(), arguments.json);
-            outcome.exit_code()
-        }
-        Err(error) => {
-            output::print_error(&error, arguments.json);
-            ExitCode::FAILURE
-        }
+        Ok(outcome) => output::print(outcome.as_ref(), arguments.json),
+        Err(error) => output::print_error(&error, arguments.json),
     }
 }
 

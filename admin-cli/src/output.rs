@@ -1,11 +1,10 @@
 //! The one place that prints.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing its answer is what a command does"
-)]
 
-use std::process::ExitCode;
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use serde::Serialize;
 
@@ -79,19 +78,43 @@ fn date(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-pub(crate) fn print(outcome: &dyn Outcome, json: bool) {
-    match json {
-        true => println!("{:#}", outcome.json()),
-        false => println!("{}", outcome.text()),
+/// Prints the answer. Returns the exit code: the verb's, or that of a failure where the answer could
+/// not be written.
+pub(crate) fn print(outcome: &dyn Outcome, json: bool) -> ExitCode {
+    let text = match json {
+        true => format!("{:#}", outcome.json()),
+        false => outcome.text(),
+    };
+    write_out(&text, outcome.exit_code())
+}
+
+/// Prints why a verb did not do its work. With `--json` that is on standard output too: a program
+/// reads one stream.
+pub(crate) fn print_error(error: &CliError, json: bool) -> ExitCode {
+    if json {
+        let text = format!("{:#}", serde_json::json!({ "error": error.to_string() }));
+        return write_out(&text, ExitCode::FAILURE);
+    }
+    complain(error);
+    ExitCode::FAILURE
+}
+
+fn write_out(text: &str, code: ExitCode) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => code,
+        // Whoever reads has enough, as `head` has after its lines.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
+        Err(error) => {
+            complain(&format_args!("cannot write the answer: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// With `--json` the error is on standard output too: a program reads one stream.
-pub(crate) fn print_error(error: &CliError, json: bool) {
-    match json {
-        true => println!("{:#}", serde_json::json!({ "error": error.to_string() })),
-        false => eprintln!("hearthctl: {error}"),
-    }
+/// A sentence on standard error. Where that cannot be written either, the exit code says it alone.
+fn complain(what: &dyn Display) {
+    let _ = writeln!(io::stderr(), "hearthctl: {what}");
 }
 
 #[cfg(test)]

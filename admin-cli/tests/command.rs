@@ -3,7 +3,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 fn hearthctl(folder: &Path, arguments: &[&str]) -> Output {
@@ -92,4 +92,39 @@ fn a_database_that_is_not_there_or_empty_is_not_verified() {
     assert_eq!(empty.status.code(), Some(1));
     let sentence = json(&empty)["error"].as_str().unwrap().to_owned();
     assert!(sentence.contains("no server has set it up"), "{sentence}");
+}
+
+/// Runs `hearthctl completions bash` with standard output going there.
+fn completions_into(out: impl Into<Stdio>) -> Output {
+    let script = Command::new(env!("CARGO_BIN_EXE_hearthctl"))
+        .args(["completions", "bash"])
+        .stdout(out)
+        .stderr(Stdio::piped())
+        .spawn();
+    script.unwrap().wait_with_output().unwrap()
+}
+
+#[test]
+fn who_has_read_enough_ends_it_quietly() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = completions_into(writer);
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+    assert_eq!(ended.status.code(), Some(0));
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure_of_one_sentence() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let ended = completions_into(full);
+    let sentence = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{sentence}");
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
+    assert!(
+        sentence.starts_with("hearthctl: cannot write the answer: No space left"),
+        "{sentence}"
+    );
 }

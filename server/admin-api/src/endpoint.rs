@@ -50,7 +50,8 @@ pub const USER_SHOW: Endpoint = Endpoint {
 };
 
 /// Takes [`ModerateUserRequest`](crate::ModerateUserRequest), answers [`User`](crate::User); 404
-/// `M_NOT_FOUND` when there is no such user or the account is closed.
+/// `M_NOT_FOUND` when there is no such user or the account is closed, 403 `M_FORBIDDEN` over the
+/// network for an administrator's account.
 pub const USER_MODERATE: Endpoint = Endpoint {
     method: "PUT",
     path: "/_hearth/admin/v1/users/{user_id}/moderation",

@@ -176,7 +176,7 @@ fn moderation_rows() -> Vec<Row> {
         route(write, moderation::lock_user),
         route(read, moderation::is_user_suspended),
         route(write, moderation::suspend_user),
-        route(read, moderation::whois),
+        prebuilt(read, moderation::whois),
     ]
 }
 

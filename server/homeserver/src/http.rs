@@ -14,6 +14,7 @@ pub mod dispatch;
 pub mod error;
 pub mod json;
 mod key_error;
+pub mod proof;
 mod room_error;
 pub mod standing;
 pub mod tls;

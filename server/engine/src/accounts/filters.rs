@@ -5,10 +5,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hearth_storage::tables::filters::{self, FilterStore};
 use hearth_storage::{Commit, Guard, Refusal};
-use hearth_types::client::filter::FilterDefinition;
 use sha2::{Digest, Sha256};
 
 use super::{AccountError, Accounts};
+use crate::sync::filter::Filter;
 
 /// Filters of one person: clients have one or two each.
 const FILTERS_MAX: i64 = 1_000;
@@ -32,7 +32,8 @@ impl Accounts {
                 rule: "is larger than 64 KiB",
             });
         }
-        let _valid: FilterDefinition = serde_json::from_slice(filter)?;
+        // As sync will read it: what it would refuse is refused now.
+        Filter::read(filter)?;
         let hash = Sha256::digest(filter);
         let filter_id = URL_SAFE_NO_PAD.encode(hash.get(..ID_BYTES).unwrap_or_default());
         if self.filter(user_nid, &filter_id).await?.is_some() {

@@ -11,6 +11,11 @@ const USER_ID_BYTES_MAX: usize = 255;
 /// The longest id of a device.
 const DEVICE_ID_BYTES_MAX: usize = 255;
 
+/// Whoever sends this for a device sends to all devices of a person.
+///
+/// spec: client-server v1.19 §Send-to-Device messaging
+const EVERY_DEVICE: &str = "*";
+
 /// The longest name of a device.
 const DEVICE_NAME_BYTES_MAX: usize = 1_000;
 
@@ -58,6 +63,8 @@ pub(super) fn check_device_id(device_id: &str) -> Result<(), AccountError> {
         "is longer than 255 bytes"
     } else if device_id.contains(char::is_control) {
         "contains a control character"
+    } else if device_id == EVERY_DEVICE {
+        "is the wildcard that stands for all devices"
     } else {
         return Ok(());
     };

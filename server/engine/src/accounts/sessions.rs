@@ -126,6 +126,18 @@ impl Accounts {
         }
     }
 
+    /// The session of a token that is over, where it goes on under the one that a refresh gave.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn refreshed(&self, token: &str) -> Result<Option<Arc<Session>>, AccountError> {
+        let now_ms = self.context.clock.now_ms();
+        let mut reader = self.context.storage.read().await?;
+        let owner = tokens::token_successor(reader.conn(), &hash_token(token), now_ms).await?;
+        let owner = owner.filter(|owner| !owner.deactivated);
+        Ok(owner.map(known).transpose()?.map(|known| known.session))
+    }
+
     async fn known(&self, token: &str) -> Result<Arc<Known>, AccountError> {
         let hash = hash_token(token);
         let known = match self.sessions.0.get_value_or_guard_async(&hash).await {

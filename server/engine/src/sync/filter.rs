@@ -8,6 +8,7 @@ use hearth_storage::cache::{Bounded, Size, bounded};
 use hearth_types::client::filter::FilterDefinition;
 use hearth_types::ruma::RoomId;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::rooms::form::{EventForm, EventFormat, Fields};
 use crate::rooms::known::Known;
@@ -71,13 +72,16 @@ pub struct EventFilter {
 }
 
 impl Filter {
-    /// Reads a filter, which must be one of the specification.
+    /// Reads a filter, which must be one of the specification. A field that is `null` is as good as
+    /// one that is left out.
     ///
     /// # Errors
     /// When it is none.
     pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
-        let _valid: FilterDefinition = serde_json::from_slice(json)?;
-        serde_json::from_slice(json)
+        let mut json: Value = serde_json::from_slice(json)?;
+        leave_nulls_out(&mut json);
+        let _valid = FilterDefinition::deserialize(&json)?;
+        Self::deserialize(json)
     }
 
     /// The form in which events of rooms are wanted.
@@ -212,6 +216,13 @@ impl Filters {
     }
 }
 
+fn leave_nulls_out(json: &mut Value) {
+    if let Value::Object(fields) = json {
+        fields.retain(|_, value| !value.is_null());
+        fields.values_mut().for_each(leave_nulls_out);
+    }
+}
+
 /// Exclusion wins over inclusion.
 fn listed(wanted: Option<&[String]>, unwanted: &[String], it: &str) -> bool {
     let named = |list: &[String]| list.iter().any(|name| name == it);
@@ -267,6 +278,26 @@ mod tests {
             ("a*a", "a", false),
         ] {
             assert_eq!(is_match(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn null_is_as_good_as_nothing_where_a_field_may_be_left_out() {
+        let filter = Filter::read(
+            br#"{"event_format":null,"event_fields":null,"presence":null,"room":{"not_rooms":null,
+                "state":{"lazy_load_members":null,"include_redundant_members":null,"types":null},
+                "timeline":{"limit":null,"lazy_load_members":true}}}"#,
+        )
+        .unwrap();
+        assert!(filter.room.is_lazy() && !filter.room.is_redundant());
+        assert_eq!(filter.room.timeline.limit(), LIMIT_DEFAULT);
+        for wrong in [
+            r#"{"event_format":"zz"}"#,
+            r#"{"room":{"state":{"types":[null]}}}"#,
+            r#"{"room":{"state":{"lazy_load_members":"yes"}}}"#,
+            "null",
+        ] {
+            assert!(Filter::read(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 

@@ -63,7 +63,10 @@ pub(super) async fn show(_by: Administrator, call: Call) -> Result<Response<Body
 }
 
 /// `USER_MODERATE`
-pub(super) async fn moderate(_by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
+///
+/// Over the network this is bounded as the Matrix endpoints for it are, so that nobody locks themselves
+/// out; the owner of the process may.
+pub(super) async fn moderate(by: Administrator, call: Call) -> Result<Response<Body>, RouteError> {
     let user_id = user_id(&call)?;
     let request: ModerateUserRequest = body(&call)?;
     let moderation = Moderation {
@@ -71,7 +74,13 @@ pub(super) async fn moderate(_by: Administrator, call: Call) -> Result<Response<
         suspended: request.suspended,
     };
     let accounts = &call.app.accounts;
-    accounts.moderate(&user_id, moderation).await?;
+    match by.user {
+        Some(by) => {
+            let session = &by.session;
+            accounts.moderate_by(session, &user_id, moderation).await?;
+        }
+        None => accounts.moderate(&user_id, moderation).await?,
+    }
     let account = accounts.show_account(&user_id).await?;
     Ok(json_response(StatusCode::OK, &shown(account)))
 }

@@ -51,9 +51,12 @@ pub(super) async fn update_device(
     user: User,
     request: update_device::v3::Request,
 ) -> Result<update_device::v3::Response, RouteError> {
-    app.accounts
-        .rename_device(&user.session, &request.device_id, request.display_name)
-        .await?;
+    let (session, device_id) = (&user.session, &request.device_id);
+    match request.display_name {
+        Some(name) => app.accounts.rename_device(session, device_id, name).await?,
+        // spec: "If not given, the display name is unchanged."
+        None => drop(app.accounts.device(session.user_nid, device_id).await?),
+    }
     Ok(update_device::v3::Response::new())
 }
 

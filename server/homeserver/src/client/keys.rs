@@ -16,6 +16,7 @@ use crate::{
         body::Body,
         error::{RouteError, json_response},
         json::json_refusal,
+        proof::read_with_proof,
     },
     routes::Call,
 };
@@ -78,8 +79,9 @@ pub(super) async fn upload_signing_keys(
         .cross_signing_plan(&user.session.user_id, body)
         .await?;
     if plan.needs_authorization() {
-        let proof: Proof =
-            serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))?;
+        let proof: Proof = read_with_proof(body, |body| {
+            serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))
+        })?;
         let subject = plan.subject();
         app.accounts
             .confirm(

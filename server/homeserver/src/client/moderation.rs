@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
-use hearth_engine::accounts::{AccountError, Moderation};
+use hearth_engine::accounts::{AccountError, LastSeen, Moderation};
 use hearth_types::{
     client::admin::{
         get_user_info::v3 as whois, is_user_locked, is_user_suspended, lock_user, suspend_user,
     },
     ruma::MilliSecondsSinceUnixEpoch,
 };
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
-    http::{auth::User, error::RouteError},
+    http::{
+        auth::User,
+        body::Body,
+        error::{RouteError, json_response},
+    },
 };
 
 /// `GET /_matrix/client/v1/admin/lock/{userId}`
@@ -78,7 +84,7 @@ pub(super) async fn whois(
     app: Arc<App>,
     user: User,
     request: whois::Request,
-) -> Result<whois::Response, RouteError> {
+) -> Result<Response<Body>, RouteError> {
     let user_nid = if user.session.user_id == request.user_id {
         user.session.user_nid
     } else if user.session.admin {
@@ -88,24 +94,22 @@ pub(super) async fn whois(
         return Err(AccountError::NotAdmin.into());
     };
     let devices = app.accounts.devices(user_nid).await?;
-    let mut response = whois::Response::new();
-    response.user_id = Some(request.user_id);
-    response.devices = devices
+    let devices: Map<String, Value> = devices
         .into_iter()
         .map(|device| {
-            let mut connection = whois::ConnectionInfo::new();
-            if let Some(seen) = device.last_seen {
-                connection.ip = Some(seen.address);
-                connection.last_seen = milliseconds(seen.at_ms);
-            }
-            let mut session = whois::SessionInfo::new();
-            session.connections = vec![connection];
-            let mut info = whois::DeviceInfo::new();
-            info.sessions = vec![session];
-            (device.device_id.to_string(), info)
+            let seen = device.last_seen.as_ref();
+            let connection = seen.map_or_else(|| json!({}), connection);
+            let sessions = json!({ "sessions": [{ "connections": [connection] }] });
+            (device.device_id.to_string(), sessions)
         })
         .collect();
-    Ok(response)
+    let body = json!({ "user_id": request.user_id, "devices": devices });
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+/// A use of a device. What is not known is left out: ruma would write `null`, which the schema has not.
+fn connection(seen: &LastSeen) -> Value {
+    json!({ "ip": seen.address, "last_seen": seen.at_ms })
 }
 
 pub(super) fn milliseconds(at_ms: i64) -> Option<MilliSecondsSinceUnixEpoch> {

@@ -7,17 +7,23 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::{Request, Response, header};
 use hyper::{
+    body::Body as HttpBody,
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
     time::{sleep, timeout},
@@ -25,7 +31,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::dispatch::{Front, Peer};
+use super::{
+    body::Body,
+    dispatch::{Front, Peer},
+};
 use crate::tasks::Tasks;
 
 /// Why a socket cannot be opened.
@@ -212,7 +221,7 @@ impl Accepted {
                 let peer = Peer::Address(address.ip());
                 let _ = stream.set_nodelay(true);
                 let handshake = Box::pin(tls.accept(stream));
-                let Ok(Ok(stream)) = timeout(head_time, handshake).await else {
+                let Some(stream) = in_time(handshake, head_time, &tasks).await else {
                     return;
                 };
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -245,37 +254,41 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
     Ok(start.get(..read) == Some(b"PRI * HTTP/2.0"))
 }
 
-async fn http1<S>(stream: S, front: Arc<Front>, peer: Peer, head_time: Duration, tasks: &Tasks)
+async fn http1<S>(mut stream: S, front: Arc<Front>, peer: Peer, head_time: Duration, tasks: &Tasks)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request| {
-        let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
-    });
-    let connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(head_time)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_SIZE_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    drive(
-        connection,
-        http1::Connection::graceful_shutdown,
-        tasks.stopping(),
-    )
-    .await;
+    let requests = Requests::default();
+    {
+        let service = service_fn(|request| {
+            let answered = requests.answer(&front, request, peer);
+            async move { Ok::<_, Infallible>(answered.await) }
+        });
+        let connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(head_time)
+                .max_headers(HEADERS_MAX)
+                .max_buf_size(HEAD_SIZE_BYTES)
+                .serve_connection(TokioIo::new(&mut stream), service)
+        );
+        let drain = http1::Connection::graceful_shutdown;
+        drive(connection, drain, &requests, tasks.stopping()).await;
+    }
+    if requests.left_unread.load(Ordering::Relaxed) {
+        Box::pin(linger(stream, tasks.stopping())).await;
+    }
 }
 
 async fn http2<S>(stream: S, front: Arc<Front>, peer: Peer, tasks: Tasks)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let requests = Arc::new(Requests::default());
+    let of_streams = Arc::clone(&requests);
     let service = service_fn(move |request| {
-        let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+        let (front, requests) = (Arc::clone(&front), Arc::clone(&of_streams));
+        async move { Ok::<_, Infallible>(requests.answer(&front, request, peer).await) }
     });
     let stopping = tasks.stopping().clone();
     let connection = pin!(
@@ -287,7 +300,82 @@ where
             .keep_alive_timeout(Duration::from_secs(20))
             .serve_connection(TokioIo::new(stream), service)
     );
-    drive(connection, http2::Connection::graceful_shutdown, &stopping).await;
+    let drain = http2::Connection::graceful_shutdown;
+    drive(connection, drain, &requests, &stopping).await;
+}
+
+/// The requests of one connection, counted, so that its end knows what it would break off.
+#[derive(Debug, Default)]
+struct Requests {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    /// Whether the last answer came before the end of its request's body.
+    left_unread: AtomicBool,
+}
+
+impl Requests {
+    async fn answer<B>(&self, front: &Front, request: Request<B>, peer: Peer) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let _under_way = UnderWay(&self.ended);
+        let response = front.answer(request, peer).await;
+        if response.headers().contains_key(header::CONNECTION) {
+            self.left_unread.store(true, Ordering::Relaxed);
+        }
+        response
+    }
+
+    /// Returns once nothing is under way, and what was answered last has had time to go out. At once
+    /// where no request has come.
+    async fn quiet(&self) {
+        loop {
+            let ended = self.ended.load(Ordering::Relaxed);
+            if self.begun.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            sleep(ANSWER_GRACE).await;
+            if self.begun.load(Ordering::Relaxed) == ended {
+                return;
+            }
+        }
+    }
+}
+
+/// Counts a request as ended, also where its client hangs up.
+struct UnderWay<'c>(&'c AtomicU64);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How long an answer may take to go out when the process ends.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a connection is read on that was answered before its request had come, and the longest
+/// silence in that.
+const LINGER_TIME: Duration = Duration::from_secs(5);
+const LINGER_SILENCE: Duration = Duration::from_secs(1);
+
+/// Reads on for a while after the last answer. Were the connection given up while its client still
+/// sends, the system would throw away the answer with it.
+async fn linger(mut stream: impl AsyncRead + Unpin, stopping: &CancellationToken) {
+    let mut bytes = vec![0; 16 * 1024];
+    let rest = async {
+        loop {
+            match timeout(LINGER_SILENCE, stream.read(&mut bytes)).await {
+                Ok(Ok(read)) if read > 0 => {}
+                _ => return,
+            }
+        }
+    };
+    tokio::select! {
+        _ = timeout(LINGER_TIME, rest) => {}
+        () = stopping.cancelled() => {}
+    }
 }
 
 /// More than any client sends.
@@ -298,11 +386,13 @@ const HEADER_LIST_SIZE_BYTES: u32 = 32 * 1024;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 
-/// Runs a connection to its end. When the process stops, requests under way are answered and no
-/// further ones are read. The connection stays where it is: moved, it would be held twice.
+/// Runs a connection to its end. When the process stops, requests under way are answered, no further
+/// ones are read, and one whose head has not come whole is not waited for. The connection stays where
+/// it is: moved, it would be held twice.
 async fn drive<C>(
     mut connection: Pin<&mut C>,
     drain: impl FnOnce(Pin<&mut C>),
+    requests: &Requests,
     stopping: &CancellationToken,
 ) where
     C: Future,
@@ -311,5 +401,9 @@ async fn drive<C>(
         _ = connection.as_mut() => return,
         () = stopping.cancelled() => drain(connection.as_mut()),
     }
-    connection.await;
+    tokio::select! {
+        biased;
+        _ = connection => {}
+        () = requests.quiet() => {}
+    }
 }

@@ -1,14 +1,19 @@
 //! Reading what a caller sends, bounded in size and time, and the type of what we answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Body as HttpBody;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::error::{Code, RouteError};
@@ -130,6 +135,73 @@ where
         }
         share.merge(budget.take(data.len())?);
         read = read.and(data);
+    }
+}
+
+/// How much of a body is read only to be thrown away, and how long it may take to come.
+const REST_BYTES_MAX: usize = 64 * 1024;
+const REST_TIME: Duration = Duration::from_secs(1);
+
+/// Reads and throws away what is left of a body. Whether all of it came: only then can another request
+/// follow on an HTTP/1 connection. What is long or slow is left where it is.
+pub async fn discard<B>(body: &mut B) -> bool
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let mut room = REST_BYTES_MAX;
+    if body.size_hint().lower() > u64::try_from(room).unwrap_or(u64::MAX) {
+        return false;
+    }
+    let rest = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            match room.checked_sub(size) {
+                Some(less) => room = less,
+                None => return false,
+            }
+        }
+        true
+    };
+    timeout(REST_TIME, rest).await.unwrap_or(false)
+}
+
+/// A body that is let go of once its end was read: who waits for an answer holds nothing of it.
+#[derive(Debug)]
+pub struct Unread<B>(Option<B>);
+
+impl<B> Unread<B> {
+    /// A body of which nothing was read.
+    pub fn new(body: B) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl<B: HttpBody + Unpin> HttpBody for Unread<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let Some(body) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if frame.is_none() {
+            self.0 = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let body = self.0.as_ref();
+        body.map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 

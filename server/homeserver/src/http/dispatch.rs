@@ -8,21 +8,25 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
 };
 use hyper::body::Body as HttpBody;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use super::{
-    auth::{self, Anyone, AuthClass, Caller, Server},
-    body::{self, Body, BodyBudget, BodyKind, BodyTime, Terms},
+    auth::{self, Anyone, AuthClass, Caller, Server, User},
+    body::{self, Body, BodyBudget, BodyKind, BodyTime, Terms, Unread},
     client_address::client_address,
     compress::{self, Coding},
     cors,
@@ -39,6 +43,9 @@ use crate::{
 
 /// How soon to try again when a person has too many requests under way.
 const CROWDED_RETRY_MS: i64 = 500;
+
+/// How long a body that has begun to come may still take when the process ends.
+const BODY_GRACE: Duration = Duration::from_secs(1);
 
 /// Whom a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -101,19 +108,21 @@ impl Front {
     {
         let started = Instant::now();
         let request_id = self.request_ids.next();
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (parts, body) = request.into_parts();
+        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let is_cors = cors::applies(&path);
-        let coding = Coding::accepted(request.headers());
+        let coding = Coding::accepted(&parts.headers);
+        let (next, mut body) = (Next::of(&parts), Unread::new(body));
         let (mut route, mut counts) = ("-", &self.app.counts.elsewhere);
         let mut response = if method == Method::OPTIONS && (is_cors || Resource::is_api(&path)) {
             cors::preflight()
         } else {
             let answered = match self.router.find(&method, &path) {
-                Found::Row(..) if !is_utf8(request.uri().query()) => Err(not_utf8()),
+                Found::Row(..) if !is_utf8(parts.uri.query()) => Err(not_utf8()),
                 Found::Row(row, path_args) => {
                     (route, counts) = (row.name, &row.counts);
                     let _under_way = self.app.counts.begin(row.rate);
-                    let answered = self.call(row, path_args, request, peer).await;
+                    let answered = self.call(row, path_args, (parts, &mut body), peer).await;
                     match answered {
                         Ok(answer) if method != Method::HEAD => {
                             Ok(compress::shrink(answer, row.rate, coding).await)
@@ -121,7 +130,7 @@ impl Front {
                         answered => answered,
                     }
                 }
-                Found::Unknown => self.page_or_unknown(&request),
+                Found::Unknown => self.page_or_unknown(&parts),
                 Found::WrongMethod(methods) => Ok(wrong_method(&methods, &request_id)),
                 Found::NotText => Err(not_utf8()),
             };
@@ -139,6 +148,10 @@ impl Front {
         let duration = started.elapsed();
         counts.note(status, duration);
         tracing::debug!(request_id, %method, route, status, ?duration, "answered a request");
+        if !body.is_end_stream() && self.must_close(next, &mut body).await {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         if method == Method::HEAD {
             without_body(response)
         } else {
@@ -146,17 +159,29 @@ impl Front {
         }
     }
 
+    /// Whether an answer before the end of the request's body is the last one of its connection.
+    async fn must_close<B>(&self, next: Next, body: &mut B) -> bool
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        match next {
+            Next::Elsewhere => false,
+            Next::After if self.app.stopping.is_cancelled() => true,
+            Next::After => !Box::pin(body::discard(body)).await,
+            Next::None => true,
+        }
+    }
+
     async fn call<B>(
         &self,
         row: &Row,
         path_args: Vec<String>,
-        request: Request<B>,
+        (parts, incoming): (Parts, &mut B),
         peer: Peer,
     ) -> Result<Response<Body>, RouteError>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
-        let (parts, incoming) = request.into_parts();
         let address = match peer {
             Peer::Address(peer) => client_address(peer, &parts.headers, &self.trusted_proxies),
             Peer::Owner => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -178,7 +203,8 @@ impl Front {
             time: self.body_time,
             budget: &self.body_budget,
         };
-        let (bytes, _share) = Box::pin(body::read(&parts.headers, incoming, &terms)).await?;
+        let reading = self.while_running(body::read(&parts.headers, incoming, &terms));
+        let (bytes, _share) = Box::pin(reading).await?;
         if row.body_kind == BodyKind::Json && std::str::from_utf8(&bytes).is_err() {
             let message = "The body is not valid UTF-8";
             return Err(RouteError::refuse(Code::NOT_JSON, message));
@@ -213,11 +239,43 @@ impl Front {
         Ok(answer)
     }
 
+    /// What is read of a body, unless the process ends before it has come.
+    async fn while_running<T>(
+        &self,
+        reading: impl Future<Output = Result<T, RouteError>>,
+    ) -> Result<T, RouteError> {
+        let ended = async {
+            self.app.stopping.cancelled().await;
+            sleep(BODY_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            read = reading => read,
+            () = ended => Err(stopped()),
+        }
+    }
+
     /// Looks once more who calls, after a wait: what came meanwhile is not for somebody who was logged
-    /// out or locked meanwhile.
+    /// out or locked meanwhile. Who only refreshed their token is the same as before.
     async fn still_may(&self, row: &Row, parts: &Parts, address: IpAddr) -> Result<(), RouteError> {
-        let caller = auth::caller(row.auth, &*self.app.authority, parts, address).await?;
+        let caller = match auth::caller(row.auth, &*self.app.authority, parts, address).await {
+            Ok(caller) => caller,
+            Err(refused) => self.refreshed(parts, address).await?.ok_or(refused)?,
+        };
         standing::check(row, &caller)
+    }
+
+    /// Who calls with a token that gave way to another one since.
+    async fn refreshed(
+        &self,
+        parts: &Parts,
+        address: IpAddr,
+    ) -> Result<Option<Caller>, RouteError> {
+        let Some(token) = auth::access_token(parts) else {
+            return Ok(None);
+        };
+        let session = self.app.accounts.refreshed(&token).await?;
+        Ok(session.map(|session| Caller::User(User { session, address })))
     }
 
     /// Runs on a task of its own what may change something. Whoever hangs up ends their connection,
@@ -276,13 +334,36 @@ impl Front {
             .map_err(RouteError::limited)
     }
 
-    fn page_or_unknown<B>(&self, request: &Request<B>) -> Result<Response<Body>, RouteError> {
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    fn page_or_unknown(&self, parts: &Parts) -> Result<Response<Body>, RouteError> {
+        let is_read = matches!(parts.method, Method::GET | Method::HEAD);
         match &self.web {
-            Some(web) if is_read && !Resource::is_api(request.uri().path()) => {
-                Ok(web.answer(request.uri().path(), request.headers()))
+            Some(web) if is_read && !Resource::is_api(parts.uri.path()) => {
+                Ok(web.answer(parts.uri.path(), &parts.headers))
             }
             _ => Err(unknown()),
+        }
+    }
+}
+
+/// Where the next request comes on the connection of one whose body was not read.
+#[derive(Clone, Copy)]
+enum Next {
+    /// After the body.
+    After,
+    /// There is none: the client wants no other answer, or sends the body only when it is told to.
+    None,
+    /// In a stream of its own.
+    Elsewhere,
+}
+
+impl Next {
+    fn of(parts: &Parts) -> Self {
+        let close = parts.headers.get(header::CONNECTION);
+        let is_last = close.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+        match parts.version {
+            Version::HTTP_2 | Version::HTTP_3 => Self::Elsewhere,
+            _ if is_last || parts.headers.contains_key(header::EXPECT) => Self::None,
+            _ => Self::After,
         }
     }
 }
@@ -311,6 +392,11 @@ fn log_administration(row: &Row, caller: &Caller) {
 
 fn unknown() -> RouteError {
     RouteError::refuse(Code::UNRECOGNIZED, "This server knows no such endpoint")
+}
+
+fn stopped() -> RouteError {
+    let message = "This server stops before all of the request has come; try again later";
+    RouteError::refuse(Code::UNKNOWN, message).status(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn not_utf8() -> RouteError {

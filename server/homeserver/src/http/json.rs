@@ -11,7 +11,10 @@ use http::Request;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
-use super::error::{Code, RouteError};
+use super::{
+    error::{Code, RouteError},
+    proof::read_with_proof,
+};
 
 /// Parses a request by its endpoint type.
 ///
@@ -22,8 +25,17 @@ pub fn parse<R: IncomingRequest>(
     request: &Request<Bytes>,
     path_args: &[String],
 ) -> Result<R, RouteError> {
+    read_with_proof(request.body(), |body| parse_body(request, body, path_args))
+}
+
+/// Parses a request with another body in the place of its own.
+fn parse_body<R: IncomingRequest>(
+    request: &Request<Bytes>,
+    body: &[u8],
+    path_args: &[String],
+) -> Result<R, RouteError> {
     let args: Vec<&str> = path_args.iter().map(String::as_str).collect();
-    let mut view = Request::new(request.body().as_ref());
+    let mut view = Request::new(body);
     *view.method_mut() = request.method().clone();
     *view.uri_mut() = request.uri().clone();
     *view.headers_mut() = request.headers().clone();
@@ -32,7 +44,7 @@ pub fn parse<R: IncomingRequest>(
         R::try_from_http_request_inner(view, &args)
     }));
     match parsed {
-        Ok(parsed) => parsed.map_err(|error| refusal(&error, request.body())),
+        Ok(parsed) => parsed.map_err(|error| refusal(&error, body)),
         Err(_) => {
             let message = "The request lacks a field that this endpoint needs";
             Err(RouteError::refuse(Code::BAD_JSON, message))

@@ -206,6 +206,13 @@ async fn devices_are_listed_renamed_and_deleted() {
     );
     let device = done(&alice.get(&path).await);
     assert_eq!(device["display_name"], "Laptop");
+    for nothing in [json!({}), json!({ "display_name": null })] {
+        done(&alice.call("PUT", &path, &nothing).await);
+        let device = done(&alice.get(&path).await);
+        assert_eq!(device["display_name"], "Laptop", "{nothing}");
+    }
+    let nowhere = alice.call("PUT", "/devices/NONE", &json!({})).await;
+    refused(&nowhere, 404, "M_NOT_FOUND");
     assert_eq!(device["device_id"], other.device_id.as_str());
     refused(&alice.get("/devices/NONE").await, 404, "M_NOT_FOUND");
     let nothing = alice
@@ -282,6 +289,15 @@ async fn a_filter_is_read_back_as_it_was_put() {
     let one = format!("{path}/{}", made["filter_id"].as_str().unwrap());
     assert_eq!(done(&alice.get(&one).await), filter);
     assert_eq!(done(&alice.call("POST", path, &filter).await), made);
+    // What is taken here, sync takes too.
+    let odd = json!({ "event_format": "zz" });
+    refused(&alice.call("POST", path, &odd).await, 400, "M_BAD_JSON");
+    let nulls = json!({ "room": { "state": {
+        "lazy_load_members": null, "include_redundant_members": null,
+    } } });
+    let kept = done(&alice.call("POST", path, &nulls).await);
+    let kept = kept["filter_id"].as_str().unwrap();
+    done(&alice.get(&format!("/sync?filter={kept}")).await);
     refused(
         &alice.get(&format!("{path}/none")).await,
         404,

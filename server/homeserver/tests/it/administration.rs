@@ -249,3 +249,31 @@ async fn an_administrator_does_it_over_the_network_and_nobody_else() {
     let nobody = town.at("GET", users, None, &Value::Null).await;
     assert_eq!(says(&nobody), (401, "M_MISSING_TOKEN".to_owned()));
 }
+
+#[tokio::test]
+async fn administrators_do_not_lock_themselves_out_over_the_network() {
+    let town = Town::start().await;
+    let (root, other) = (
+        town.administrator("root").await,
+        town.administrator("other").await,
+    );
+    let alice = town.register("alice").await;
+    let lock = json!({ "locked": true });
+    let path = |name: &str| format!("/users/%40{name}%3Aone.test/moderation");
+    let by_root = async |name: &str| {
+        let path = format!("/_hearth/admin/v1{}", path(name));
+        root.at("PUT", &path, &lock).await
+    };
+    for name in ["root", "other"] {
+        let refused = by_root(name).await;
+        assert_eq!(says(&refused), (403, "M_FORBIDDEN".to_owned()), "{name}");
+    }
+    assert!(root.is_signed_in().await && other.is_signed_in().await);
+    assert_eq!(done(&by_root("alice").await)["locked"], true);
+    let locked = alice.get("/account/whoami").await;
+    assert_eq!(says(&locked), (401, "M_USER_LOCKED".to_owned()));
+    // The system's user may.
+    done(&town.admin("PUT", &path("root"), &lock).await);
+    let locked = root.get("/account/whoami").await;
+    assert_eq!(says(&locked), (401, "M_USER_LOCKED".to_owned()));
+}

@@ -43,6 +43,83 @@ async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
     }
 }
 
+/// One answer of a connection that goes on.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    while !text.ends_with('}') {
+        let mut bytes = [0; 4096];
+        let read = timeout(SOON, stream.read(&mut bytes)).await.unwrap();
+        match read.unwrap() {
+            0 => panic!("closed after {text:?}"),
+            read => text.push_str(&String::from_utf8_lossy(&bytes[..read])),
+        }
+    }
+    text.to_lowercase()
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_body_has_come_leaves_the_connection_usable() {
+    let server = usual().await;
+    for (line, more, status) in [
+        ("PUT /_matrix/client/v3/user/a/account_data/b", "", "401"),
+        ("POST /_matrix/client/v3/nope", "", "404"),
+        ("PUT /_matrix/client/versions", "", "405"),
+        (
+            "POST /_matrix/client/v3/echo",
+            "content-type: multipart/mixed\r\n",
+            "415",
+        ),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = format!("{line} HTTP/1.1\r\nhost: x\r\n{more}content-length: 4\r\n\r\n");
+        for part in [head.as_str(), "{", " }\n"] {
+            stream.write_all(part.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let refused = answer(&mut stream).await;
+        assert!(
+            refused.starts_with(&format!("http/1.1 {status}")),
+            "{refused}"
+        );
+        assert!(!refused.contains("connection: close"), "{refused}");
+        let next = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+        stream.write_all(next).await.unwrap();
+        let next = answer(&mut stream).await;
+        assert!(next.starts_with("http/1.1 200"), "{line}: {next}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_body_that_does_not_come_says_that_it_closes() {
+    let server = usual().await;
+    let chunk = format!("10000\r\n{}\r\n", "a".repeat(0x1_0000));
+    for (header, body) in [
+        ("content-length: 4", String::new()),
+        ("content-length: 100000", String::new()),
+        ("transfer-encoding: chunked", chunk.repeat(2)),
+        ("expect: 100-continue\r\ncontent-length: 4", String::new()),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = format!("POST /_matrix/client/v3/nope HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let refused = answer(&mut stream).await;
+        assert!(refused.starts_with("http/1.1 404"), "{header}: {refused}");
+        assert!(refused.contains("connection: close"), "{header}: {refused}");
+        assert!(is_closed(&mut stream).await, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_reads_only_once_it_has_sent_everything() {
+    let server = usual().await;
+    let body = "a".repeat(20_000_000);
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = request("POST", "/_matrix/client/v3/nope", &[], &body);
+    stream.write_all(&request).await.unwrap();
+    assert!(answer(&mut stream).await.starts_with("http/1.1 404"));
+}
+
 #[tokio::test]
 async fn connections_beyond_the_cap_wait_for_a_free_place() {
     let server = listen(Setting {
@@ -223,4 +300,46 @@ async fn at_the_end_long_polls_are_answered_and_nothing_new_is_accepted() {
     assert_eq!(answer.json()["woken"], true);
     assert_eq!(finished, Ok(()));
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn at_the_end_what_has_not_come_whole_is_not_waited_for() {
+    let certificates = Certificates::new();
+    for server in [usual().await, certificates.listen().await] {
+        let head = "POST /_matrix/client/v3/echo HTTP/1.1\r\nhost: x\r\n";
+        let mut streams = Vec::new();
+        for start in [
+            "",
+            head,
+            "PRI * HTTP/2.0\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(start.as_bytes()).await.unwrap();
+            streams.push(stream);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let finished = timeout(Duration::from_millis(500), server.tasks.finish(SOON));
+        assert_eq!(finished.await, Ok(Ok(())));
+    }
+}
+
+#[tokio::test]
+async fn at_the_end_half_a_head_or_body_after_a_request_gets_a_short_while() {
+    let server = usual().await;
+    let live = "GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    let half_a_body =
+        "POST /_matrix/client/v3/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\na";
+    let mut streams = Vec::new();
+    for start in [half_a_body, "GET /health/li"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(live.as_bytes()).await.unwrap();
+        assert!(answer(&mut stream).await.starts_with("http/1.1 200"));
+        stream.write_all(start.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.tasks.finish(SOON).await, Ok(()));
+    let refused = answer(&mut streams[0]).await;
+    assert!(refused.starts_with("http/1.1 503"), "{refused}");
 }

@@ -151,6 +151,9 @@ fn it_starts_serves_ends_on_both_signals_and_starts_again() {
             "/_matrix/client/versions",
         );
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        // Who has not said what they want is not waited for.
+        let mut half = TcpStream::connect(running.address).unwrap();
+        half.write_all(b"GET / HTT").unwrap();
         let (code, took) = running.end(signal);
         assert_eq!(code, Some(0));
         assert!(took < Duration::from_secs(5), "{took:?}");

@@ -1,5 +1,7 @@
 //! How one gets into an account and stays in it: tokens of every kind, and who registers how.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -51,11 +53,9 @@ async fn a_client_that_refreshes_stays_signed_in() {
         done(&whoami(&opened["access_token"]).await);
         let who = done(&whoami(&renewed["access_token"]).await);
         assert_eq!(who["device_id"], opened["device_id"]);
-        refused(
-            &whoami(&opened["access_token"]).await,
-            401,
-            "M_UNKNOWN_TOKEN",
-        );
+        let replaced = whoami(&opened["access_token"]).await;
+        refused(&replaced, 401, "M_UNKNOWN_TOKEN");
+        assert_eq!(replaced.json()["soft_logout"], true, "its device is there");
 
         let replayed = town.call("POST", "/refresh", &first).await;
         refused(&replayed, 401, "M_UNKNOWN_TOKEN");
@@ -78,6 +78,48 @@ async fn a_client_that_refreshes_stays_signed_in() {
         400,
         "M_BAD_JSON",
     );
+}
+
+#[tokio::test]
+async fn a_poll_outlives_its_token_but_not_its_session() {
+    let town = Town::start().await;
+    for (end, expected) in [
+        (None, (200, String::new())),
+        (Some("/logout"), (401, "M_UNKNOWN_TOKEN".to_owned())),
+        (Some("lock"), (401, "M_USER_LOCKED".to_owned())),
+    ] {
+        let name = format!("alice{}", expected.1.to_lowercase());
+        let body = json!({
+            "username": name, "password": PASSWORD, "refresh_token": true,
+            "auth": { "type": "m.login.dummy" },
+        });
+        let made = town.call("POST", "/register", &body).await;
+        let before = town.person(&made);
+        let since = done(&before.get("/sync").await)["next_batch"].clone();
+        let poll = format!("/sync?timeout=1000&since={}", text(&since));
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let refresh = json!({ "refresh_token": made.json()["refresh_token"] });
+            let token = text(&done(&town.call("POST", "/refresh", &refresh).await)["access_token"]);
+            let at = async |method: &str, path: &str, body: &Value| {
+                let path = format!("/_matrix/client/v3{path}");
+                done(&town.at(method, &path, Some(&token), body).await)
+            };
+            at("GET", "/account/whoami", &Value::Null).await;
+            match end {
+                Some("lock") => {
+                    let path = format!("/users/%40{name}%3Aone.test/moderation");
+                    done(&town.admin("PUT", &path, &json!({ "locked": true })).await);
+                }
+                Some(path) => drop(at("POST", path, &json!({})).await),
+                None => {}
+            }
+        };
+        let (polled, ()) = tokio::join!(before.get(&poll), meanwhile);
+        assert_eq!(says(&polled), expected, "{end:?}");
+        let soft = before.get("/account/whoami").await.json()["soft_logout"].clone();
+        assert_eq!(soft, end != Some("/logout"), "{end:?}");
+    }
 }
 
 #[tokio::test]
@@ -186,6 +228,33 @@ async fn a_new_device_signs_in_with_a_token_of_another() {
         403,
         "M_FORBIDDEN",
     );
+}
+
+#[tokio::test]
+async fn a_proof_that_lacks_something_is_answered_with_the_challenge() {
+    let town = Town::start().await;
+    let alice = town.register("alice").await;
+    let path = format!("/devices/{}", alice.device_id);
+    let by = async |auth: Value| alice.call("DELETE", &path, &json!({ "auth": auth })).await;
+    let asked = by(json!({})).await;
+    assert_eq!(asked.status, 401, "{asked:?}");
+    assert_eq!(asked.json()["flows"][0]["stages"][0], "m.login.password");
+    assert_eq!(asked.json().get("errcode"), None, "there was no proof yet");
+    let session = asked.json()["session"].clone();
+    for lacking in [
+        json!({ "type": "m.login.password", "session": session }),
+        json!({ "type": "m.login.password", "user": "alice", "session": session }),
+    ] {
+        let again = by(lacking).await;
+        refused(&again, 401, "M_FORBIDDEN");
+        assert_eq!(again.json()["session"], session);
+    }
+    refused(&by(json!("text")).await, 400, "M_BAD_JSON");
+    let older = json!({
+        "type": "m.login.password", "user": "alice", "password": PASSWORD, "session": session,
+    });
+    done(&by(older).await);
+    assert!(!alice.is_signed_in().await);
 }
 
 #[tokio::test]
@@ -314,7 +383,13 @@ async fn people_and_administrators_see_where_a_device_was_used() {
         let seen = done(&who.get(path).await);
         let connection = &seen["devices"][&alice.device_id]["sessions"][0]["connections"][0];
         assert_eq!(connection["ip"], "127.0.0.1");
+        assert!(connection["last_seen"].is_i64(), "{connection}");
+        assert_eq!(connection.get("user_agent"), None);
     }
+    let fresh = town.register("carol").await;
+    let seen = done(&root.get("/admin/whois/@carol:one.test").await);
+    let connections = &seen["devices"][&fresh.device_id]["sessions"][0]["connections"];
+    assert_eq!(connections, &json!([{}]), "what is not known is left out");
     refused(
         &root.get("/admin/whois/@nobody:one.test").await,
         404,

@@ -5,6 +5,9 @@
 //! before it: a client whose answer was lost refreshes once more. Any other secret of the family is
 //! one that was used up before: somebody else has it, and the session ends.
 //!
+//! An access token that gave way to another is over (it expired at 0). The last ones of a device stay
+//! known as such: who still uses one is told that their session goes on.
+//!
 //! spec: client-server v1.19 §Refreshing access tokens
 
 use sqlx::FromRow;
@@ -14,6 +17,10 @@ use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::sql;
 use crate::tables::tokens::{self, NewToken};
+
+/// How many access tokens of a device stay known that are over: those of a day, where one is good for
+/// an hour.
+const OVER_MAX: i64 = 24;
 
 /// The first refresh token of a session.
 #[derive(Debug, Clone)]
@@ -143,6 +150,19 @@ impl SessionRefresh {
             family.user_nid,
             &family.device_id
         )?;
+        sql!(
+            conn.again(),
+            execute,
+            "DELETE FROM access_tokens WHERE user_nid = $1 AND device_id = $2
+             AND expires_at_ms = 0 AND token_hash NOT IN (
+                 SELECT token_hash FROM access_tokens
+                 WHERE user_nid = $1 AND device_id = $2 AND expires_at_ms = 0
+                 ORDER BY created_at_ms DESC LIMIT $3
+             )",
+            family.user_nid,
+            &family.device_id,
+            OVER_MAX
+        )?;
         let token = NewToken {
             token_hash: &self.token_hash,
             created_at_ms: self.now_ms,
@@ -167,12 +187,13 @@ impl SessionRefresh {
 }
 
 impl Family {
-    /// Takes the access token that was not used yet, or the one before it.
+    /// Ends the access token that was not used yet, or the one before it.
     async fn revoke(&self, conn: Conn<'_>, fresh: bool) -> Result<Vec<Vec<u8>>, StorageError> {
         sql!(
             conn,
             scalars::<Vec<u8>>,
-            "DELETE FROM access_tokens WHERE user_nid = $1 AND device_id = $2 AND fresh = $3
+            "UPDATE access_tokens SET expires_at_ms = 0, fresh = FALSE
+             WHERE user_nid = $1 AND device_id = $2 AND fresh = $3 AND COALESCE(expires_at_ms, 1) <> 0
              RETURNING token_hash",
             self.user_nid,
             &self.device_id,
@@ -195,7 +216,8 @@ impl Family {
             conn,
             scalars::<Vec<u8>>,
             "UPDATE access_tokens SET expires_at_ms = 0, fresh = FALSE
-             WHERE user_nid = $1 AND device_id = $2 RETURNING token_hash",
+             WHERE user_nid = $1 AND device_id = $2 AND COALESCE(expires_at_ms, 1) <> 0
+             RETURNING token_hash",
             self.user_nid,
             &self.device_id
         )
@@ -215,7 +237,8 @@ impl RefreshConfirm {
         let device = sql!(
             conn.again(),
             optional::<(i64, String)>,
-            "UPDATE access_tokens SET fresh = FALSE WHERE token_hash = $1
+            "UPDATE access_tokens SET fresh = FALSE
+             WHERE token_hash = $1 AND COALESCE(expires_at_ms, 1) <> 0
              RETURNING user_nid, device_id",
             &self.token_hash
         )?;
@@ -230,7 +253,9 @@ impl RefreshConfirm {
         let revoked = sql!(
             conn,
             scalars::<Vec<u8>>,
-            "DELETE FROM access_tokens WHERE user_nid = $1 AND device_id = $2 AND token_hash <> $3
+            "UPDATE access_tokens SET expires_at_ms = 0
+             WHERE user_nid = $1 AND device_id = $2 AND token_hash <> $3
+             AND COALESCE(expires_at_ms, 1) <> 0
              RETURNING token_hash",
             user_nid,
             &device_id,

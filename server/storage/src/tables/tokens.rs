@@ -1,5 +1,6 @@
 //! Access tokens, known by their SHA-256 only. A device has one, and for a while two: the one that a
-//! refresh gave, and the one whose place it takes once it is used.
+//! refresh gave, and the one whose place it takes once it is used. Those that gave way are known for a
+//! while longer, as tokens that are over.
 
 use sqlx::FromRow;
 
@@ -176,5 +177,31 @@ pub async fn token_owner(
          JOIN accounts a ON a.user_nid = t.user_nid
          WHERE t.token_hash = $1",
         token_hash
+    )
+}
+
+/// The owner of a device's token that is good, by the SHA-256 of one that gave way to it; none where
+/// the device is gone or its session is over.
+///
+/// # Errors
+/// When the database fails.
+pub async fn token_successor(
+    conn: Conn<'_>,
+    token_hash: &[u8],
+    now_ms: i64,
+) -> Result<Option<TokenOwner>, StorageError> {
+    sql!(
+        conn,
+        optional::<TokenOwner>,
+        "SELECT t.user_nid, u.user_id, t.device_id, t.expires_at_ms, t.fresh, a.admin,
+                a.deactivated, a.locked, a.suspended
+         FROM access_tokens o
+         JOIN access_tokens t ON t.user_nid = o.user_nid AND t.device_id = o.device_id
+         JOIN users u ON u.user_nid = t.user_nid
+         JOIN accounts a ON a.user_nid = t.user_nid
+         WHERE o.token_hash = $1 AND (t.expires_at_ms IS NULL OR t.expires_at_ms > $2)
+         LIMIT 1",
+        token_hash,
+        now_ms
     )
 }

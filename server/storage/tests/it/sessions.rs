@@ -15,7 +15,7 @@ use hearth_storage::tables::registration_tokens::{
     RegistrationTokenCreate, RegistrationTokenDelete, RegistrationTokenUse, registration_token,
     registration_token_list,
 };
-use hearth_storage::tables::tokens::{SessionOpen, TokenOwner, token_owner};
+use hearth_storage::tables::tokens::{SessionOpen, TokenOwner, token_owner, token_successor};
 use hearth_storage::testing::count;
 use hearth_storage::{Commit, CommitError, Guard, Outcome, Refusal, Storage, both_engines};
 
@@ -103,6 +103,11 @@ async fn owner(storage: &Storage, token: u8) -> Option<TokenOwner> {
     token_owner(reader.conn(), &hash(token)).await.unwrap()
 }
 
+async fn is_over(storage: &Storage, token: u8) -> bool {
+    let owner = owner(storage, token).await.unwrap();
+    (owner.expires_at_ms, owner.fresh) == (Some(0), false)
+}
+
 both_engines! {
     async fn old_tokens_are_good_until_new_ones_are_used(scratch: Scratch) {
         let storage = scratch.open().await;
@@ -112,18 +117,50 @@ both_engines! {
         assert!(owner(&storage, 2).await.unwrap().fresh);
         // The answer was lost: what it gave is taken back.
         assert_eq!(refresh(&storage, 1, 3).await.unwrap(), renewed(&[2]));
-        assert!(owner(&storage, 1).await.is_some() && owner(&storage, 2).await.is_none());
+        assert!(owner(&storage, 1).await.is_some() && is_over(&storage, 2).await);
         assert_eq!(refusal(confirm(&storage, 2).await), Refusal::Absent);
         assert_eq!(confirm(&storage, 3).await.unwrap(), Outcome::Tokens(vec![hash(1)]));
         assert_eq!(confirm(&storage, 3).await.unwrap(), Outcome::Tokens(vec![]));
-        assert!(owner(&storage, 1).await.is_none() && !owner(&storage, 3).await.unwrap().fresh);
+        assert!(is_over(&storage, 1).await && !owner(&storage, 3).await.unwrap().fresh);
         // Now the refresh token counts as used.
         assert_eq!(refresh(&storage, 3, 4).await.unwrap(), renewed(&[]));
         // The new refresh token is used before the new access token.
         assert_eq!(refresh(&storage, 4, 5).await.unwrap(), renewed(&[3]));
         assert!(owner(&storage, 4).await.is_some() && owner(&storage, 5).await.unwrap().fresh);
         assert_eq!(count(&storage, "refresh_tokens").await, 1, "however often it is refreshed");
-        assert_eq!(count(&storage, "access_tokens").await, 2);
+        assert_eq!(count(&storage, "access_tokens").await, 5, "two that are good, three that are over");
+    }
+}
+
+both_engines! {
+    async fn a_token_that_gave_way_is_known_while_its_session_goes_on(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let nid = alice(&storage).await;
+        refresh(&storage, 1, 2).await.unwrap();
+        confirm(&storage, 2).await.unwrap();
+        let successor = async |token: u8, now_ms| {
+            let mut reader = storage.read().await.unwrap();
+            token_successor(reader.conn(), &hash(token), now_ms).await.unwrap()
+        };
+        assert!(is_over(&storage, 1).await);
+        let found = successor(1, 199).await.unwrap();
+        assert_eq!((found.user_nid, found.device_id.as_str()), (nid, "A"));
+        assert_eq!(successor(1, 200).await, None, "both are too old");
+        assert_eq!(successor(7, 199).await, None, "nobody was ever given it");
+        for next in 3..50 {
+            let refresh = SessionRefresh {
+                family_hash: hash(9), secret_hash: hash(next - 1), next_hash: hash(next),
+                next_expires_at_ms: None, token_hash: hash(next), expires_at_ms: None,
+                now_ms: 60 + i64::from(next),
+            };
+            guard(&storage, Guard::SessionRefresh(refresh)).await.unwrap();
+        }
+        assert_eq!(count(&storage, "access_tokens").await, 24 + 2);
+        assert_eq!(owner(&storage, 1).await, None, "it is long over");
+        assert!(is_over(&storage, 47).await && successor(47, 199).await.is_some());
+        let gone = DevicesRemove { user_nid: nid, device_ids: vec!["A".to_owned()] };
+        guard(&storage, Guard::DevicesRemove(gone)).await.unwrap();
+        assert!(owner(&storage, 47).await.is_none() && successor(47, 199).await.is_none());
     }
 }
 
@@ -138,7 +175,7 @@ both_engines! {
         assert_eq!(owner(&storage, 2).await.unwrap().expires_at_ms, Some(0), "its client may log in again");
         assert_eq!(refresh(&storage, 2, 4).await.unwrap(), Outcome::Refreshed(Refreshed::Over));
         assert_eq!(count(&storage, "devices").await, 1);
-        assert_eq!(count(&storage, "access_tokens").await, 1);
+        assert_eq!(count(&storage, "access_tokens").await, 2);
     }
 }
 

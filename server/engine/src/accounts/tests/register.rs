@@ -78,7 +78,7 @@ both_engines! {
             let refused = accounts.register(weak, Some(&dummy())).await.unwrap_err();
             assert!(matches!(refused, AccountError::WeakPassword(_)), "{refused}");
         }
-        for device_id in ["", "a\nb", &"d".repeat(256)] {
+        for device_id in ["", "*", "a\nb", &"d".repeat(256)] {
             let mut odd = registration("x");
             odd.device.device_id = Some(device_id.to_owned());
             let refused = accounts.register(odd, Some(&dummy())).await.unwrap_err();
