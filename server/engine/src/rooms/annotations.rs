@@ -39,9 +39,14 @@ fn annotation(event: &Event) -> Option<Annotation> {
 impl Plan<'_> {
     /// Refuses an annotation that its sender made before and did not take back.
     pub(super) async fn must_say_something_new(&self, event: &Event) -> Result<(), RoomError> {
-        let Some(new) = annotation(event) else {
-            return Ok(());
-        };
+        match annotation(event) {
+            // Boxed: a future is moved with all that it may become, and this one is large and rare.
+            Some(new) => Box::pin(self.must_be_new(event, new)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn must_be_new(&self, event: &Event, new: Annotation) -> Result<(), RoomError> {
         let says_the_same = |known: &Known| {
             let other = &known.event;
             known.redacted_by.is_none()

@@ -154,7 +154,7 @@ impl Rooms {
         };
         // A profile that changed meanwhile was shown where they had been joined before.
         if self.profile_changes.load(Ordering::SeqCst) != changes {
-            self.show_profile_in(&room, &user).await;
+            Box::pin(self.show_profile_in(&room, &user)).await;
         }
         let has_others = room.live().has_others;
         if has_others && let Err(error) = device_lists::joined(&self.ctx, &user, room.nid).await {

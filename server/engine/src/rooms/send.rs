@@ -36,7 +36,8 @@ impl Rooms {
     pub async fn send(&self, room_id: &RoomId, mut send: Send) -> Result<OwnedEventId, RoomError> {
         let room = self.room_for(room_id).await?;
         if let Some(member) = member(&send) {
-            match self.member_content(&room, &send, member).await? {
+            // Boxed: a future is moved with all that it may become, and this one is large and rare.
+            match Box::pin(self.member_content(&room, &send, member)).await? {
                 Member::Content(content) => send.content = content,
                 Member::Sent(event_id) => return Ok(event_id),
             }

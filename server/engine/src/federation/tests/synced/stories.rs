@@ -307,7 +307,7 @@ fn live(on: On) {
             .unwrap();
         let story = async {
             let story = Story::begin(Scratch::new(on).await, seed).await;
-            story.live().await;
+            Box::pin(story.live()).await;
         };
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             runtime.block_on(story);
