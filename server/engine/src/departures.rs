@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_storage::tables::accounts::{self, AccountLeft};
+use hearth_storage::tables::key_backups::BackupsForget;
 use hearth_storage::{Commit, CommitError, Guard, StorageError};
 use hearth_types::ruma::{RoomId, UserId};
 
@@ -135,7 +136,10 @@ impl Departures {
 
     async fn note_left(&self, user_nid: i64) -> Result<(), StorageError> {
         let commit = Commit {
-            guards: vec![Guard::AccountLeft(AccountLeft { user_nid })],
+            guards: vec![
+                Guard::AccountLeft(AccountLeft { user_nid }),
+                Guard::BackupsForget(BackupsForget { user_nid }),
+            ],
             ..Commit::default()
         };
         match self.context.storage.writer().commit(commit).await {

@@ -154,6 +154,7 @@ impl Guard {
         matches!(
             self,
             Self::AccountDataIs(_)
+                | Self::AccountLeft(_)
                 | Self::ProfileFits(_)
                 | Self::RemoteListFill(_)
                 | Self::RoomForget(_)

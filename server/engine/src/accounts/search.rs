@@ -53,6 +53,7 @@ impl Accounts {
         let mut reader = self.context.storage.read().await?;
         let found = people::people_seen(reader.conn(), user_nid, &pattern, LOOKS_MAX).await?;
         drop(reader);
+        let is_cut = i64::try_from(found.len()).is_ok_and(|found| found >= LOOKS_MAX);
         let text = |json: Option<String>| json.and_then(|json| profile::text(&json));
         let people = found.into_iter().map(|row| Person {
             user_id: row.user_id,
@@ -61,6 +62,7 @@ impl Accounts {
         });
         let mut people = people.filter(|person| person.holds(&term));
         let first: Vec<Person> = people.by_ref().take(limit).collect();
-        Ok((first, people.next().is_some()))
+        let is_limited = is_cut || people.next().is_some();
+        Ok((first, is_limited))
     }
 }

@@ -59,12 +59,11 @@ impl Plan<'_> {
         let theirs = relations::annotations_of(reader.conn(), room_nid, target, sender_nid).await?;
         drop(reader);
         let stored = self.by_nid(&theirs).await?;
-        match self
-            .fresh
-            .values()
-            .chain(stored.values())
-            .any(says_the_same)
-        {
+        let mut known = self.fresh.values().chain(stored.values());
+        let is_said = known.any(says_the_same)
+            // What an earlier plan made may not be stored yet.
+            || self.rooms.known.is_planned(self.room, says_the_same);
+        match is_said {
             true => Err(RoomError::DuplicateAnnotation),
             false => Ok(()),
         }

@@ -189,15 +189,20 @@ impl KnownEvents {
     /// name it among their predecessors.
     #[must_use]
     pub fn planned_after(&self, room: &Room, event_id: &EventId) -> bool {
+        self.is_planned(room, |known| {
+            let mut prev = known.event.prev_events().iter();
+            prev.any(|prev| prev == event_id)
+        })
+    }
+
+    /// Whether an event of a room is on its way that is as asked for.
+    #[must_use]
+    pub fn is_planned(&self, room: &Room, is_so: impl Fn(&Known) -> bool) -> bool {
         self.in_flight().by_nid.values().any(|(known, _)| {
             known.fate == Fate::Accepted
                 && known.is_placed()
                 && known.event.room_id() == room.id
-                && known
-                    .event
-                    .prev_events()
-                    .iter()
-                    .any(|prev| prev == event_id)
+                && is_so(known)
         })
     }
 
@@ -368,8 +373,11 @@ impl KnownEvents {
         if self.in_flight().by_nid.contains_key(&known.nid) {
             return Ok(None);
         }
-        // It may have landed just now.
-        Ok(Some(self.cached(known.nid).unwrap_or(known)))
+        // It may have landed just now, or failed.
+        match self.cached(known.nid) {
+            Some(known) => Ok(Some(known)),
+            None => self.one(rules, id).await,
+        }
     }
 
     /// Reads stored events and remembers them, but for those that went on while they were read.

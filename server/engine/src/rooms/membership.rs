@@ -111,6 +111,10 @@ impl Plan<'_> {
         if only_if == OnlyIf::Whatever {
             return Ok(());
         }
+        // Who is not in the room is not told who is.
+        if self.membership_now(draft.sender.as_str()).await? != Membership::Join {
+            return Err(RoomError::Forbidden("you are not in this room".to_owned()));
+        }
         let person = draft.state_key.as_deref().unwrap_or_default();
         let membership = self.membership_now(person).await?;
         match only_if.allows(membership) {

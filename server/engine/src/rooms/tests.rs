@@ -412,6 +412,9 @@ both_engines! {
         rooms.change_if(&room_id, OnlyIf::Inside, set("alice", "leave")).await.unwrap();
         // A profile that is shown does not bring them back.
         refused(rooms.change_if(&room_id, OnlyIf::Joined, set("bob", "join")).await);
+        let outside = rooms.change_if(&room_id, OnlyIf::Inside, set("carol", "leave")).await;
+        let sentence = "you are not in this room";
+        assert!(matches!(&outside, Err(RoomError::Forbidden(why)) if why == sentence), "{outside:?}");
         rooms.change(&room_id, set("alice", "ban")).await.unwrap();
         refused(rooms.change_if(&room_id, OnlyIf::Inside, set("alice", "leave")).await);
         rooms.change_if(&room_id, OnlyIf::Banned, set("alice", "leave")).await.unwrap();

@@ -239,7 +239,8 @@ impl Live {
             .timeline
             .partition_point(|other| other.position < shown.position);
         // Older than what left: between it and the others there would be a gap.
-        if at == 0 && self.older && !self.timeline.is_empty() {
+        let is_older = |front: &Shown| shown.position < front.position;
+        if self.older && self.timeline.front().is_some_and(is_older) {
             return;
         }
         self.timeline_bytes += shown.size_bytes();

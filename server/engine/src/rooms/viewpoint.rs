@@ -185,10 +185,11 @@ impl Rooms {
         let (state, until, stay) = match membership {
             Membership::Join => {
                 let (current, position) = room.live().now();
-                if current.map.get(user_key) == Some(known.event_nid) {
+                let holds = |event: i64| current.map.get(user_key) == Some(event);
+                if holds(known.event_nid) || self.joined_by(&room, user).await?.is_some_and(holds) {
                     (current, None, Stay::Now(position))
                 } else {
-                    // It changed after it was looked up: they see the room as it was then.
+                    // They left after it was looked up: they see the room as it was then.
                     let joined = self.state_after(&room, known.event_nid).await?;
                     (joined, None, Stay::Now(known.position))
                 }
@@ -213,6 +214,18 @@ impl Rooms {
             visibility_key,
             room,
         })
+    }
+
+    /// The member event by which somebody is joined now.
+    async fn joined_by(&self, room: &Room, user: &UserId) -> Result<Option<i64>, RoomError> {
+        let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
+            return Ok(None);
+        };
+        let rooms = self.people.of(user_nid).await?;
+        let known = rooms.get(&room.nid);
+        Ok(known
+            .filter(|known| known.membership == "join")
+            .map(|known| known.event_nid))
     }
 
     /// The state after somebody's member event.

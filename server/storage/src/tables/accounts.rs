@@ -132,55 +132,62 @@ impl AccountClose {
         if closed == 0 {
             return Err(Refusal::Absent.into());
         }
-        sql!(
-            conn.again(),
-            execute,
-            "DELETE FROM account_data WHERE user_nid = $1",
-            self.user_nid
-        )?;
-        sql!(
-            conn.again(),
-            execute,
-            "UPDATE profiles SET value = 'null' WHERE user_nid = $1",
-            self.user_nid
-        )?;
-        sql!(
-            conn.again(),
-            execute,
-            "DELETE FROM cross_signing_keys WHERE user_nid = $1",
-            self.user_nid
-        )?;
-        sql!(
-            conn.again(),
-            execute,
-            "DELETE FROM key_signatures WHERE target_nid = $1 OR signer_nid = $1",
-            self.user_nid
-        )?;
-        sql!(
-            conn.again(),
-            execute,
-            "DELETE FROM push_classes WHERE user_nid = $1",
-            self.user_nid
-        )?;
-        sql!(
-            conn.again(),
-            execute,
-            "DELETE FROM receipts WHERE user_nid = $1 AND kind <> 0 AND room_nid IN (
-                 SELECT room_nid FROM memberships WHERE user_nid = $1
-             )",
-            self.user_nid
-        )?;
-        sql!(
-            conn,
-            execute,
-            "DELETE FROM filters WHERE user_nid = $1",
-            self.user_nid
-        )?;
+        forget(conn, self.user_nid).await?;
         Ok(Outcome::Done)
     }
 }
 
-/// A guard that takes note that a closed account is in no room any more.
+/// Deletes what the owner of an account kept, and what only they knew.
+async fn forget(mut conn: Conn<'_>, user_nid: i64) -> Result<(), StorageError> {
+    sql!(
+        conn.again(),
+        execute,
+        "DELETE FROM account_data WHERE user_nid = $1",
+        user_nid
+    )?;
+    sql!(
+        conn.again(),
+        execute,
+        "UPDATE profiles SET value = 'null' WHERE user_nid = $1",
+        user_nid
+    )?;
+    sql!(
+        conn.again(),
+        execute,
+        "DELETE FROM cross_signing_keys WHERE user_nid = $1",
+        user_nid
+    )?;
+    sql!(
+        conn.again(),
+        execute,
+        "DELETE FROM key_signatures WHERE target_nid = $1 OR signer_nid = $1",
+        user_nid
+    )?;
+    sql!(
+        conn.again(),
+        execute,
+        "DELETE FROM push_classes WHERE user_nid = $1",
+        user_nid
+    )?;
+    sql!(
+        conn.again(),
+        execute,
+        "DELETE FROM receipts WHERE user_nid = $1 AND kind <> 0 AND room_nid IN (
+             SELECT room_nid FROM memberships WHERE user_nid = $1
+         )",
+        user_nid
+    )?;
+    sql!(
+        conn,
+        execute,
+        "DELETE FROM filters WHERE user_nid = $1",
+        user_nid
+    )?;
+    Ok(())
+}
+
+/// A guard that takes note that a closed account is in no room any more. What requests that were under way
+/// kept goes too.
 #[derive(Debug, Clone)]
 pub struct AccountLeft {
     /// Whose account it is.
@@ -188,13 +195,14 @@ pub struct AccountLeft {
 }
 
 impl AccountLeft {
-    pub(crate) async fn run(&self, conn: Conn<'_>) -> Result<Outcome, CommitError> {
+    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
         sql!(
-            conn,
+            conn.again(),
             execute,
             "UPDATE accounts SET leaving = FALSE WHERE user_nid = $1",
             self.user_nid
         )?;
+        forget(conn, self.user_nid).await?;
         Ok(Outcome::Done)
     }
 }

@@ -1,5 +1,7 @@
 //! Cross-signing keys, and the signatures that people put on each other's keys.
 
+use serde_json::Value;
+
 use crate::commit::{CommitError, Outcome, Refusal, Slot, Stamped, last_of_each};
 use crate::driver::Conn;
 use crate::error::StorageError;
@@ -78,14 +80,13 @@ pub(crate) async fn is_key_of(
     user_nid: i64,
     name: &str,
 ) -> Result<bool, StorageError> {
-    let named = format!("\"ed25519:{name}\"");
+    let named = format!("ed25519:{name}");
     let keys = cross_signing_keys(conn, &[user_nid]).await?;
-    let names_it = |content: &[u8]| {
-        content
-            .windows(named.len())
-            .any(|it| it == named.as_bytes())
-    };
-    Ok(keys.iter().any(|key| names_it(&key.content)))
+    // What signed it stands in a key too, such as the device that made it.
+    Ok(keys.iter().any(|key| {
+        let content: Option<Value> = serde_json::from_slice(&key.content).ok();
+        content.is_some_and(|content| content["keys"].get(&named).is_some())
+    }))
 }
 
 /// The cross-signing keys of these people, by owner and usage.

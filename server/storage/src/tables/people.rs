@@ -19,7 +19,7 @@ pub struct FoundPerson {
 
 /// People whose id or name may hold a text, of those with whom a person shares a room, or who are in a
 /// public one. The text is a pattern of `LIKE` in lower case, `!` before what is meant literally. Only
-/// letters of ASCII have a case here: names with others are all given, and whoever asks looks closer.
+/// letters of ASCII have a case here: names with others are all given, last, and whoever asks looks closer.
 ///
 /// # Errors
 /// When the database fails.
@@ -49,7 +49,9 @@ pub async fn people_seen(
                  OR m.room_nid IN (SELECT p.room_nid FROM published_rooms p)
              )
            )
-         ORDER BY u.user_id LIMIT $3",
+         ORDER BY CASE WHEN LOWER(u.user_id) LIKE $2 ESCAPE '!'
+             OR LOWER(n.value) LIKE $2 ESCAPE '!' THEN 0 ELSE 1 END, u.user_id
+         LIMIT $3",
         user_nid,
         like,
         limit

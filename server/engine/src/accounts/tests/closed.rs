@@ -184,13 +184,15 @@ both_engines! {
 
         // Another process goes on.
         let rooms = Rooms::new(Arc::clone(&server.context));
-        let mut departures = Departures::new(Arc::clone(&server.context), known, rooms.clone());
+        let mut departures = Departures::new(Arc::clone(&server.context), Arc::clone(&known), rooms.clone());
         assert_eq!(departures.round().await.unwrap(), Undone::Settling);
         // A request that was under way.
         rooms.join(&joined[0], alice.user_id.clone(), None, Vec::new()).await.unwrap();
         assert_eq!(departures.round().await.unwrap(), Undone::Settling);
+        known.put_filter(alice.user_nid, b"{}").await.unwrap();
         departures.settling = Duration::ZERO;
         assert_eq!(departures.round().await.unwrap(), Undone::Nothing);
+        assert_eq!(count(&server.context.storage, "filters").await, 0);
         let mut reader = server.context.storage.read().await.unwrap();
         let left = hearth_storage::tables::accounts::rooms_to_leave(reader.conn(), alice.user_nid).await.unwrap();
         assert!(left.is_empty(), "{left:?}");
