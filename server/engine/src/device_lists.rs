@@ -109,7 +109,7 @@ pub async fn device_renamed(
     storage: &Storage,
     commit: &mut Commit,
     (user_nid, user_id): (i64, &str),
-    (device_id, display_name): (&str, Option<&str>),
+    (device_id, display_name): (&str, &str),
 ) -> Result<(), StorageError> {
     let mut people = person::stored(storage, &[user_nid]).await?;
     person::signatures_add(storage, None, &mut people).await?;
@@ -117,7 +117,7 @@ pub async fn device_renamed(
         .get_mut(&user_nid)
         .and_then(|person| person.devices.get_mut(device_id));
     if let Some(device) = device {
-        device.display_name = display_name.map(str::to_owned);
+        device.display_name = Some(display_name.to_owned());
         device_changed(commit, user_nid, user_id, (device_id, device));
     }
     Ok(())

@@ -75,13 +75,13 @@ impl Accounts {
         let user_nid = session.user_nid;
         self.device(user_nid, device_id).await?;
         let mut commit = Commit::default();
-        let renamed = (device_id.as_str(), Some(display_name.as_str()));
+        let renamed = (device_id.as_str(), display_name.as_str());
         let owner = (user_nid, session.user_id.as_str());
         device_lists::device_renamed(&self.context.storage, &mut commit, owner, renamed).await?;
         commit.guards.push(Guard::DeviceRename(DeviceRename {
             user_nid,
             device_id: device_id.to_string(),
-            display_name: Some(display_name),
+            display_name,
         }));
         self.commit(session.user_nid, commit, |_| {
             AccountError::NotFound("the device")

@@ -285,11 +285,9 @@ impl Rooms {
 
     /// Refuses who is not joined to a room.
     pub(super) async fn must_be_joined(&self, room: &Room, user: &UserId) -> Result<(), RoomError> {
-        let user_nid = self.ctx.storage.user_find(user.as_str()).await?;
-        let rooms = self.people.of(user_nid.unwrap_or_default()).await?;
-        match rooms.get(&room.nid) {
-            Some(known) if known.membership == "join" => Ok(()),
-            _ => Err(RoomError::Forbidden("you are not in this room".to_owned())),
+        match self.joined_by(room.nid, user).await? {
+            Some(_) => Ok(()),
+            None => Err(RoomError::outside()),
         }
     }
 

@@ -63,6 +63,11 @@ pub enum RoomError {
 }
 
 impl RoomError {
+    /// What those are told who are not in a room, also where there is none.
+    pub(super) fn outside() -> Self {
+        Self::Forbidden("you are not in this room".to_owned())
+    }
+
     /// Whether the database as a whole cannot do its work at the moment: storage has logged that.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {

@@ -113,7 +113,7 @@ impl Plan<'_> {
         }
         // Who is not in the room is not told who is.
         if self.membership_now(draft.sender.as_str()).await? != Membership::Join {
-            return Err(RoomError::Forbidden("you are not in this room".to_owned()));
+            return Err(RoomError::outside());
         }
         let person = draft.state_key.as_deref().unwrap_or_default();
         let membership = self.membership_now(person).await?;
@@ -148,7 +148,9 @@ impl Rooms {
         reason: Option<String>,
         via: Vec<OwnedServerName>,
     ) -> Result<(), RoomError> {
-        if self.is_joined_to(room_id, &user).await? {
+        if let Some(room_nid) = self.room_nid(room_id).await?
+            && self.joined_by(room_nid, &user).await?.is_some()
+        {
             return Ok(());
         }
         let changes = self.profile_changes.load(Ordering::SeqCst);
@@ -171,18 +173,28 @@ impl Rooms {
         Ok(())
     }
 
-    /// Whether one of our people is joined to a room.
-    async fn is_joined_to(&self, room_id: &RoomId, user: &UserId) -> Result<bool, RoomError> {
-        let Some(room_nid) = self.room_nid(room_id).await? else {
-            return Ok(false);
-        };
+    /// What is recorded of one of our people in a room.
+    async fn recorded(
+        &self,
+        room_nid: i64,
+        user: &UserId,
+    ) -> Result<Option<RoomMembership>, RoomError> {
         let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         let rooms = self.people.of(user_nid).await?;
-        Ok(rooms
-            .get(&room_nid)
-            .is_some_and(|known| known.membership == "join"))
+        Ok(rooms.get(&room_nid).cloned())
+    }
+
+    /// The member event by which one of our people is joined to a room.
+    pub(super) async fn joined_by(
+        &self,
+        room_nid: i64,
+        user: &UserId,
+    ) -> Result<Option<i64>, RoomError> {
+        let recorded = self.recorded(room_nid, user).await?;
+        let joined = recorded.filter(|known| known.membership == "join");
+        Ok(joined.map(|known| known.event_nid))
     }
 
     pub(super) async fn enter(
@@ -255,12 +267,8 @@ impl Rooms {
         room: &SharedRoom,
         user: &UserId,
     ) -> Result<bool, RoomError> {
-        let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
-            return Ok(false);
-        };
-        let rooms = self.people.of(user_nid).await?;
-        let waits = |known: &&RoomMembership| matches!(&*known.membership, "invite" | "knock");
-        let Some(known) = rooms.get(&room.nid).filter(waits) else {
+        let waits = |known: &RoomMembership| matches!(&*known.membership, "invite" | "knock");
+        let Some(known) = self.recorded(room.nid, user).await?.filter(waits) else {
             return Ok(false);
         };
         let key = state_key_row("m.room.member", user.as_str());

@@ -125,9 +125,7 @@ impl Rooms {
     /// The room someone wants to act in; that it is not known is not told apart from not being in it.
     pub(crate) async fn room_for(&self, room_id: &RoomId) -> Result<SharedRoom, RoomError> {
         match self.room(room_id).await {
-            Err(RoomError::NotFound(_)) => {
-                Err(RoomError::Forbidden("you are not in this room".to_owned()))
-            }
+            Err(RoomError::NotFound(_)) => Err(RoomError::outside()),
             other => other,
         }
     }

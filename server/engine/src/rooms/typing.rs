@@ -323,7 +323,7 @@ impl Rooms {
         let memberships = self.people.of(user_nid).await?;
         let membership = memberships.get(&room.nid);
         if membership.is_none_or(|member| member.membership != "join") {
-            return Err(RoomError::Forbidden("you are not in this room".to_owned()));
+            return Err(RoomError::outside());
         }
         Ok(self.types(&room, (user_nid, user_id), timeout))
     }

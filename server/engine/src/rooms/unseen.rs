@@ -31,7 +31,7 @@ impl Rooms {
         let found = self.stored_membership(room_id, &user).await?;
         let (room, invite) = found
             .filter(|(_, membership)| matches!(membership.membership.as_str(), "invite" | "knock"))
-            .ok_or_else(|| RoomError::Forbidden("you are not in this room".to_owned()))?;
+            .ok_or_else(RoomError::outside)?;
         let rules = rules_for(&room.version)
             .ok_or_else(|| RoomError::UnsupportedVersion(room.version.clone()))?;
         let servers = self.servers_to_ask(room_id, &user, Vec::new()).await?;

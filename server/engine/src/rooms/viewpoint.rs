@@ -58,7 +58,7 @@ impl Viewpoint {
     pub fn must_be_joined(&self) -> Result<(), RoomError> {
         match self.membership {
             Membership::Join => Ok(()),
-            _ => Err(outside()),
+            _ => Err(RoomError::outside()),
         }
     }
 }
@@ -89,10 +89,6 @@ impl Stay {
 
 /// How many member events are followed back in search of a join.
 const MEMBERSHIPS_MAX: usize = 100;
-
-fn outside() -> RoomError {
-    RoomError::Forbidden("you are not in this room".to_owned())
-}
 
 impl Rooms {
     /// From where a person sees a room: as one who is or was in it, else from outside, where the room
@@ -132,7 +128,7 @@ impl Rooms {
             .await?;
         match event.as_ref().map(visibility) {
             Some(HistoryVisibility::WorldReadable) => {}
-            _ => return Err(outside()),
+            _ => return Err(RoomError::outside()),
         }
         // Who never was in the room has no place in its state, and gets none by looking.
         let place = async |kind: &str, state_key: &str| {
@@ -160,7 +156,7 @@ impl Rooms {
             state_key_row("m.room.history_visibility", ""),
         ];
         let keys = self.ctx.storage.state_keys_intern(&keys).await?;
-        keys.try_into().map_err(|_| outside())
+        keys.try_into().map_err(|_| RoomError::outside())
     }
 
     async fn ignored_by(&self, user: &UserId) -> Result<Arc<Ignored>, RoomError> {
@@ -186,7 +182,9 @@ impl Rooms {
             Membership::Join => {
                 let (current, position) = room.live().now();
                 let holds = |event: i64| current.map.get(user_key) == Some(event);
-                if holds(known.event_nid) || self.joined_by(&room, user).await?.is_some_and(holds) {
+                if holds(known.event_nid)
+                    || self.joined_by(room.nid, user).await?.is_some_and(holds)
+                {
                     (current, None, Stay::Now(position))
                 } else {
                     // They left after it was looked up: they see the room as it was then.
@@ -196,13 +194,15 @@ impl Rooms {
             }
             Membership::Leave | Membership::Ban => {
                 let events = self.known.by_nid(room.rules, &[known.event_nid]).await?;
-                let event = events.get(&known.event_nid).ok_or_else(outside)?;
+                let event = events
+                    .get(&known.event_nid)
+                    .ok_or_else(RoomError::outside)?;
                 let ended = self.stay_before(&room, event, known.position).await?;
-                let (end, event) = ended.ok_or_else(outside)?;
-                let left = event.snapshot_nid.ok_or_else(outside)?;
+                let (end, event) = ended.ok_or_else(RoomError::outside)?;
+                let left = event.snapshot_nid.ok_or_else(RoomError::outside)?;
                 (self.snapshots.get(left).await?, Some(end), Stay::Until(end))
             }
-            _ => return Err(outside()),
+            _ => return Err(RoomError::outside()),
         };
         Ok(Viewpoint {
             state,
@@ -216,23 +216,11 @@ impl Rooms {
         })
     }
 
-    /// The member event by which somebody is joined now.
-    async fn joined_by(&self, room: &Room, user: &UserId) -> Result<Option<i64>, RoomError> {
-        let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
-            return Ok(None);
-        };
-        let rooms = self.people.of(user_nid).await?;
-        let known = rooms.get(&room.nid);
-        Ok(known
-            .filter(|known| known.membership == "join")
-            .map(|known| known.event_nid))
-    }
-
     /// The state after somebody's member event.
     async fn state_after(&self, room: &Room, event_nid: i64) -> Result<Snapshot, RoomError> {
         let mut events = self.known.by_nid(room.rules, &[event_nid]).await?;
-        let event = events.remove(&event_nid).ok_or_else(outside)?;
-        let after = event.snapshot_nid.ok_or_else(outside)?;
+        let event = events.remove(&event_nid).ok_or_else(RoomError::outside)?;
+        let after = event.snapshot_nid.ok_or_else(RoomError::outside)?;
         Ok(self.snapshots.get(after).await?)
     }
 

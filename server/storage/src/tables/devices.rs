@@ -66,7 +66,7 @@ pub struct DeviceRename {
     /// Which one.
     pub device_id: String,
     /// Its new name.
-    pub display_name: Option<String>,
+    pub display_name: String,
 }
 
 impl DeviceRename {
@@ -77,7 +77,7 @@ impl DeviceRename {
             "UPDATE devices SET display_name = $3 WHERE user_nid = $1 AND device_id = $2",
             self.user_nid,
             &self.device_id,
-            self.display_name.as_deref()
+            &self.display_name
         )?;
         if changed == 0 {
             return Err(Refusal::Absent.into());

@@ -14,8 +14,8 @@ use crate::tables::refresh_tokens::{self, RefreshOpen};
 
 /// A guard that opens a session: the device is made unless it is there, and its former tokens give
 /// way to a new one. The account must be active, and its password still be the one that was
-/// checked; a dehydrated device takes no session, nor does a cross-signing key ([`Refusal::Taken`]). Its outcome is the hashes of
-/// the tokens that are no longer valid.
+/// checked; a dehydrated device takes no session, nor does a cross-signing key ([`Refusal::Taken`]).
+/// Its outcome is the hashes of the tokens that are no longer valid.
 #[derive(Debug, Clone)]
 pub struct SessionOpen {
     /// Whose session it is.
@@ -186,22 +186,22 @@ pub async fn token_owner(
 /// # Errors
 /// When the database fails.
 pub async fn token_successor(
-    conn: Conn<'_>,
+    mut conn: Conn<'_>,
     token_hash: &[u8],
     now_ms: i64,
 ) -> Result<Option<TokenOwner>, StorageError> {
-    sql!(
-        conn,
-        optional::<TokenOwner>,
-        "SELECT t.user_nid, u.user_id, t.device_id, t.expires_at_ms, t.fresh, a.admin,
-                a.deactivated, a.locked, a.suspended
-         FROM access_tokens o
+    let successor = sql!(
+        conn.again(),
+        scalar::<Vec<u8>>,
+        "SELECT t.token_hash FROM access_tokens o
          JOIN access_tokens t ON t.user_nid = o.user_nid AND t.device_id = o.device_id
-         JOIN users u ON u.user_nid = t.user_nid
-         JOIN accounts a ON a.user_nid = t.user_nid
          WHERE o.token_hash = $1 AND (t.expires_at_ms IS NULL OR t.expires_at_ms > $2)
          LIMIT 1",
         token_hash,
         now_ms
-    )
+    )?;
+    match successor {
+        Some(successor) => token_owner(conn, &successor).await,
+        None => Ok(None),
+    }
 }

@@ -208,7 +208,7 @@ both_engines! {
             Guard::DeviceRename(DeviceRename {
                 user_nid: nid,
                 device_id: device_id.to_owned(),
-                display_name: Some("Phone".to_owned()),
+                display_name: "Phone".to_owned(),
             })
         };
         guard(&storage, rename("A")).await.unwrap();

@@ -4,9 +4,28 @@ use bytes::Bytes;
 use hearth_storage::Commit;
 use hearth_storage::both_engines;
 use hearth_storage::tables::rooms::RoomRow;
-use hearth_types::ruma::room_id;
+use hearth_types::ruma::{RoomId, room_id};
 
 use super::*;
+
+/// Makes a room known by its row alone, with the local id 7.
+async fn room_row(server: &TestServer, room: &RoomId) {
+    let mut commit = Commit::default();
+    commit.rows.rooms.push(RoomRow {
+        room_nid: 7,
+        room_id: room.to_string(),
+        version: "12".to_owned(),
+    });
+    drop(
+        server
+            .context
+            .storage
+            .writer()
+            .commit(commit)
+            .await
+            .unwrap(),
+    );
+}
 
 both_engines! {
     async fn a_profile_is_what_was_set_last(scratch: Scratch) {
@@ -45,13 +64,7 @@ both_engines! {
         let (alice, _) = join(&accounts, "alice").await;
         let nid = alice.user_nid;
         let room = room_id!("!r:one.test");
-        let mut commit = Commit::default();
-        commit.rows.rooms.push(RoomRow {
-            room_nid: 7,
-            room_id: room.to_string(),
-            version: "12".to_owned(),
-        });
-        server.context.storage.writer().commit(commit).await.unwrap();
+        room_row(&server, room).await;
         let head = || server.context.storage.writer().head().position();
 
         let start = head();
@@ -79,13 +92,7 @@ both_engines! {
         let accounts = accounts(&server);
         let (alice, _) = join(&accounts, "alice").await;
         let room = room_id!("!r:one.test");
-        let mut commit = Commit::default();
-        commit.rows.rooms.push(RoomRow {
-            room_nid: 7,
-            room_id: room.to_string(),
-            version: "12".to_owned(),
-        });
-        server.context.storage.writer().commit(commit).await.unwrap();
+        room_row(&server, room).await;
         let tag = |number: usize| {
             let (accounts, nid) = (&accounts, alice.user_nid);
             async move {
