@@ -8,6 +8,9 @@
 //! in WITH"), so that a write which mentions a table that a waiting one changes comes with a later statement.
 //! No foreign key and no trigger couples tables by other ways.
 
+use std::io::ErrorKind;
+use std::time::Duration;
+
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, AssertSqlSafe, Encode, PgConnection, Postgres, Type};
 
@@ -115,6 +118,27 @@ pub struct Gres<'c> {
     bundle: Option<&'c mut Bundle>,
     /// A write that does not.
     now: Bundle,
+    /// Where it is noted that an answer is owed, if nobody waits for one for ever.
+    asked: Option<&'c mut bool>,
+}
+
+/// How long a server may take over a statement of a request. One that takes longer has gone silent: its
+/// machine lost its power, or a firewall forgot the connection, and nothing says so to whoever waits.
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+
+/// Waits for an answer, and no longer than that where there is a bound.
+///
+/// # Errors
+/// When it is an error, or does not come in time.
+pub async fn in_time<T>(
+    patience: Option<Duration>,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let Some(patience) = patience else {
+        return answer.await;
+    };
+    let answer = tokio::time::timeout(patience, answer).await;
+    answer.unwrap_or_else(|_silent| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
 }
 
 impl<'c> Gres<'c> {
@@ -124,12 +148,42 @@ impl<'c> Gres<'c> {
             conn,
             bundle,
             now: Bundle::default(),
+            asked: None,
+        }
+    }
+
+    /// The same, whose statements have to be answered in time, and note here that they wait for that.
+    pub(crate) fn owes(self, asked: &'c mut bool) -> Self {
+        Self {
+            asked: Some(asked),
+            ..self
         }
     }
 
     /// The same connection for one more statement.
     pub(crate) fn again(&mut self) -> Gres<'_> {
-        Gres::new(self.conn, self.bundle.as_deref_mut())
+        Gres {
+            conn: self.conn,
+            bundle: self.bundle.as_deref_mut(),
+            now: Bundle::default(),
+            asked: self.asked.as_deref_mut(),
+        }
+    }
+
+    /// How long to wait for an answer from now on.
+    #[doc(hidden)]
+    pub fn patience(&mut self) -> Option<Duration> {
+        let asked = self.asked.as_deref_mut()?;
+        *asked = true;
+        Some(ANSWER)
+    }
+
+    /// Notes that an answer has come, which an error about the connection is not.
+    #[doc(hidden)]
+    pub fn answered<T>(&mut self, answer: &Result<T, sqlx::Error>) {
+        if let Some(asked) = self.asked.as_deref_mut() {
+            *asked = matches!(answer, Err(sqlx::Error::Io(_)));
+        }
     }
 
     /// The connection, once what waits has run.

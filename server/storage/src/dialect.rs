@@ -9,12 +9,12 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgConnection, SqliteConnection};
 
-use crate::bundle::{Bundle, Gres};
+use crate::bundle::{ANSWER, Bundle, Gres};
 use crate::driver::{Conn, Engine, Pool};
 use crate::error::StorageError;
 use crate::script::{Lite, Script};
 use crate::sql;
-use crate::trouble::Standing;
+use crate::trouble::{Standing, Trouble};
 
 /// Texts each connection keeps prepared; of a script, all its statements. A bulk text differs by its
 /// number of rows, so there are more texts than call sites.
@@ -87,22 +87,30 @@ fn sqlite_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// How a session of PostgreSQL begins. As statements, not as options of the connection, which a pooler
+/// before the database may refuse.
+///
 /// PostgreSQL plans by what it has counted of a table, and keeps the plan: one that was made while a table
 /// was empty reads it from end to end when it is not any more. Every statement of a server finds its rows
-/// through an index, so it is told to look for that, once per statement (decision 0022). As statements, not
-/// as options of the connection, which a pooler before the database may refuse.
-const PLANS: &str = "SET plan_cache_mode = force_generic_plan;
+/// through an index, so it is told to look for that, once per statement (decision 0022).
+///
+/// The last three let PostgreSQL notice within a minute that the way to us is gone: until then the session
+/// lives, and holds what nobody else may have.
+const SESSION: &str = "SET plan_cache_mode = force_generic_plan;
     SET jit = off;
     SET enable_seqscan = off;
     SET enable_mergejoin = off;
     SET seq_page_cost = 0.1;
-    SET random_page_cost = 0.1";
+    SET random_page_cost = 0.1;
+    SET tcp_keepalives_idle = 30;
+    SET tcp_keepalives_interval = 10;
+    SET tcp_keepalives_count = 3";
 
 /// Opens the writing connection.
 pub(crate) async fn connect_writer(to: &ConnectTo) -> Result<WriteConn, StorageError> {
     let mut conn = connect(to).await?;
     if let Engine::Postgres(conn) = &mut conn {
-        sqlx::raw_sql(PLANS).execute(conn).await?;
+        sqlx::raw_sql(SESSION).execute(conn).await?;
     }
     Ok(conn)
 }
@@ -148,6 +156,36 @@ pub(crate) async fn lease_try(conn: Conn<'_>) -> Result<bool, StorageError> {
         "SELECT pg_try_advisory_lock(1212498036, hashtext(current_schema()))"
     )?;
     Ok(taken == Some(true))
+}
+
+/// Whether a connection has what a second one beside it would not get.
+pub(crate) fn has_lock(conn: &WriteConn) -> bool {
+    matches!(conn, Engine::Postgres(_))
+}
+
+/// Whether the connection answers.
+pub(crate) async fn is_there(conn: &mut WriteConn) -> bool {
+    match conn {
+        Engine::Sqlite(conn) => answers(conn).await,
+        Engine::Postgres(conn) => answers(conn).await,
+    }
+}
+
+/// Waits for an answer of the database, from PostgreSQL no longer than one that works takes.
+///
+/// # Errors
+/// When it is one, or does not come in time.
+pub(crate) async fn in_time<T>(
+    to: &ConnectTo,
+    answer: impl Future<Output = Result<T, StorageError>>,
+) -> Result<T, StorageError> {
+    match to {
+        Engine::Sqlite(_) => answer.await,
+        Engine::Postgres(_) => {
+            let answer = tokio::time::timeout(ANSWER, answer).await;
+            answer.unwrap_or(Err(StorageError::Unavailable(Trouble::Unreachable)))
+        }
+    }
 }
 
 /// Ends a session of PostgreSQL, and with it the locks that it holds; says whether there was one.
@@ -198,7 +236,7 @@ pub(crate) async fn connect_pool(
         }
         Engine::Postgres(options) => {
             let pool = pool_options(size, standing).after_connect(|conn: &mut PgConnection, _| {
-                Box::pin(async move { sqlx::raw_sql(PLANS).execute(conn).await.map(drop) })
+                Box::pin(async move { sqlx::raw_sql(SESSION).execute(conn).await.map(drop) })
             });
             Engine::Postgres(pool.connect_with(options.clone()).await?)
         }
@@ -212,8 +250,10 @@ fn pool_options<D: sqlx::Database>(size: u32, standing: &Standing) -> PoolOption
         .min_connections(0)
         .test_before_acquire(false)
         .before_acquire(move |conn: &mut D::Connection, used| {
-            let fresh = used.idle_for < TESTED_AFTER.min(standing.well_for());
-            Box::pin(async move { Ok(fresh || conn.ping().await.is_ok()) })
+            let well_for = standing.well_for();
+            let opened_since = used.age < well_for;
+            let fresh = used.idle_for < TESTED_AFTER.min(well_for);
+            Box::pin(async move { Ok(opened_since && (fresh || answers(conn).await)) })
         })
         .acquire_timeout(Duration::from_secs(10))
 }
@@ -221,6 +261,14 @@ fn pool_options<D: sqlx::Database>(size: u32, standing: &Standing) -> PoolOption
 /// A connection that nobody used for this long is asked whether it still lives: a database that was
 /// started again while nobody looked costs no request its answer.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long it has for that.
+const PING: Duration = Duration::from_secs(5);
+
+async fn answers<C: Connection>(conn: &mut C) -> bool {
+    let pinged = tokio::time::timeout(PING, conn.ping()).await;
+    matches!(pinged, Ok(Ok(())))
+}
 
 impl WriteConn {
     pub(crate) fn conn(&mut self) -> Conn<'_> {

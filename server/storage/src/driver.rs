@@ -37,7 +37,11 @@ impl Conn<'_> {
 
 /// A pooled connection for reading.
 #[derive(Debug)]
-pub struct Reader(Engine<PoolConnection<Sqlite>, PoolConnection<Postgres>>);
+pub struct Reader {
+    conn: Engine<PoolConnection<Sqlite>, PoolConnection<Postgres>>,
+    /// Whether PostgreSQL owes the answer to a statement.
+    asked: bool,
+}
 
 impl Reader {
     /// Takes a connection from the pool, waiting for one if all are in use.
@@ -45,17 +49,30 @@ impl Reader {
     /// # Errors
     /// When the pool gives none in time or the database is gone.
     pub async fn acquire(pool: &Pool) -> Result<Self, StorageError> {
-        Ok(Self(match pool {
+        let conn = match pool {
             Engine::Sqlite(pool) => Engine::Sqlite(pool.acquire().await?),
             Engine::Postgres(pool) => Engine::Postgres(pool.acquire().await?),
-        }))
+        };
+        Ok(Self { conn, asked: false })
     }
 
     /// The connection, for one statement.
     pub fn conn(&mut self) -> Conn<'_> {
-        match &mut self.0 {
+        match &mut self.conn {
             Engine::Sqlite(conn) => Engine::Sqlite(Lite::new(conn, None)),
-            Engine::Postgres(conn) => Engine::Postgres(Gres::new(conn, None)),
+            Engine::Postgres(conn) => Engine::Postgres(Gres::new(conn, None).owes(&mut self.asked)),
+        }
+    }
+}
+
+/// A connection that owes an answer goes back to nobody: the pool would wait for that answer, and from a
+/// server that went silent it never comes.
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if self.asked
+            && let Engine::Postgres(conn) = &mut self.conn
+        {
+            conn.close_on_drop();
         }
     }
 }
@@ -219,15 +236,12 @@ macro_rules! rows {
             }
             $crate::driver::Engine::Postgres(mut gres) => {
                 if $items.is_empty() { Ok(Vec::new()) } else {
-                    match gres.settled().await {
-                        Ok(c) => {
-                            let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], None);
-                            sqlx::query_as::<sqlx::Postgres, $row>(sqlx::AssertSqlSafe(text))
-                                $(.bind($items.iter().map(|$item| { let _row = &$item; $value }).collect::<Vec<_>>()))+
-                                .fetch_all(&mut *c).await
-                        }
-                        Err(error) => Err(error),
-                    }
+                    $crate::on_gres!(gres, c => {
+                        let text = $crate::driver::bulk_text($text, &[$(stringify!($kind)),+], None);
+                        sqlx::query_as::<sqlx::Postgres, $row>(sqlx::AssertSqlSafe(text))
+                            $(.bind($items.iter().map(|$item| { let _row = &$item; $value }).collect::<Vec<_>>()))+
+                            .fetch_all(&mut *c).await
+                    })
                 }
             }
         }.map_err($crate::error::StorageError::from)
@@ -260,14 +274,11 @@ macro_rules! list {
                 }
                 Err(error) => Err(error),
             },
-            gres, values => match gres.settled().await {
-                Ok(c) => {
-                    let text = $crate::driver::bulk_text($text, &[stringify!($kind)], None);
-                    sqlx::query_as::<sqlx::Postgres, $row>(sqlx::AssertSqlSafe(text))
-                        .bind(values)$($(.bind($bind))+)?.fetch_all(&mut *c).await
-                }
-                Err(error) => Err(error),
-            })
+            gres, values => $crate::on_gres!(gres, c => {
+                let text = $crate::driver::bulk_text($text, &[stringify!($kind)], None);
+                sqlx::query_as::<sqlx::Postgres, $row>(sqlx::AssertSqlSafe(text))
+                    .bind(values)$($(.bind($bind))+)?.fetch_all(&mut *c).await
+            }))
     };
     (@each $conn:expr, $text:literal, $items:expr, |$item:ident| ($value:expr => $kind:ident),
         $none:expr, $lite:ident, $stated:ident, $list:ident => $on_sqlite:expr,
@@ -299,14 +310,26 @@ macro_rules! on_driver {
                 }
                 Err(error) => Err(error),
             },
-            $crate::driver::Engine::Postgres(mut gres) => match gres.settled().await {
-                Ok($c) => {
-                    type $driver = sqlx::Postgres;
-                    $body
-                }
-                Err(error) => Err(error),
-            },
+            $crate::driver::Engine::Postgres(mut gres) => $crate::on_gres!(gres, $c => {
+                type $driver = sqlx::Postgres;
+                $body
+            }),
         }
         .map_err($crate::error::StorageError::from)
     };
+}
+
+/// Expands a body for PostgreSQL, and waits for the answer no longer than the connection does.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! on_gres {
+    ($gres:ident, $c:ident => $body:block) => {{
+        let patience = $gres.patience();
+        let answer = match $gres.settled().await {
+            Ok($c) => $crate::bundle::in_time(patience, async { $body }).await,
+            Err(error) => Err(error),
+        };
+        $gres.answered(&answer);
+        answer
+    }};
 }

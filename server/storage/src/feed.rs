@@ -39,14 +39,16 @@ pub(crate) async fn announce(to: &ConnectTo, mut head: watch::Receiver<i64>) {
             .await
             .map(|it| *it)
         {
-            let notified = sql!(
-                conn.conn(),
-                execute,
-                "SELECT pg_notify('hearth:' || current_schema(), CAST($1 AS TEXT))",
-                position
-            );
+            let notify = async {
+                sql!(
+                    conn.conn(),
+                    execute,
+                    "SELECT pg_notify('hearth:' || current_schema(), CAST($1 AS TEXT))",
+                    position
+                )
+            };
             // A connection that was lost while nobody looked says nothing of the database.
-            if notified.is_err() {
+            if dialect::in_time(to, notify).await.is_err() {
                 break;
             }
             told = position;

@@ -5,8 +5,8 @@
 
 #[cfg(feature = "testing")]
 pub mod interrupt;
+mod transaction;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -14,17 +14,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::commit::{Commit, CommitError, Guard, Outcome, Refusal, Rows, Slot};
+use self::transaction::{Verdict, Written, write};
+use crate::commit::{Commit, CommitError, Outcome, Rows, Slot};
 use crate::dialect::{self, ConnectTo, Waiting, WriteConn};
 use crate::error::StorageError;
 use crate::figures::WriterFigures;
 use crate::head::{Head, Hold};
 use crate::sql;
-use crate::tables::{
-    events, log,
-    rooms::{Remembered, Revisions},
-    state::Foundations,
-};
+use crate::tables::rooms::Remembered;
 use crate::trouble::{Standing, Trouble};
 
 /// Commits that may wait for the writer; whoever comes later waits to hand over.
@@ -36,11 +33,6 @@ const BATCH_MAX: usize = 256;
 /// How long a transaction waits for the company that the last one had: a flush for many costs what a
 /// flush for one does, and those who were just answered are about to hand over more.
 const COMPANY: Duration = Duration::from_millis(1);
-
-/// Commits, and rows of them, whose writes wait to go at once. What goes at once is prepared for that: of many
-/// commits there are too many different mixtures. And each statement of a long script of SQLite copies its text.
-const AT_ONCE_MAX: usize = 8;
-const ROWS_AT_ONCE_MAX: usize = 512;
 
 /// Between two attempts to reach a lost database.
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -199,7 +191,8 @@ impl Writer {
 pub struct WriterTask {
     to: ConnectTo,
     alone: bool,
-    conn: WriteConn,
+    /// None once it was lost: what it held is free then.
+    conn: Option<WriteConn>,
     /// Where rooms are, as far as it was read or written, if nobody else writes.
     revisions: Remembered,
     queue: mpsc::Receiver<Submission>,
@@ -228,7 +221,7 @@ pub(crate) fn writer(
     let task = WriterTask {
         to,
         alone,
-        conn,
+        conn: Some(conn),
         revisions: Remembered::default(),
         queue,
         head: head.clone(),
@@ -273,7 +266,9 @@ impl WriterTask {
                 _ = news.changed(), if !lost => {}
             }
         }
-        if let Err(error) = dialect::leave_at_rest(self.conn.conn()).await {
+        if let Some(mut conn) = self.conn
+            && let Err(error) = dialect::leave_at_rest(conn.conn()).await
+        {
             tracing::warn!(%error, "the write-ahead log stays as it is");
         }
     }
@@ -320,29 +315,41 @@ impl WriterTask {
     /// One transaction over all of `part`; on an error nothing of it was written, but for one in
     /// doubt.
     async fn attempt(&mut self, part: &[Submission]) -> Result<Vec<Verdict>, Failure> {
-        let failure = match self.transaction(part).await {
-            Ok(verdicts) => return Ok(verdicts),
+        let Some(mut conn) = self.conn.take() else {
+            return Err(StorageError::Unavailable(Trouble::Unreachable).into());
+        };
+        let failure = match self.transaction(&mut conn, part).await {
+            Ok(verdicts) => {
+                self.conn = Some(conn);
+                return Ok(verdicts);
+            }
             Err(failure) => failure,
         };
         self.revisions.forget();
         self.figures.failures.fetch_add(1, Ordering::Relaxed);
-        // Where this fails too, the connection is gone and took the transaction with it.
-        let _already_gone = sql!(self.conn.conn(), execute, "ROLLBACK");
+        // A lost connection takes the transaction along, and SQLite undoes some by itself.
+        if !failure.error.is_disconnect() {
+            let undone = sql!(conn.conn(), execute, "ROLLBACK");
+            let lost = undone.is_err_and(|error| error.is_disconnect());
+            self.conn = (!lost).then_some(conn);
+        }
         Err(failure)
     }
 
-    async fn transaction(&mut self, part: &[Submission]) -> Result<Vec<Verdict>, Failure> {
+    async fn transaction(
+        &mut self,
+        conn: &mut WriteConn,
+        part: &[Submission],
+    ) -> Result<Vec<Verdict>, Failure> {
         let started = Instant::now();
-        let slots = part.iter().map(|submission| submission.commit.slots).sum();
-        // First, since on PostgreSQL this row's lock orders the nodes that share the database.
-        let (base, transaction) = log::begin(&mut self.conn, slots).await?;
-        let mut waiting = self.conn.waiting();
-        let (verdicts, revisions) = {
-            let write = (&mut self.conn, &mut waiting);
-            apply(write, (base, part), &self.revisions).await?
-        };
-        self.conn.settle_for_end(&mut waiting).await?;
-        match self.finish(waiting).await {
+        let write = dialect::in_time(&self.to, write(conn, part, &self.revisions));
+        let Written {
+            transaction,
+            verdicts,
+            revisions,
+            waiting,
+        } = write.await?;
+        match self.finish(conn, waiting).await {
             Ok(()) => {
                 self.count(part, started);
                 if self.alone {
@@ -371,14 +378,14 @@ impl WriterTask {
             reason = "an interrupt comes between what waits and the end"
         )
     )]
-    async fn finish(&mut self, mut waiting: Waiting) -> Result<(), StorageError> {
+    async fn finish(&self, conn: &mut WriteConn, mut waiting: Waiting) -> Result<(), StorageError> {
         #[cfg(feature = "testing")]
         if let Some(interrupt) = self.interrupt.clone() {
-            self.conn.settle(&mut waiting).await?;
+            conn.settle(&mut waiting).await?;
             interrupt.at(interrupt::Stage::BeforeCommit).await;
         }
         let started = Instant::now();
-        self.conn.commit(waiting).await?;
+        dialect::in_time(&self.to, conn.commit(waiting)).await?;
         self.figures.flushes.note_time(started.elapsed());
         #[cfg(feature = "testing")]
         if let Some(interrupt) = self.interrupt.clone() {
@@ -415,7 +422,10 @@ impl WriterTask {
     /// goes with it; where the dying session holds it a moment longer, the next commit reconnects.
     async fn begin_anew(&mut self) {
         let lately = self.begun_anew.is_some_and(|it| it.elapsed() < RECONNECT);
-        if !lately && dialect::session_end(self.conn.conn()).await {
+        if !lately
+            && let Some(conn) = &mut self.conn
+            && dialect::session_end(conn.conn()).await
+        {
             self.begun_anew = Some(Instant::now());
             drop(self.open().await);
         }
@@ -426,11 +436,8 @@ impl WriterTask {
     async fn was_committed(&mut self, transaction: i64) -> Option<bool> {
         let mut refused = Vec::new();
         loop {
-            if self.reconnect().await.is_ok() {
-                let outcome = dialect::transaction_outcome(self.conn.conn(), transaction).await;
-                if let Ok(Some(outcome)) = outcome {
-                    return Some(outcome);
-                }
+            if let Ok(Some(outcome)) = self.outcome(transaction).await {
+                return Some(outcome);
             }
             tokio::select! {
                 count = self.queue.recv_many(&mut refused, BATCH_MAX) => {
@@ -445,23 +452,38 @@ impl WriterTask {
         }
     }
 
-    /// Opens a new connection, and says that the database is there again.
+    /// What became of a transaction; none while PostgreSQL does not know that it is over.
+    async fn outcome(&mut self, transaction: i64) -> Result<Option<bool>, StorageError> {
+        self.reconnect().await?;
+        let Some(conn) = &mut self.conn else {
+            return Ok(None);
+        };
+        let outcome = dialect::transaction_outcome(conn.conn(), transaction);
+        dialect::in_time(&self.to, outcome).await
+    }
+
+    /// Sees to it that there is a connection, and says that the database is there again. Whoever reads may
+    /// have found it lost while the connection that holds the lease lives on: another one would not get that.
     async fn reconnect(&mut self) -> Result<(), StorageError> {
-        self.open().await?;
+        let is_there = match &mut self.conn {
+            Some(conn) => dialect::has_lock(conn) && dialect::is_there(conn).await,
+            None => false,
+        };
+        if !is_there {
+            self.open().await?;
+        }
         self.standing.works();
         Ok(())
     }
 
     /// Opens a new connection in the place of the lost one.
     async fn open(&mut self) -> Result<(), StorageError> {
-        let opened = tokio::time::timeout(CONNECT, dialect::connect_writer(&self.to)).await;
-        let mut conn = opened.unwrap_or(Err(StorageError::Unavailable(Trouble::Unreachable)))?;
-        // The lock went with the old connection; whoever has it now may write, and we may not.
-        if self.alone && !dialect::lease_try(conn.conn()).await? {
-            return Err(StorageError::Unavailable(Trouble::Unreachable));
-        }
-        self.conn = conn;
         self.revisions.forget();
+        // The lock goes with the connection that has it. A file lends itself to two.
+        self.conn.take_if(|conn| dialect::has_lock(conn));
+        let opened = tokio::time::timeout(CONNECT, connect(&self.to, self.alone)).await;
+        let conn = opened.unwrap_or(Err(StorageError::Unavailable(Trouble::Unreachable)))?;
+        self.conn = Some(conn);
         Ok(())
     }
 
@@ -517,121 +539,12 @@ fn fail(part: Vec<Submission>, error: StorageError) {
     }
 }
 
-/// The base position and what the guards found, or why the commit was refused.
-type Verdict = Result<(i64, Vec<Outcome>), CommitError>;
-
-/// Applies commits whose positions begin at a base, unless they are refused; also where their rooms
-/// are after that.
-async fn apply(
-    (conn, waiting): (&mut WriteConn, &mut Waiting),
-    (mut base, part): (i64, &[Submission]),
-    remembered: &Remembered,
-) -> Result<(Vec<Verdict>, Revisions), StorageError> {
-    let rooms: Vec<i64> = part
-        .iter()
-        .flat_map(|s| s.commit.rooms.iter().map(|room| room.room_nid))
-        .collect();
-    let mut revisions = Revisions::read(conn.conn(), &rooms, remembered).await?;
-    let snapshots = part.iter().flat_map(|s| &s.commit.rows.snapshots);
-    let mut foundations = Foundations::read(conn.conn(), snapshots).await?;
-    let claims = Claims::take(conn, part).await?;
-    let mut verdicts = Vec::with_capacity(part.len());
-    let mut accepted: Vec<(i64, &Rows)> = Vec::with_capacity(part.len());
-    let mut unreferenced = Vec::new();
-    for Submission { commit, .. } in part {
-        let rows = &commit.rows;
-        let on_time = revisions.check(&commit.rooms);
-        let founded = on_time.and_then(|()| foundations.check(&rows.snapshots));
-        if commit.guards.iter().any(Guard::looks_at_rows) {
-            Rows::write(conn.conn(), &std::mem::take(&mut accepted)).await?;
-        }
-        let decided = match founded.and_then(|()| claims.check(commit)) {
-            Ok(()) => run_guards(conn, commit).await,
-            Err(refused) => Err(CommitError::Refused(refused)),
-        };
-        verdicts.push(match decided {
-            Ok(outcomes) => {
-                revisions.take(&commit.rooms);
-                foundations.take(&rows.snapshots);
-                accepted.push((base, rows));
-                unreferenced.push(&commit.unreferenced);
-                Ok((base, outcomes))
-            }
-            Err(CommitError::Storage(error)) => return Err(error),
-            Err(refused) => {
-                claims.release(conn, commit).await?;
-                Err(refused)
-            }
-        });
-        base += commit.slots;
+/// Opens a connection that may write. The lock went with the lost one; whoever has it now may write, and we
+/// may not.
+async fn connect(to: &ConnectTo, alone: bool) -> Result<WriteConn, StorageError> {
+    let mut conn = dialect::connect_writer(to).await?;
+    match alone && !dialect::lease_try(conn.conn()).await? {
+        true => Err(StorageError::Unavailable(Trouble::Unreachable)),
+        false => Ok(conn),
     }
-    let rows: usize = accepted.iter().map(|(_, rows)| rows.count()).sum();
-    let is_short = part.len() <= AT_ONCE_MAX && rows <= ROWS_AT_ONCE_MAX;
-    let mut waiting = is_short.then_some(waiting);
-    Rows::write(conn.with(waiting.as_deref_mut()), &accepted).await?;
-    revisions.write(conn.with(waiting.as_deref_mut())).await?;
-    for unreferenced in unreferenced {
-        let conn = conn.with(waiting.as_deref_mut());
-        unreferenced.remove(conn).await?;
-    }
-    Ok((verdicts, revisions))
-}
-
-/// The transaction ids that the commits of a batch use, taken in one statement before anything else.
-struct Claims(BTreeSet<i64>);
-
-impl Claims {
-    async fn take(conn: &mut WriteConn, part: &[Submission]) -> Result<Self, StorageError> {
-        let claims: Vec<_> = part.iter().flat_map(|s| &s.commit.claims).collect();
-        if claims.is_empty() {
-            return Ok(Self(BTreeSet::new()));
-        }
-        let claimed = events::client_transactions_claim(conn.conn(), &claims).await?;
-        Ok(Self(claimed))
-    }
-
-    /// Whether all that a commit claims is its own.
-    fn check(&self, commit: &Commit) -> Result<(), Refusal> {
-        let mut claims = commit.claims.iter();
-        match claims.all(|claim| self.0.contains(&claim.event_nid)) {
-            true => Ok(()),
-            false => Err(Refusal::Taken),
-        }
-    }
-
-    /// Gives back what a refused commit took.
-    async fn release(&self, conn: &mut WriteConn, commit: &Commit) -> Result<(), StorageError> {
-        let taken = |claim: &&events::ClientTransactionRow| self.0.contains(&claim.event_nid);
-        let taken: Vec<_> = commit.claims.iter().filter(taken).collect();
-        if taken.is_empty() {
-            return Ok(());
-        }
-        events::client_transactions_release(conn.conn(), &taken).await
-    }
-}
-
-/// Runs a commit's guards; what they wrote is undone when one of them refuses.
-async fn run_guards(conn: &mut WriteConn, commit: &Commit) -> Result<Vec<Outcome>, CommitError> {
-    let mut outcomes = Vec::with_capacity(commit.guards.len());
-    if !commit.guards.iter().any(Guard::may_refuse) {
-        for guard in &commit.guards {
-            outcomes.push(guard.run(conn.conn()).await?);
-        }
-        return Ok(outcomes);
-    }
-    sql!(conn.conn(), execute, "SAVEPOINT guards")?;
-    for guard in &commit.guards {
-        match guard.run(conn.conn()).await {
-            Ok(outcome) => outcomes.push(outcome),
-            // Whoever hears of that undoes the whole transaction, which may be gone already.
-            Err(error @ CommitError::Storage(_)) => return Err(error),
-            Err(refused) => {
-                sql!(conn.conn(), execute, "ROLLBACK TO SAVEPOINT guards")?;
-                sql!(conn.conn(), execute, "RELEASE SAVEPOINT guards")?;
-                return Err(refused);
-            }
-        }
-    }
-    sql!(conn.conn(), execute, "RELEASE SAVEPOINT guards")?;
-    Ok(outcomes)
 }

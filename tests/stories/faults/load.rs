@@ -42,6 +42,12 @@ impl Written {
         );
     }
 
+    /// Waits until so much more is.
+    pub(super) async fn further(&self, count: usize) {
+        let now = self.0.load(Ordering::SeqCst);
+        self.reaches(now + count).await;
+    }
+
     fn add(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }

@@ -12,9 +12,10 @@ use tokio::task::JoinSet;
 use super::{Load, Random, rounds};
 use crate::harness::{Authority, On, Server, Settings, postgres_behind};
 
-/// A way to PostgreSQL that can be cut.
+/// A way to PostgreSQL that can be cut, or go silent.
 struct Proxy {
     cut: watch::Sender<u64>,
+    silenced: watch::Sender<u64>,
     closed: Arc<AtomicBool>,
     port: u16,
     _serving: JoinSet<()>,
@@ -25,6 +26,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (cut, cuts) = watch::channel(0);
+        let (silenced, silences) = watch::channel(0);
         let closed = Arc::new(AtomicBool::new(false));
         let refuses = Arc::clone(&closed);
         let mut serving = JoinSet::new();
@@ -38,18 +40,25 @@ impl Proxy {
                 let Ok(mut server) = TcpStream::connect(&address).await else {
                     continue;
                 };
-                let mut cuts = cuts.clone();
+                let (mut cuts, mut silences) = (cuts.clone(), silences.clone());
                 cuts.mark_unchanged();
+                silences.mark_unchanged();
                 ways.spawn(async move {
                     tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                        _ = cuts.changed() => {}
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+                        _ = cuts.changed() => return,
+                        _ = silences.changed() => {}
                     }
+                    drop(server);
+                    // What the client says is taken, as by its kernel, and nobody answers.
+                    let (mut said, mut sink) = (client, tokio::io::sink());
+                    drop(tokio::io::copy(&mut said, &mut sink).await);
                 });
             }
         });
         Self {
             cut,
+            silenced,
             closed,
             port,
             _serving: serving,
@@ -59,6 +68,12 @@ impl Proxy {
     /// Cuts every connection; new ones are taken.
     fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Takes PostgreSQL away from every connection without a word to the client, as when its machine
+    /// loses its power; new ones are taken, as when it is there again.
+    fn silence(&self) {
+        self.silenced.send_modify(|silences| *silences += 1);
     }
 
     fn close(&self) {
@@ -152,6 +167,30 @@ async fn an_absent_database_is_told_once_and_comes_back() {
     alice.send(&room, "after").await;
     alice.reads(&room, &["before", "after"]).await;
     assert!(server.log_text().contains("the database works again"));
+}
+
+/// Nobody is told that the machine of the database has lost its power: its connections are silent. They are
+/// given up in time, and all goes on with new ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_went_silent_is_given_up_and_found_again() {
+    let authority = Authority::new();
+    let (proxy, mut server) = behind_a_proxy(&authority).await;
+    let mut load = Load::new(&server).await;
+    let written = load.written();
+    load.through(async || {
+        written.reaches(20).await;
+        proxy.silence();
+        // Nobody is answered before the server gave up waiting.
+        written.further(20).await;
+    })
+    .await;
+    load.holds().await;
+    load.retries_count_once().await;
+    let shown = load.texts().await;
+    server.stop();
+    server.is_sound().await;
+    server.start_again().await;
+    assert_eq!(load.texts().await, shown);
 }
 
 #[tokio::test(flavor = "multi_thread")]

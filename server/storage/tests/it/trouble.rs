@@ -121,3 +121,33 @@ async fn read_only_for_a_while(alone: bool) {
         assert_eq!(stored, Some(nid), "{name}");
     }
 }
+
+/// Whoever reads waits in vain for the others, and says that the database does not answer. The writer, whose
+/// connection lives and holds the database, knows better.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_get_no_connection_for_a_while_do_not_end_it_all() {
+    let scratch = Scratch::database("busy").await.alone();
+    let storage = scratch.open().await;
+    let mut busy = Vec::new();
+    for _ in 0..scratch.options().read_connections {
+        busy.push(storage.read().await.unwrap());
+    }
+    let error = storage.read().await.unwrap_err();
+    assert_eq!(error.trouble(), Some(Trouble::Unreachable));
+    drop(busy);
+    let begun = Instant::now();
+    while let Err(error) = storage.read().await {
+        assert!(begun.elapsed() < PATIENCE, "still {error:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    storage
+        .user_intern("@after:one.test", "one.test")
+        .await
+        .unwrap();
+    // It is still ours alone.
+    assert!(
+        Storage::open(&scratch.options(), storage.identity())
+            .await
+            .is_err()
+    );
+}
