@@ -58,6 +58,9 @@ pub enum AccountError {
     /// Administrators are not moderated by each other.
     #[error("an administrator's account is not locked or suspended")]
     AmongAdmins,
+    /// Somebody else wants to confirm it.
+    #[error("only the owner of this account can confirm this")]
+    NotOwner,
     /// It must be confirmed by user-interactive authentication.
     #[error("user-interactive authentication is needed")]
     Interactive(Box<Challenge>),

@@ -210,7 +210,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::Interactive`] with the challenge until the right password comes with its
-    /// session.
+    /// session; [`AccountError::NotOwner`] for the password of somebody else.
     pub async fn confirm(
         &self,
         session: &Session,
@@ -225,9 +225,15 @@ impl Accounts {
         };
         let proven = match auth {
             Some(AuthData::Password(proof)) if self.in_time(auth, &operation) => {
-                let is_own = matches!(&proof.identifier, UserIdentifier::Matrix(user)
-                    if names::login_user_id(&self.context, &user.user).as_deref()
-                        == Some(&*session.user_id));
+                let named = match &proof.identifier {
+                    UserIdentifier::Matrix(user) => names::login_user_id(&self.context, &user.user),
+                    _ => None,
+                };
+                let is_own = named.as_deref() == Some(&*session.user_id);
+                // No other proof of somebody else would do either.
+                if named.is_some() && !is_own {
+                    return Err(AccountError::NotOwner);
+                }
                 let account = self.account(&session.user_id).await?;
                 let hash = account.and_then(|account| account.password_hash);
                 self.passwords

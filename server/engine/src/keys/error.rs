@@ -14,6 +14,9 @@ pub enum KeyError {
     /// A field of the body is missing or of the wrong type.
     #[error(transparent)]
     Field(#[from] FieldError),
+    /// Of this person, something else is asked for than a list of device ids.
+    #[error("`device_keys.{0}` must be a list of device ids")]
+    NotDeviceIds(String),
     /// A value breaks a rule.
     #[error("`{field}` {rule}")]
     Invalid {

@@ -303,15 +303,11 @@ fn wanted(body: &Object<'_>) -> Result<Wanted, KeyError> {
     }
     let mut wanted = BTreeMap::new();
     for (user, devices) in asked.iter() {
-        let field = || format!("device_keys.{user}");
-        let list = devices.as_array();
-        let devices = list.and_then(|all| {
-            all.iter()
-                .map(|id| id.as_str().map(str::to_owned))
-                .collect()
+        let devices: Option<BTreeSet<String>> = devices.as_array().and_then(|all| {
+            let ids = all.iter().map(|id| id.as_str().map(str::to_owned));
+            ids.collect()
         });
-        let devices: BTreeSet<String> =
-            devices.ok_or_else(|| KeyError::invalid(field(), "must be a list of device ids"))?;
+        let devices = devices.ok_or_else(|| KeyError::NotDeviceIds(user.to_owned()))?;
         wanted.insert(user_id(user, "device_keys")?, devices);
     }
     Ok(wanted)

@@ -17,6 +17,12 @@ const IDLE_MS: i64 = 5 * 60_000;
 /// How long what another server said holds.
 const REMOTE_MS: i64 = 30 * 60_000;
 
+/// Devices of a person that are connected at a time; who comes later takes the place of who leaves first.
+const DEVICES_MAX: usize = 16;
+
+/// What stands for all devices of a person of another server.
+const ELSEWHERE: &str = "";
+
 /// A person's presence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,13 +36,20 @@ pub enum Status {
     Offline,
 }
 
+/// A device that is connected.
+#[derive(Debug)]
+struct Connected {
+    device_id: Box<str>,
+    /// Whether it is used.
+    is_online: bool,
+    until_ms: i64,
+}
+
 /// What is known of a person.
 #[derive(Debug)]
 pub(super) struct Person {
     pub(super) user_id: Arc<str>,
-    /// Until when they are connected with a client that is used, and with one that is not.
-    online_until_ms: i64,
-    idle_until_ms: i64,
+    connected: Vec<Connected>,
     /// They said that they are away, and did nothing since.
     is_away: bool,
     last_active_ms: Option<i64>,
@@ -54,8 +67,7 @@ impl Person {
     fn new(user_id: &UserId, is_ours: bool) -> Self {
         Self {
             user_id: user_id.as_str().into(),
-            online_until_ms: 0,
-            idle_until_ms: 0,
+            connected: Vec::new(),
             is_away: false,
             last_active_ms: None,
             status_msg: None,
@@ -67,36 +79,61 @@ impl Person {
         }
     }
 
-    /// They say how it is with them.
-    pub(super) fn sets(&mut self, status: Status, now_ms: i64) {
+    /// They say on a device how it is with them.
+    pub(super) fn sets(&mut self, device_id: &str, status: Status, now_ms: i64) {
         let until_ms = now_ms.saturating_add(GRACE_MS);
         match status {
             Status::Online => {
-                self.online_until_ms = self.online_until_ms.max(until_ms);
+                self.connects(device_id, Some(true), (now_ms, until_ms));
                 self.acts(now_ms);
             }
             Status::Unavailable => {
-                self.idle_until_ms = self.idle_until_ms.max(until_ms);
+                self.connects(device_id, None, (now_ms, until_ms));
                 self.is_away = true;
             }
-            Status::Offline => (self.online_until_ms, self.idle_until_ms) = (0, 0),
+            Status::Offline => self.connected.clear(),
         }
     }
 
-    /// A client of theirs asks for news until a time.
-    pub(super) fn polls(&mut self, status: Status, now_ms: i64, until_ms: i64) {
-        let came = self.online_until_ms <= now_ms;
+    /// A device of theirs asks for news until a time, and says whether it is used.
+    pub(super) fn polls(&mut self, device_id: &str, status: Status, now_ms: i64, until_ms: i64) {
         let until_ms = until_ms.saturating_add(GRACE_MS);
+        let came = !self.is_online(now_ms);
         match status {
             Status::Online => {
-                self.online_until_ms = self.online_until_ms.max(until_ms);
+                self.connects(device_id, Some(true), (now_ms, until_ms));
                 if came {
                     self.acts(now_ms);
                 }
             }
-            Status::Unavailable => self.idle_until_ms = self.idle_until_ms.max(until_ms),
+            Status::Unavailable => self.connects(device_id, Some(false), (now_ms, until_ms)),
             Status::Offline => {}
         }
+    }
+
+    /// A device is connected until a time; where it does not say whether it is used, that stays as it was.
+    fn connects(&mut self, device_id: &str, used: Option<bool>, (now_ms, until_ms): (i64, i64)) {
+        self.connected.retain(|it| it.until_ms > now_ms);
+        let known = self.connected.iter_mut();
+        if let Some(device) = known.into_iter().find(|it| &*it.device_id == device_id) {
+            device.is_online = used.unwrap_or(device.is_online);
+            device.until_ms = device.until_ms.max(until_ms);
+            return;
+        }
+        if self.connected.len() >= DEVICES_MAX {
+            self.connected.sort_unstable_by_key(|it| it.until_ms);
+            self.connected.remove(0);
+        }
+        self.connected.push(Connected {
+            device_id: device_id.into(),
+            is_online: used.unwrap_or(false),
+            until_ms,
+        });
+    }
+
+    fn is_online(&self, now_ms: i64) -> bool {
+        let mut connected = self.connected.iter();
+        connected.any(|it| it.is_online && it.until_ms > now_ms)
     }
 
     /// They do something.
@@ -108,11 +145,11 @@ impl Person {
     /// Another server says how it is with them.
     pub(super) fn is_said(&mut self, status: Status, active_ms: Option<i64>, now_ms: i64) {
         let until_ms = now_ms.saturating_add(REMOTE_MS);
-        (self.online_until_ms, self.idle_until_ms) = match status {
-            Status::Online => (until_ms, 0),
-            Status::Unavailable => (0, until_ms),
-            Status::Offline => (0, 0),
-        };
+        self.connected.clear();
+        if status != Status::Offline {
+            let used = status == Status::Online;
+            self.connects(ELSEWHERE, Some(used), (now_ms, until_ms));
+        }
         self.last_active_ms = active_ms;
     }
 
@@ -136,11 +173,12 @@ impl Person {
     }
 
     fn status(&self, now_ms: i64) -> Status {
-        let is_online = self.online_until_ms > now_ms;
+        let is_online = self.is_online(now_ms);
+        let is_there = self.connected.iter().any(|it| it.until_ms > now_ms);
         let acted = self
             .last_active_ms
             .is_some_and(|at_ms| now_ms - at_ms < IDLE_MS);
-        match is_online || self.idle_until_ms > now_ms {
+        match is_there {
             false => Status::Offline,
             true if is_online && !self.is_away && (acted || self.is_remote) => Status::Online,
             true => Status::Unavailable,
@@ -225,5 +263,64 @@ impl State {
         }
         self.is_tended = anybody;
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearth_types::ruma::user_id;
+
+    use super::*;
+
+    const PHONE: &str = "PHONE";
+    const LAPTOP: &str = "LAPTOP";
+
+    fn somebody() -> Person {
+        Person::new(user_id!("@alice:one.test"), true)
+    }
+
+    #[test]
+    fn what_a_device_says_takes_the_place_of_what_it_said() {
+        let mut alice = somebody();
+        alice.sets(PHONE, Status::Online, 0);
+        assert_eq!(alice.status(1), Status::Online);
+        alice.polls(PHONE, Status::Unavailable, 1, 1);
+        assert_eq!(alice.status(2), Status::Unavailable);
+        alice.polls(PHONE, Status::Online, 2, 2);
+        assert_eq!(alice.status(3), Status::Online);
+    }
+
+    #[test]
+    fn one_device_that_is_used_is_enough() {
+        let mut alice = somebody();
+        alice.polls(LAPTOP, Status::Online, 0, 0);
+        alice.polls(PHONE, Status::Unavailable, 0, 0);
+        assert_eq!(alice.status(GRACE_MS - 1), Status::Online);
+        alice.polls(PHONE, Status::Unavailable, GRACE_MS, GRACE_MS);
+        assert_eq!(alice.status(GRACE_MS + 1), Status::Unavailable);
+        assert_eq!(alice.status(3 * GRACE_MS), Status::Offline);
+    }
+
+    #[test]
+    fn who_said_that_they_are_away_stays_so_while_their_device_polls() {
+        let mut alice = somebody();
+        alice.polls(PHONE, Status::Online, 0, 0);
+        alice.sets(PHONE, Status::Unavailable, 1);
+        alice.polls(PHONE, Status::Online, 2, 2);
+        assert_eq!(alice.status(3), Status::Unavailable);
+        alice.acts(3);
+        assert_eq!(alice.status(4), Status::Online);
+    }
+
+    #[test]
+    fn connected_devices_are_bounded() {
+        let mut alice = somebody();
+        for device in 0..i64::try_from(3 * DEVICES_MAX).unwrap() {
+            alice.polls(&format!("D{device}"), Status::Online, 0, device);
+        }
+        assert_eq!(alice.connected.len(), DEVICES_MAX);
+        assert_eq!(alice.status(GRACE_MS + 40), Status::Online);
+        alice.sets(PHONE, Status::Offline, 1);
+        assert_eq!(alice.status(2), Status::Offline);
     }
 }

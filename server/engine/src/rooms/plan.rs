@@ -229,6 +229,9 @@ impl<'a> Plan<'a> {
         let auth = self.auth_of(&event).await?;
         authorize::independent(self.room.rules, &event, &auth).map_err(RoomError::Forbidden)?;
         self.must_be_allowed(&event, &before).await?;
+        if let Some(held) = self.held_already(&event, &before).await? {
+            return Ok(held);
+        }
         self.must_say_something_new(&event).await?;
         self.place(Placement {
             depth: event.depth(),
@@ -242,6 +245,29 @@ impl<'a> Plan<'a> {
             is_new: true,
         })
         .await
+    }
+
+    /// The event by which a state is already what its sender says once more: there is nothing to tell anybody.
+    async fn held_already(
+        &self,
+        event: &Event,
+        before: &Snapshot,
+    ) -> Result<Option<Known>, RoomError> {
+        let Some(state_key) = event.state_key() else {
+            return Ok(None);
+        };
+        if before.nid != self.view.current.nid {
+            return Ok(None);
+        }
+        let place = [(event.kind(), state_key.into())];
+        let state = self.state_events(before, &place).await?;
+        let same = |known: &&Known| {
+            let held = &known.event;
+            known.redacted_by.is_none()
+                && held.sender() == event.sender()
+                && held.content_bytes() == event.content_bytes()
+        };
+        Ok(state.find(event.kind(), state_key).filter(same).cloned())
     }
 
     /// The ends of the graph that an event of ours follows: no more than an event may name. Those that

@@ -422,6 +422,36 @@ both_engines! {
 }
 
 both_engines! {
+    async fn a_state_that_is_so_already_is_not_set_again(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+        let topic = |topic: &str| Send {
+            sender: user("alice"),
+            kind: "m.room.topic".to_owned(),
+            state_key: Some(String::new()),
+            content: to_raw_value(&json!({ "topic": topic })).unwrap(),
+            txn: None,
+        };
+        let first = rooms.send(&room_id, topic("Fire")).await.unwrap();
+        let before = count(&server.context.storage, "events").await;
+        assert_eq!(rooms.send(&room_id, topic("Fire")).await.unwrap(), first);
+        assert_eq!(count(&server.context.storage, "events").await, before);
+        // Whoever may not set it is refused all the same.
+        let stranger = Send { sender: user("bob"), ..topic("Fire") };
+        let refused = rooms.send(&room_id, stranger).await;
+        assert!(matches!(refused, Err(RoomError::Forbidden(_))), "{refused:?}");
+        // What was redacted, or is another by now, is set anew.
+        rooms.redact(&room_id, user("alice"), &first, None, None).await.unwrap();
+        let second = rooms.send(&room_id, topic("Fire")).await.unwrap();
+        assert_ne!(second, first);
+        let ash = rooms.send(&room_id, topic("Ash")).await.unwrap();
+        assert_ne!(ash, second);
+        assert_ne!(rooms.send(&room_id, topic("Fire")).await.unwrap(), second);
+    }
+}
+
+both_engines! {
     async fn who_leaves_while_they_look_sees_nothing_of_what_comes_then(scratch: Scratch) {
         let server = TestServer::new(&scratch).await;
         let rooms = Rooms::new(Arc::clone(&server.context));

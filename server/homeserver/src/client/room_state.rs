@@ -3,7 +3,7 @@
 use hearth_engine::{
     accounts::Standing,
     json::Json,
-    rooms::{known::Known, send::Send, viewpoint::Viewpoint},
+    rooms::{error::RoomError, known::Known, send::Send, viewpoint::Viewpoint},
 };
 use hearth_types::ruma::{EventId, OwnedEventId};
 use http::{Response, StatusCode};
@@ -122,11 +122,18 @@ pub(super) async fn get_state(user: User, call: Call) -> Result<Response<Body>, 
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
 pub(super) async fn get_event(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    let viewpoint = viewpoint(&user, &call).await?;
-    let rooms = &call.app.rooms;
+    let unseen = || {
+        let message = "There is no such event, or you may not see it";
+        RouteError::refuse(Code::NOT_FOUND, message)
+    };
+    let (rooms, session, room_id) = (&call.app.rooms, &user.session, room_id(&call)?);
+    let viewpoint = rooms.viewpoint(&room_id, session.user_nid, &session.user_id);
+    let viewpoint = viewpoint.await.map_err(|error| match error {
+        RoomError::Forbidden(_) => unseen(),
+        other => other.into(),
+    })?;
     let found = rooms.event(&viewpoint, &event_id(&call)?).await?;
-    let message = "There is no such event, or you may not see it";
-    let known = found.ok_or_else(|| RouteError::refuse(Code::NOT_FOUND, message))?;
+    let known = found.ok_or_else(unseen)?;
     serve_one(&user, &call, (&viewpoint, &known)).await
 }
 

@@ -29,6 +29,7 @@ impl From<AccountError> for RouteError {
             | E::WrongMac
             | E::TokenUsedUp
             | E::NotAdmin
+            | E::NotOwner
             | E::AmongAdmins => Code::FORBIDDEN,
             // As the tools expect it that speak this scheme.
             E::NoSharedSecret | E::UnknownNonce => {

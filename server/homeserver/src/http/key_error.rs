@@ -21,7 +21,7 @@ impl From<KeyError> for RouteError {
             }
             E::TooMany(_) => Code::RESOURCE_LIMIT_EXCEEDED,
             E::Json(parse) => Code::of_json(parse),
-            E::Field(_) => Code::BAD_JSON,
+            E::Field(_) | E::NotDeviceIds(_) => Code::BAD_JSON,
             E::Invalid { .. } | E::KeyExists => Code::INVALID_PARAM,
             E::TooLarge { .. } => Code::TOO_LARGE,
             E::Signature(_) => Code::INVALID_SIGNATURE,

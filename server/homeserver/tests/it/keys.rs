@@ -71,6 +71,13 @@ async fn what_is_uploaded_can_be_queried_and_claimed() {
     let found = done(&bob.call("POST", "/keys/query", &wanted).await);
     let shown = &found["device_keys"][&alice.user_id][&alice.device_id];
     assert_eq!(shown["keys"], device_keys(&alice)["keys"]);
+    // An older form, which some clients send.
+    let odd = json!({ "device_keys": { &alice.user_id: { &alice.device_id: true } } });
+    refused(
+        &bob.call("POST", "/keys/query", &odd).await,
+        400,
+        "M_BAD_JSON",
+    );
     let wanted = json!({
         "one_time_keys": { &alice.user_id: { &alice.device_id: "signed_curve25519" } },
     });

@@ -108,6 +108,10 @@ async fn two_people_meet_and_talk() {
     );
     let got = done(&bob.get(&format!("/rooms/{room_id}/event/{event_id}")).await);
     assert_eq!(got["content"]["body"], "hello");
+    // A stranger is not told whether there is such an event.
+    let carol = town.register("carol").await;
+    let event = format!("/rooms/{room_id}/event/{event_id}");
+    refused(&carol.get(&event).await, 404, "M_NOT_FOUND");
     let rooms = done(&bob.get("/joined_rooms").await);
     assert_eq!(rooms, json!({ "joined_rooms": [room_id] }));
     done(

@@ -82,14 +82,13 @@ both_engines! {
                 "identifier": { "type": "m.id.user", "user": user },
             }))
         };
-        for wrong in [
-            with_session("alice", "wrong", &asked.session),
-            with_session("bob", PASSWORD, &asked.session),
-            dummy(),
-        ] {
+        for wrong in [with_session("alice", "wrong", &asked.session), dummy()] {
             let refused = accounts.delete_devices(&session, &a, Some(&wrong)).await.unwrap_err();
             assert!(challenge(refused).auth_error.is_some());
         }
+        let of_bob = with_session("bob", PASSWORD, &asked.session);
+        let refused = accounts.delete_devices(&session, &a, Some(&of_bob)).await.unwrap_err();
+        assert!(matches!(refused, AccountError::NotOwner), "{refused}");
         let right = with_session("@alice:one.test", PASSWORD, &asked.session);
         let refused = accounts.delete_devices(&session, &b, Some(&right)).await.unwrap_err();
         assert!(challenge(refused).auth_error.is_some(), "it was confirmed for another device");
