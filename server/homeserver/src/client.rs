@@ -55,7 +55,7 @@ use hearth_types::client::{
     keys::{claim_keys, get_keys, upload_keys, upload_signatures, upload_signing_keys},
     knock::knock_room,
     membership::{
-        ban_user, forget_room, get_member_events, invite_user, join_room_by_id,
+        ban_user, forget_room, get_member_events, get_mutual_rooms, invite_user, join_room_by_id,
         join_room_by_id_or_alias, joined_members, joined_rooms, kick_user, leave_room, unban_user,
     },
     message::{get_message_events, send_message_event},
@@ -306,6 +306,7 @@ fn way_rows() -> Vec<Row> {
         raw_of::<ban_user::v3::Request, _, _>(write, rooms::ban),
         raw_of::<unban_user::v3::Request, _, _>(write, rooms::unban),
         raw_of::<joined_rooms::v3::Request, _, _>(RateClass::Read, rooms::joined_rooms),
+        raw_of::<get_mutual_rooms::v1::Request, _, _>(RateClass::Read, rooms::mutual_rooms),
     ]
 }
 

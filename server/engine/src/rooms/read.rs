@@ -1,5 +1,7 @@
 //! Reading a room: its state, its members, the servers in it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hearth_protocol::event::{AuthContent, Membership};
 use hearth_storage::tables::{sliding, state as state_rows};
@@ -8,10 +10,22 @@ use hearth_types::ruma::{OwnedEventId, OwnedRoomId, UserId};
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
+use crate::rooms::people::RoomMembership;
 use crate::rooms::place::state_key_row;
 use crate::rooms::view::Room;
 use crate::rooms::viewpoint::Viewpoint;
 use crate::state::snapshots::Snapshot;
+
+/// A page of the rooms to which two people are both joined.
+#[derive(Debug)]
+pub struct Mutual {
+    /// The rooms, by local id.
+    pub joined: Vec<OwnedRoomId>,
+    /// How many there are in all.
+    pub count: usize,
+    /// The local id after which the next page begins, unless this is the last one.
+    pub next: Option<i64>,
+}
 
 impl Rooms {
     /// The whole state that a person sees.
@@ -176,6 +190,48 @@ impl Rooms {
             }
         }
         Ok(joined)
+    }
+
+    /// The rooms to which two people are both joined.
+    ///
+    /// spec: client-server v1.19 §Mutual Rooms.
+    ///
+    /// # Errors
+    /// `Invalid` for the same person twice, or a user id that is no valid one any more.
+    pub async fn mutual(
+        &self,
+        (user_nid, user_id): (i64, &UserId),
+        other: &UserId,
+        (after, limit): (i64, usize),
+    ) -> Result<Mutual, RoomError> {
+        if other == user_id || other.validate_strict().is_err() {
+            return Err(RoomError::Invalid {
+                field: "user_id",
+                rule: "it must be the id of somebody else".to_owned(),
+            });
+        }
+        let mine = self.people.of(user_nid).await?;
+        let theirs = match self.ctx.storage.user_find(other.as_str()).await? {
+            Some(nid) => self.people.of(nid).await?,
+            None => Arc::default(),
+        };
+        let is_in =
+            |member: Option<&RoomMembership>| member.is_some_and(|it| it.membership == "join");
+        let joined = mine.iter().filter(|(_, member)| is_in(Some(*member)));
+        let both = joined.filter(|(nid, _)| is_in(theirs.get(nid)));
+        let both: Vec<i64> = both.map(|(nid, _)| *nid).collect();
+        let from = both.partition_point(|nid| *nid <= after);
+        let shown = &both[from..both.len().min(from.saturating_add(limit))];
+        let mut joined = Vec::with_capacity(shown.len());
+        for nid in shown {
+            joined.push(self.room_by_nid(*nid).await?.id.clone());
+        }
+        let is_more = from + shown.len() < both.len();
+        Ok(Mutual {
+            joined,
+            count: both.len(),
+            next: shown.last().copied().filter(|_| is_more),
+        })
     }
 
     /// What an invited or knocking person is shown of a room: a JSON array of stripped state.

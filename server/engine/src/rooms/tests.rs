@@ -556,3 +556,26 @@ both_engines! {
         assert_eq!(read(&server, &rooms, &room_id, "alice").await, ["(redacted)"]);
     }
 }
+
+both_engines! {
+    async fn rooms_that_two_people_share_come_in_pages(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        let alice = user("alice");
+        let mut shared = Vec::new();
+        for _ in 0..3 {
+            let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
+            rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+            shared.push(room_id);
+        }
+        let nid = server.context.storage.user_find(alice.as_str()).await.unwrap().unwrap();
+        let alice = (nid, &*alice);
+        let first = rooms.mutual(alice, &user("bob"), (0, 2)).await.unwrap();
+        assert_eq!((&first.joined[..], first.count), (&shared[..2], 3));
+        let next = first.next.unwrap();
+        let last = rooms.mutual(alice, &user("bob"), (next, 2)).await.unwrap();
+        assert_eq!((&last.joined[..], last.count, last.next), (&shared[2..], 3, None));
+        let beyond = rooms.mutual(alice, &user("bob"), (i64::MAX, 2)).await.unwrap();
+        assert_eq!((beyond.joined.len(), beyond.next), (0, None));
+    }
+}

@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::request::{body, invalid, query_all, room_id, user_id};
+use super::request::{body, invalid, query, query_all, room_id, user_id};
 use crate::{
     http::{
         auth::User,
@@ -28,6 +28,9 @@ const INVITES_MAX: usize = 500;
 
 /// State events that a new room may begin with.
 const INITIAL_STATE_MAX: usize = 500;
+
+/// Mutual rooms in an answer.
+const MUTUAL_MAX: usize = 500;
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -289,4 +292,22 @@ pub(super) async fn joined_rooms(user: User, call: Call) -> Result<Response<Body
         StatusCode::OK,
         &json!({ "joined_rooms": joined }),
     ))
+}
+
+/// `GET /_matrix/client/v1/mutual_rooms`
+pub(super) async fn mutual_rooms(user: User, call: Call) -> Result<Response<Body>, RouteError> {
+    let other = query(&call, "user_id")?;
+    let other = other.ok_or_else(|| invalid("user_id", "is required"))?;
+    let from = query(&call, "from")?.map(|from| from.parse());
+    let from = from.transpose();
+    let from = from.map_err(|_| invalid("from", "is no token of this endpoint"))?;
+    let page = (from.unwrap_or_default(), MUTUAL_MAX);
+    let (rooms, other) = (&call.app.rooms, user_id("user_id", &other)?);
+    let caller = (user.session.user_nid, &*user.session.user_id);
+    let mutual = rooms.mutual(caller, &other, page).await?;
+    let mut answer = json!({ "joined": mutual.joined, "count": mutual.count });
+    if let Some(next) = mutual.next {
+        answer["next_batch"] = next.to_string().into();
+    }
+    Ok(json_response(StatusCode::OK, &answer))
 }

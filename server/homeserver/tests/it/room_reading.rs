@@ -323,3 +323,37 @@ async fn everybody_may_look_into_a_world_readable_room() {
         "M_FORBIDDEN",
     );
 }
+
+#[tokio::test]
+async fn people_are_told_which_rooms_they_share() {
+    let town = Town::start().await;
+    let (alice, bob) = (town.register("alice").await, town.register("bob").await);
+    let with = |user_id: &str| format!("/_matrix/client/v1/mutual_rooms?user_id={user_id}");
+    let none = json!({ "joined": [], "count": 0 });
+    assert_eq!(done(&alice.get(&with(&bob.user_id)).await), none);
+    assert_eq!(done(&alice.get(&with("@nobody:one.test")).await), none);
+    let mut shared = Vec::new();
+    for _ in 0..2 {
+        let body = json!({ "preset": "public_chat" });
+        let made = done(&alice.call("POST", "/createRoom", &body).await);
+        let room_id = made["room_id"].as_str().unwrap().to_owned();
+        let join = format!("/join/{room_id}");
+        done(&bob.call("POST", &join, &json!({})).await);
+        shared.push(room_id);
+    }
+    let invited = json!({ "preset": "private_chat", "invite": [bob.user_id] });
+    done(&alice.call("POST", "/createRoom", &invited).await);
+    let both = json!({ "joined": shared, "count": 2 });
+    assert_eq!(done(&alice.get(&with(&bob.user_id)).await), both);
+    assert_eq!(done(&bob.get(&with(&alice.user_id)).await), both);
+    let leave = format!("/rooms/{}/leave", shared[0]);
+    done(&bob.call("POST", &leave, &json!({})).await);
+    let one = json!({ "joined": [shared[1]], "count": 1 });
+    assert_eq!(done(&alice.get(&with(&bob.user_id)).await), one);
+    for odd in [alice.user_id.as_str(), "@UPPER:one.test", "bob"] {
+        let refused = alice.get(&with(odd)).await;
+        assert_eq!(says(&refused), (400, "M_INVALID_PARAM".to_owned()), "{odd}");
+    }
+    let odd = alice.get(&format!("{}&from=x", with(&bob.user_id))).await;
+    assert_eq!(says(&odd), (400, "M_INVALID_PARAM".to_owned()));
+}

@@ -138,6 +138,7 @@ fn query(row: &Row) -> Vec<(&'static str, String)> {
         "query_directory" => &[("room_alias", "#a:one.test")],
         "get_relating_events" => &[("dir", "b"), ("limit", "1"), ("recurse", "true")],
         "get_dehydrated_events" => &[("from", "x")],
+        "get_mutual_rooms" => &[("user_id", "@bob:one.test"), ("from", "0")],
         _ => &[],
     };
     pairs
