@@ -127,6 +127,9 @@ async fn what_relates_to_an_event_is_listed_and_told_with_it() {
     let edit = send(&bob, &room_id, "3", relates("m.replace", &second, "edited")).await;
     let forged = send(&bob, &room_id, "4", relates("m.replace", &root, "forged")).await;
     let refers = send(&alice, &room_id, "5", relates("m.reference", &root, "see")).await;
+    let path = format!("/rooms/{room_id}/send/m.room.message/6");
+    let nested = relates("m.thread", &second, "a thread in a thread");
+    refused(&alice.call("PUT", &path, &nested).await, 400, "M_UNKNOWN");
     let path = format!("/_matrix/client/v1/rooms/{room_id}/relations/{root}");
     let all = done(&alice.get(&path).await);
     assert_eq!(ids(&all["chunk"]), [&refers, &forged, &second, &first]);
