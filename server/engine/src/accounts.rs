@@ -10,7 +10,7 @@ mod filters;
 mod interactive;
 mod login;
 mod moderate;
-mod names;
+pub(crate) mod names;
 mod password;
 mod profile;
 mod purpose_tokens;

@@ -192,6 +192,21 @@ async fn what_relates_to_an_event_is_listed_and_told_with_it() {
 }
 
 #[tokio::test]
+async fn a_filter_of_messages_may_hold_nulls() {
+    let town = Town::start().await;
+    let alice = town.register("alice").await;
+    let room_id = create(&alice, json!({ "preset": "public_chat" })).await;
+    say(&alice, &room_id, "hello").await;
+    let messages = format!("/rooms/{room_id}/messages?dir=b&filter=");
+    for filter in ["null", "%7B%22types%22:null,%22limit%22:null%7D"] {
+        let page = done(&alice.get(&format!("{messages}{filter}")).await);
+        assert_eq!(bodies(&page["chunk"]), ["hello"]);
+    }
+    let wrong = alice.get(&format!("{messages}%7B%22types%22:7%7D")).await;
+    refused(&wrong, 400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
 async fn threads_are_listed_by_their_newest_event() {
     let town = Town::start().await;
     let (alice, bob) = (town.register("alice").await, town.register("bob").await);
