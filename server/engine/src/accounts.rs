@@ -113,6 +113,18 @@ impl Accounts {
             .ok_or(AccountError::NotFound("the user"))
     }
 
+    /// The same, if the account is not closed.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::Deactivated`].
+    pub async fn find_open(&self, user_id: &UserId) -> Result<StoredAccount, AccountError> {
+        let account = self.find(user_id).await?;
+        match account.deactivated {
+            true => Err(AccountError::Deactivated),
+            false => Ok(account),
+        }
+    }
+
     async fn account(&self, user_id: &UserId) -> Result<Option<StoredAccount>, StorageError> {
         let mut reader = self.context.storage.read().await?;
         accounts::account_by_id(reader.conn(), user_id.as_str()).await
