@@ -74,10 +74,10 @@ impl AdminClient {
         })
     }
 
-    /// A user id as it is, or the one that a localpart has on the server.
+    /// The user id that is meant: a whole one, or that of a localpart on the server.
     pub(crate) async fn user_id(&self, user: &str) -> Result<String, CliError> {
         if user.starts_with('@') {
-            return Ok(user.to_owned());
+            return Ok(lower_cased(user));
         }
         let server_name = match &self.0 {
             Way::Socket { server_name, .. } => server_name.clone(),
@@ -86,7 +86,7 @@ impl AdminClient {
                 status.server_name
             }
         };
-        Ok(format!("@{user}:{server_name}"))
+        Ok(lower_cased(&format!("@{user}:{server_name}")))
     }
 
     /// Asks without a body. `path` is the endpoint's path with its values and query.
@@ -173,6 +173,16 @@ fn read<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<A, CliEr
         "M_UNRECOGNIZED" => CliError::NotServed(error),
         _ => CliError::Refused(error),
     })
+}
+
+/// A user id of ours has no capital letters, however it is typed.
+fn lower_cased(user_id: &str) -> String {
+    let (localpart, server) = user_id.split_once(':').unwrap_or((user_id, ""));
+    let localpart = localpart.to_ascii_lowercase();
+    match server {
+        "" => localpart,
+        server => format!("{localpart}:{server}"),
+    }
 }
 
 fn argument(flag: &'static str, rule: impl Into<String>) -> CliError {
@@ -280,6 +290,17 @@ mod tests {
             if let Ok(remote) = remote {
                 assert_eq!(remote.token, "secret", "without its line end");
             }
+        }
+    }
+
+    #[test]
+    fn a_person_is_found_however_their_name_is_typed() {
+        for (typed, meant) in [
+            ("@Alice:One.test:1", "@alice:One.test:1"),
+            ("@alice:one.test", "@alice:one.test"),
+            ("@ALICE", "@alice"),
+        ] {
+            assert_eq!(lower_cased(typed), meant);
         }
     }
 

@@ -170,7 +170,7 @@ impl Outcome for Users {
         }
         let line = |user: &User| {
             let name = user.display_name.clone().unwrap_or_default();
-            vec![user.user_id.clone(), role(user).to_owned(), name]
+            vec![user.user_id.clone(), role(user), name]
         };
         table(self.0.iter().map(line))
     }
@@ -180,18 +180,21 @@ impl Outcome for Users {
     }
 }
 
-/// What an account is, in a word.
-fn role(user: &User) -> &'static str {
-    match user {
-        User {
-            deactivated: true, ..
-        } => "deactivated",
-        User { locked: true, .. } => "locked",
-        User {
-            suspended: true, ..
-        } => "suspended",
-        User { admin: true, .. } => "admin",
-        _ => "user",
+/// What an account is, in a few words.
+fn role(user: &User) -> String {
+    if user.deactivated {
+        return "deactivated".to_owned();
+    }
+    let words = [
+        (user.locked, "locked"),
+        (user.suspended, "suspended"),
+        (user.admin, "admin"),
+    ];
+    let words = words.iter().filter(|(is_so, _)| *is_so);
+    let words: Vec<&str> = words.map(|(_, word)| *word).collect();
+    match words.is_empty() {
+        true => "user".to_owned(),
+        false => words.join(", "),
     }
 }
 
@@ -205,7 +208,7 @@ impl Outcome for Shown {
         table([
             row("user", user.user_id.clone()),
             row("name", user.display_name.clone().unwrap_or_default()),
-            row("is", role(user).to_owned()),
+            row("is", role(user)),
             row(
                 "administrator",
                 if user.admin { "yes" } else { "no" }.to_owned(),
@@ -275,5 +278,32 @@ impl Outcome for ShownToken {
 
     fn json(&self) -> serde_json::Value {
         to_json(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_all_that_it_is_at_once() {
+        let user = |deactivated, locked, suspended, admin| User {
+            user_id: "@alice:one.test".to_owned(),
+            display_name: None,
+            admin,
+            deactivated,
+            locked,
+            suspended,
+            created_ts_ms: 0,
+        };
+        for (user, expected) in [
+            (user(false, false, false, false), "user"),
+            (user(false, false, false, true), "admin"),
+            (user(false, true, true, false), "locked, suspended"),
+            (user(false, false, true, true), "suspended, admin"),
+            (user(true, true, true, false), "deactivated"),
+        ] {
+            assert_eq!(role(&user), expected);
+        }
     }
 }

@@ -157,6 +157,12 @@ impl Config {
             .unwrap_or_else(|| PublicUrl::of(&self.server.name))
     }
 
+    /// The page about the limits of accounts: `server.limits_url`, or the address that clients use.
+    pub fn limits_url(&self) -> PublicUrl {
+        let url = self.server.limits_url.clone();
+        url.unwrap_or_else(|| self.public_url())
+    }
+
     /// Where the database is: `database.url`, or a SQLite file in the data directory.
     pub fn database_url(&self) -> DatabaseUrl {
         self.database

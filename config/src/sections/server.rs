@@ -13,6 +13,10 @@ section! {
     /// The address that clients use to reach this server.
     public_url: Option<PublicUrl> = optional("https://chat.example.org", "`https://` and the server's name");
 
+    /// A page that tells people what limits their accounts have here. Whoever reaches one (of push rules,
+    /// tags, filters, key backups) is led to it.
+    limits_url: Option<PublicUrl> = optional("https://chat.example.org/limits", "the address that clients use");
+
     /// The folder for everything the server writes: keys, the SQLite database, the admin socket. It
     /// is created when missing and belongs to one running server at a time.
     data_dir: PathBuf = default("/var/lib/hearth");

@@ -10,7 +10,7 @@ mod filters;
 mod interactive;
 mod login;
 mod moderate;
-mod names;
+pub(crate) mod names;
 mod password;
 mod profile;
 mod purpose_tokens;
@@ -111,6 +111,18 @@ impl Accounts {
         self.account(user_id)
             .await?
             .ok_or(AccountError::NotFound("the user"))
+    }
+
+    /// The same, if the account is not closed.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::Deactivated`].
+    pub async fn find_open(&self, user_id: &UserId) -> Result<StoredAccount, AccountError> {
+        let account = self.find(user_id).await?;
+        match account.deactivated {
+            true => Err(AccountError::Deactivated),
+            false => Ok(account),
+        }
     }
 
     async fn account(&self, user_id: &UserId) -> Result<Option<StoredAccount>, StorageError> {

@@ -35,6 +35,7 @@ mod publish;
 pub mod published;
 pub mod read;
 mod redact;
+mod relates_to;
 pub mod relations;
 mod remote;
 pub mod report;

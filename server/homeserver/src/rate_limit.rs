@@ -28,6 +28,8 @@ pub enum RateClass {
     Heavy,
     /// Attempts at a password or token.
     Login,
+    /// Wrong passwords for one account, wherever they come from.
+    WrongPassword,
     /// New accounts.
     Register,
     /// Device keys and key backups.
@@ -42,13 +44,14 @@ pub enum RateClass {
 
 impl RateClass {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Unlimited,
         Self::Read,
         Self::Sync,
         Self::Write,
         Self::Heavy,
         Self::Login,
+        Self::WrongPassword,
         Self::Register,
         Self::Keys,
         Self::Media,
@@ -66,6 +69,7 @@ impl RateClass {
             Self::Write => "write",
             Self::Heavy => "heavy",
             Self::Login => "login",
+            Self::WrongPassword => "wrong_password",
             Self::Register => "register",
             Self::Keys => "keys",
             Self::Media => "media",
@@ -84,6 +88,8 @@ impl RateClass {
             Self::Heavy => (30, 1_000),
             // By address: an office behind one address signs in on Monday morning.
             Self::Login => (30, 2_000),
+            // Who is attacked waits no longer than this once the attack ends.
+            Self::WrongPassword => (20, 10_000),
             Self::Register => (20, 5_000),
             Self::Keys => (100, 50),
             Self::Media => (200, 20),
@@ -171,6 +177,18 @@ impl RateLimiter {
         *full_at_ms = next_ms;
         Ok(())
     }
+
+    /// Gives back what was taken from a bucket for something that turned out not to count.
+    pub fn give_back(&self, class: RateClass, subject: Subject) {
+        let (Some(generations), Some((_, interval_ms))) =
+            (&self.generations, class.burst_and_interval_ms())
+        else {
+            return;
+        };
+        let mut generations = generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let full_at_ms = generations.bucket((class, subject));
+        *full_at_ms = full_at_ms.saturating_sub(interval_ms);
+    }
 }
 
 impl Generations {
@@ -206,6 +224,17 @@ mod tests {
         assert_eq!(limiter.take(RateClass::Login, subject(1), 2_500), Err(500));
         assert_eq!(limiter.take(RateClass::Login, subject(1), 3_000), Ok(()));
         assert!(limiter.take(RateClass::Login, subject(1), 3_000).is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_counts_for_nothing() {
+        let limiter = RateLimiter::new(100);
+        for _ in 0..1_000 {
+            limiter.take(RateClass::Login, subject(1), 0).unwrap();
+            limiter.give_back(RateClass::Login, subject(1));
+        }
+        limiter.give_back(RateClass::Login, subject(2));
+        assert!(limiter.take(RateClass::Login, subject(2), 0).is_ok());
     }
 
     #[test]

@@ -39,8 +39,9 @@ enum Failure {
     Unfinished(String),
 }
 
-/// How long requests and writes under way may take at the end.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long requests, answers and writes under way may take at the end. Answers that are still going out
+/// are given up before that.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Runs the process; what goes wrong is one sentence on standard error and exit code 1.
 #[must_use]

@@ -94,24 +94,21 @@ impl Accounts {
     /// Opens a session of somebody on a new device, without their password.
     ///
     /// # Errors
-    /// [`AccountError::NotFound`], also for an account that is closed; [`AccountError::Invalid`] for
-    /// the device.
+    /// [`AccountError::NotFound`], [`AccountError::Deactivated`], [`AccountError::Invalid`] for the device.
     pub async fn open_session(
         &self,
         user_id: &UserId,
         device: NewDevice,
     ) -> Result<LoggedIn, AccountError> {
         device.check()?;
-        let account = self.find(user_id).await?;
+        let account = self.find_open(user_id).await?;
         let opening = Opening::new(&self.context, account.user_nid, device);
         let commit = Commit {
             guards: vec![Guard::SessionOpen(opening.guard.clone())],
             ..Commit::default()
         };
-        self.commit(account.user_nid, commit, |_| {
-            AccountError::NotFound("the user")
-        })
-        .await?;
+        self.commit(account.user_nid, commit, |_| AccountError::Deactivated)
+            .await?;
         Ok(opening.opened(user_id.to_owned()))
     }
 
@@ -157,17 +154,14 @@ impl Accounts {
     /// Replaces somebody's password and, if wanted, logs all their devices out.
     ///
     /// # Errors
-    /// [`AccountError::NotFound`], [`AccountError::WeakPassword`].
+    /// [`AccountError::NotFound`], [`AccountError::Deactivated`], [`AccountError::WeakPassword`].
     pub async fn set_password(
         &self,
         user_id: &UserId,
         password: &str,
         log_out: bool,
     ) -> Result<(), AccountError> {
-        let account = self
-            .account(user_id)
-            .await?
-            .ok_or(AccountError::NotFound("the user"))?;
+        let account = self.find_open(user_id).await?;
         self.replace_password(account.user_nid, user_id, password, |_| log_out)
             .await
     }
@@ -188,7 +182,7 @@ impl Accounts {
         }));
         let devices = self.device_ids(user_nid, &gone).await?;
         Self::push_removal(&mut commit, user_nid, user_id, devices);
-        self.commit(user_nid, commit, |_| AccountError::NotFound("the user"))
+        self.commit(user_nid, commit, |_| AccountError::Deactivated)
             .await?;
         // A session that the old password opened while the new one was being written.
         self.remove_devices(user_nid, user_id, gone).await

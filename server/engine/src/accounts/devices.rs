@@ -1,5 +1,7 @@
 //! Devices: listing, renaming, removing, and logging out, which is removing one's own.
 
+use std::net::IpAddr;
+
 use hearth_storage::tables::devices::{self, DeviceRename, DevicesRemove, StoredDevice};
 use hearth_storage::{Commit, Guard};
 use hearth_types::client::uiaa::AuthData;
@@ -10,6 +12,9 @@ use crate::device_lists;
 
 /// Devices that one request may remove.
 const REMOVED_MAX: usize = 1_000;
+
+/// A local id that no person has.
+const NOBODY: i64 = -1;
 
 /// A device as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +53,19 @@ impl Accounts {
         found
             .map(|device| self.shown_device(user_nid, device))
             .ok_or(AccountError::NotFound("the device"))
+    }
+
+    /// The addresses at which the devices of an account were last seen. For an account that does not
+    /// exist, as much is looked up.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn seen_addresses(&self, user_id: &UserId) -> Result<Vec<IpAddr>, AccountError> {
+        let account = self.account(user_id).await?;
+        let user_nid = account.map_or(NOBODY, |account| account.user_nid);
+        let devices = self.devices(user_nid).await?.into_iter();
+        let addresses = devices.filter_map(|device| device.last_seen?.address.parse().ok());
+        Ok(addresses.collect())
     }
 
     /// A device with what is not written yet of when it was last seen.
@@ -92,7 +110,7 @@ impl Accounts {
     /// Removes devices, once the password confirms it. What is not there counts as removed.
     ///
     /// # Errors
-    /// [`AccountError::Interactive`] until it is confirmed; [`AccountError::TooMany`].
+    /// [`AccountError::Interactive`] until it is confirmed; [`AccountError::Invalid`] for too many.
     pub async fn delete_devices(
         &self,
         session: &Session,
@@ -100,7 +118,10 @@ impl Accounts {
         auth: Option<&AuthData>,
     ) -> Result<(), AccountError> {
         if device_ids.len() > REMOVED_MAX {
-            return Err(AccountError::TooMany("devices in one request"));
+            return Err(AccountError::Invalid {
+                field: "devices",
+                rule: "must name at most 1000 devices",
+            });
         }
         let mut named: Vec<&str> = device_ids.iter().map(|id| id.as_str()).collect();
         named.sort_unstable();

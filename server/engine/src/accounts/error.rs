@@ -93,7 +93,7 @@ pub enum AccountError {
     /// A profile would be too large.
     #[error("the profile would be larger than 64 KiB")]
     ProfileTooLarge,
-    /// A limit of the account is reached.
+    /// A limit of the account is reached; not one of what a single request may hold.
     #[error("there are too many {0}")]
     TooMany(&'static str),
     /// Too many passwords are being checked at the moment.

@@ -105,6 +105,13 @@ impl Accounts {
         Ok(opening.opened(user_id))
     }
 
+    /// The account that somebody means who logs in as `user`, whether there is one or not; none for a
+    /// name that nobody can have here.
+    #[must_use]
+    pub fn login_name(&self, user: &str) -> Option<OwnedUserId> {
+        names::login_user_id(&self.context, user)
+    }
+
     /// Logs somebody in with a token that one of their devices asked for. It is good once.
     ///
     /// # Errors

@@ -64,14 +64,13 @@ impl Accounts {
     /// Locks or suspends an account, or lets it go on, for the server's owner.
     ///
     /// # Errors
-    /// [`AccountError::NotFound`], also for a deactivated account.
+    /// [`AccountError::NotFound`], [`AccountError::Deactivated`].
     pub async fn moderate(
         &self,
         user_id: &UserId,
         moderation: Moderation,
     ) -> Result<(), AccountError> {
-        let account = self.account(user_id).await?;
-        let account = account.ok_or(AccountError::NotFound("the user"))?;
+        let account = self.find_open(user_id).await?;
         self.write_moderation(account.user_nid, moderation).await
     }
 
@@ -89,7 +88,7 @@ impl Accounts {
             guards: vec![Guard::AccountModerate(guard)],
             ..Commit::default()
         };
-        self.commit(user_nid, commit, |_| AccountError::NotFound("the user"))
+        self.commit(user_nid, commit, |_| AccountError::Deactivated)
             .await
     }
 }

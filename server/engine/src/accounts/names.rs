@@ -57,6 +57,17 @@ pub(super) fn login_user_id(context: &Context, user: &str) -> Option<OwnedUserId
 
 /// Checks the id that a client chose for its device.
 pub(super) fn check_device_id(device_id: &str) -> Result<(), AccountError> {
+    match broken_by_device_id(device_id) {
+        None => Ok(()),
+        Some(rule) => Err(AccountError::Invalid {
+            field: "device_id",
+            rule,
+        }),
+    }
+}
+
+/// The rule that the id of a device breaks, if any.
+pub(crate) fn broken_by_device_id(device_id: &str) -> Option<&'static str> {
     let rule = if device_id.is_empty() {
         "is empty"
     } else if device_id.len() > DEVICE_ID_BYTES_MAX {
@@ -66,12 +77,9 @@ pub(super) fn check_device_id(device_id: &str) -> Result<(), AccountError> {
     } else if device_id == EVERY_DEVICE {
         "is the wildcard that stands for all devices"
     } else {
-        return Ok(());
+        return None;
     };
-    Err(AccountError::Invalid {
-        field: "device_id",
-        rule,
-    })
+    Some(rule)
 }
 
 /// Checks the name that somebody gives a device.

@@ -70,7 +70,7 @@ pub(super) struct Creation {
 }
 
 impl Accounts {
-    /// Whether a user name could be registered.
+    /// Whether a user name could be registered, by its owner or by an administrator.
     ///
     /// # Errors
     /// [`AccountError::InvalidUsername`], [`AccountError::UserInUse`].

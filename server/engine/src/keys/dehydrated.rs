@@ -21,6 +21,7 @@ use super::Keys;
 use super::error::KeyError;
 use super::person::Device;
 use super::schema;
+use crate::accounts::names;
 use crate::device_lists::{self, announce, device_changed};
 
 /// Messages in one page.
@@ -205,11 +206,8 @@ impl Upload {
     fn read(user_id: &str, body: &[u8]) -> Result<Self, KeyError> {
         let body = schema::body(body)?;
         let device_id = body.string("device_id")?;
-        if !schema::is_id(device_id) {
-            return Err(KeyError::invalid(
-                "device_id",
-                "must be 1 to 255 bytes without controls",
-            ));
+        if let Some(rule) = names::broken_by_device_id(device_id) {
+            return Err(KeyError::invalid("device_id", rule));
         }
         let data = body.object("device_data")?;
         data.string("algorithm")?;

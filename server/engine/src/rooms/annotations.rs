@@ -4,36 +4,15 @@
 
 use hearth_protocol::event::Event;
 use hearth_storage::tables::relations;
-use hearth_types::ruma::OwnedEventId;
-use serde::Deserialize;
 
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::plan::Plan;
-
-const ANNOTATION: &str = "m.annotation";
-
-/// What an annotation says, and of which event.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-struct Annotation {
-    rel_type: String,
-    event_id: OwnedEventId,
-    key: String,
-}
+use crate::rooms::relates_to::{ANNOTATION, RelatesTo};
 
 /// The annotation that an event is, if it is one.
-fn annotation(event: &Event) -> Option<Annotation> {
-    #[derive(Deserialize)]
-    struct Content {
-        #[serde(rename = "m.relates_to")]
-        relates_to: Annotation,
-    }
-    // Most events are none, and need not be parsed for that.
-    if !event.content().contains(ANNOTATION) {
-        return None;
-    }
-    let content: Content = serde_json::from_str(event.content()).ok()?;
-    Some(content.relates_to).filter(|it| it.rel_type == ANNOTATION)
+fn annotation(event: &Event) -> Option<RelatesTo> {
+    RelatesTo::of(event).filter(|it| it.rel_type == ANNOTATION && it.key.is_string())
 }
 
 impl Plan<'_> {
@@ -46,7 +25,7 @@ impl Plan<'_> {
         }
     }
 
-    async fn must_be_new(&self, event: &Event, new: Annotation) -> Result<(), RoomError> {
+    async fn must_be_new(&self, event: &Event, new: RelatesTo) -> Result<(), RoomError> {
         let says_the_same = |known: &Known| {
             let other = &known.event;
             known.redacted_by.is_none()

@@ -7,11 +7,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use hearth_protocol::event::Event;
 use hearth_storage::tables::relations::{self as rows, RelationGone, RelationRow};
 use hearth_types::ruma::{EventId, OwnedEventId};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::rooms::Rooms;
@@ -19,16 +19,20 @@ use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::plan::Plan;
+use crate::rooms::relates_to::{REFERENCE, REPLACE, RelatesTo, THREAD};
 use crate::rooms::serve::Reader;
+use crate::rooms::threads::may_be_root;
 use crate::rooms::view::Live;
 use crate::rooms::viewpoint::Viewpoint;
 
-/// The longest kind of a relation.
-const REL_TYPE_BYTES_MAX: usize = 255;
+/// Of what relates to an event in one way, what is looked at first, counted from the newest.
+const NEWEST: Range<i64> = 0..50;
 
-const REPLACE: &str = "m.replace";
-pub(super) const THREAD: &str = "m.thread";
-const REFERENCE: &str = "m.reference";
+/// What is looked at besides, where the reader may see none of the newest. References are all to be
+/// told; that ends here, so that nobody makes an event grow without end. `/relations` has the others.
+///
+/// spec: client-server v1.19 §Server-side aggregation of `m.reference`.
+const OLDER: Range<i64> = 50..500;
 
 /// What is told with events, by their local ids: `m.relations`.
 pub type Bundles = BTreeMap<i64, Box<RawValue>>;
@@ -64,36 +68,10 @@ struct Reference {
     event_id: OwnedEventId,
 }
 
-/// How an event relates to another.
-#[derive(Debug, Deserialize)]
-struct RelatesTo {
-    rel_type: String,
-    event_id: OwnedEventId,
-}
-
-/// How an event relates to another, if it does.
-fn relation(event: &Event) -> Option<RelatesTo> {
-    #[derive(Deserialize)]
-    struct Content {
-        #[serde(rename = "m.relates_to")]
-        relates_to: RelatesTo,
-    }
-    // Most events relate to nothing: reading them would be in vain.
-    if !event.content().contains("\"m.relates_to\"") {
-        return None;
-    }
-    let content: Content = serde_json::from_str(event.content()).ok()?;
-    let relation = content.relates_to;
-    let storable = relation.rel_type.len() <= REL_TYPE_BYTES_MAX
-        && !relation.rel_type.contains('\0')
-        && !relation.event_id.as_str().contains('\0');
-    storable.then_some(relation)
-}
-
 impl Plan<'_> {
     /// Records what an accepted event relates to, and whether others relate to it already.
     pub(super) async fn relate(&mut self, known: &Known, is_new: bool) -> Result<(), RoomError> {
-        if let Some(relation) = relation(&known.event) {
+        if let Some(relation) = RelatesTo::of(&known.event) {
             self.commit.rows.relations.push(RelationRow {
                 event_nid: known.nid,
                 room_nid: self.room.nid,
@@ -116,7 +94,7 @@ impl Plan<'_> {
 
     /// A redacted event relates to nothing.
     pub(super) fn unrelate(&mut self, target: &Known) {
-        if relation(&target.event).is_some() {
+        if RelatesTo::of(&target.event).is_some() {
             let event_nid = target.nid;
             self.commit
                 .rows
@@ -185,26 +163,13 @@ impl Rooms {
                 reference: references(id, &others),
                 thread: None,
             };
-            let replies = others.get(&(id.clone(), THREAD.to_owned()));
             let count = counts.iter().find(|(root, ..)| root == id);
-            if let (Some(latest), Some((_, count, theirs))) =
-                (replies.and_then(|it| it.first()), count)
-            {
-                let latest = &*self.as_shown_to(viewpoint, latest).await?;
-                let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, latest).await?;
-                if let Some(replace) = self.edit(reader, viewpoint, latest, &edits).await? {
-                    let replace = Some(replace);
-                    unsigned.relations = raw(&Bundle {
-                        replace,
-                        ..Bundle::default()
-                    });
-                }
-                bundle.thread = Some(Thread {
-                    latest_event: client_event::whole(&latest.event, &unsigned),
-                    count: *count,
-                    current_user_participated: *theirs > 0
-                        || known.event.sender() == reader.user_id,
-                });
+            if let Some((_, count, theirs)) = count {
+                let figures = (*count, *theirs > 0);
+                let events = (&others, &edits);
+                bundle.thread = self
+                    .thread(reader, viewpoint, known, events, figures)
+                    .await?;
             }
             let is_empty =
                 bundle.replace.is_none() && bundle.thread.is_none() && bundle.reference.is_none();
@@ -215,31 +180,89 @@ impl Rooms {
         Ok(bundles)
     }
 
+    /// The thread that an event began, if the reader may see anything of it.
+    async fn thread(
+        &self,
+        reader: &Reader<'_>,
+        viewpoint: &Viewpoint,
+        root: &Known,
+        (replies, edits): (&RelatedEvents, &RelatedEvents),
+        (count, takes_part): (i64, bool),
+    ) -> Result<Option<Thread>, RoomError> {
+        let id = root.event.event_id().to_string();
+        let newest = replies
+            .get(&(id, THREAD.to_owned()))
+            .and_then(|it| it.first());
+        let Some(latest) = newest.filter(|_| may_be_root(&root.event)) else {
+            return Ok(None);
+        };
+        let latest = &*self.as_shown_to(viewpoint, latest).await?;
+        let mut unsigned = self.unsigned_of_timeline(reader, viewpoint, latest).await?;
+        if let Some(replace) = self.edit(reader, viewpoint, latest, edits).await? {
+            unsigned.relations = raw(&Bundle {
+                replace: Some(replace),
+                ..Bundle::default()
+            });
+        }
+        Ok(Some(Thread {
+            latest_event: client_event::whole(&latest.event, &unsigned),
+            count,
+            current_user_participated: takes_part || root.event.sender() == reader.user_id,
+        }))
+    }
+
+    /// What relates to some events and the reader may see, the newest first: the newest ones, and more
+    /// of them where those do not suffice.
     pub(super) async fn related_events(
         &self,
         viewpoint: &Viewpoint,
         ids: &[String],
     ) -> Result<RelatedEvents, RoomError> {
         let mut found = RelatedEvents::new();
+        let newest = self.add_related(viewpoint, ids, NEWEST, &mut found).await?;
+        let is_enough = |(id, kind): &(String, String)| {
+            kind != REFERENCE && found.contains_key(&(id.clone(), kind.clone()))
+        };
+        let full = newest.into_iter().filter(|(_, rows)| *rows == NEWEST.end);
+        let short = full.filter(|(of, _)| !is_enough(of)).map(|((id, _), _)| id);
+        let short: BTreeSet<String> = short.collect();
+        let short: Vec<String> = short.into_iter().collect();
+        self.add_related(viewpoint, &short, OLDER, &mut found)
+            .await?;
+        Ok(found)
+    }
+
+    /// Adds what relates to some events, stands at these places of its kind and may be seen by the
+    /// reader; and says how much stands there.
+    async fn add_related(
+        &self,
+        viewpoint: &Viewpoint,
+        ids: &[String],
+        places: Range<i64>,
+        found: &mut RelatedEvents,
+    ) -> Result<BTreeMap<(String, String), i64>, RoomError> {
+        let mut rows_of = BTreeMap::new();
         if ids.is_empty() {
-            return Ok(found);
+            return Ok(rows_of);
         }
         let mut conn = self.ctx.storage.read().await?;
-        let related = rows::newest_related(conn.conn(), viewpoint.room.nid, ids).await?;
+        let room = &viewpoint.room;
+        let related = rows::newest_related(conn.conn(), room.nid, ids, &places).await?;
         drop(conn);
         let nids: Vec<i64> = related.iter().map(|row| row.event_nid).collect();
-        let known = self.known.by_nid(viewpoint.room.rules, &nids).await?;
+        let known = self.known.by_nid(room.rules, &nids).await?;
         for row in related {
+            let of = (row.target_id, row.rel_type);
+            *rows_of.entry(of.clone()).or_insert(0) += 1;
             let known = known.get(&row.event_nid);
-            let known = known.filter(|known| known.event.room_id() == viewpoint.room.id);
+            let known = known.filter(|known| known.event.room_id() == room.id);
             if let Some(known) = known
                 && self.sees(viewpoint, known).await?
             {
-                let of = found.entry((row.target_id, row.rel_type));
-                of.or_default().push(known.clone());
+                found.entry(of).or_default().push(known.clone());
             }
         }
-        Ok(found)
+        Ok(rows_of)
     }
 
     /// The newest edit of an event, in client form.
@@ -277,7 +300,7 @@ impl Rooms {
 /// spec: client-server v1.19 §Validity of replacement events.
 fn may_replace(target: &Known, edit: &Known) -> bool {
     let (of, by) = (&target.event, &edit.event);
-    let edits_an_edit = relation(of).is_some_and(|relation| relation.rel_type == REPLACE);
+    let edits_an_edit = RelatesTo::of(of).is_some_and(|relation| relation.rel_type == REPLACE);
     of.sender() == by.sender()
         && of.kind() == by.kind()
         && !of.is_state()

@@ -126,10 +126,10 @@ impl Plan<'_> {
         if !counts && !speaks {
             return Ok(());
         }
-        let place = self.rooms.thread_of(self.room, known).await?;
+        let place = self.thread_of(known).await?;
         let thread: Arc<str> = match &place.root {
-            Some(root) if !root.as_str().contains('\0') => root.as_str().into(),
-            _ => MAIN.into(),
+            Some(root) => root.as_str().into(),
+            None => MAIN.into(),
         };
         if counts {
             self.push_counted(known, (slot, sender_nid, &thread), by_class);

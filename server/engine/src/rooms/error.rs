@@ -51,6 +51,9 @@ pub enum RoomError {
     /// The person said the same of the same event before.
     #[error("you said that of this event already")]
     DuplicateAnnotation,
+    /// A thread was to start off an event that relates to another.
+    #[error("a thread cannot start off an event that relates to another")]
+    NoThreadRoot,
     /// The room's mailbox is full.
     #[error("the room is busy")]
     Busy,

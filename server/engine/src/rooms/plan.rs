@@ -213,9 +213,11 @@ impl<'a> Plan<'a> {
                 Ok(known)
             }
             // What was allowed when it was first sent has its event all the same.
-            Err(refused @ (RoomError::Forbidden(_) | RoomError::DuplicateAnnotation)) => {
-                self.sent(txn).await?.ok_or(refused)
-            }
+            Err(
+                refused @ (RoomError::Forbidden(_)
+                | RoomError::DuplicateAnnotation
+                | RoomError::NoThreadRoot),
+            ) => self.sent(txn).await?.ok_or(refused),
             Err(error) => Err(error),
         }
     }
@@ -233,6 +235,7 @@ impl<'a> Plan<'a> {
             return Ok(held);
         }
         self.must_say_something_new(&event).await?;
+        self.must_start_at_a_root(&event).await?;
         self.place(Placement {
             depth: event.depth(),
             auth: nids_of(&event, &auth),

@@ -6,12 +6,13 @@ use hearth_storage::tables::relations::{self as rows, LEVELS_MAX, RelationsAsk};
 use hearth_types::ruma::{EventId, OwnedEventId};
 
 use crate::rooms::Rooms;
-use crate::rooms::bundles::THREAD;
 use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryPlace;
 use crate::rooms::known::Known;
 use crate::rooms::page::Left;
+use crate::rooms::relates_to::THREAD;
 use crate::rooms::serve::Reader;
+use crate::rooms::threads::may_be_root;
 use crate::rooms::viewpoint::Viewpoint;
 
 /// Rows read at a time while looking for events that the reader may see.
@@ -166,6 +167,7 @@ impl Rooms {
                 let count = counts.iter().find(|(root, ..)| *root == thread.root_id);
                 let root = <&EventId>::try_from(thread.root_id.as_str()).ok();
                 let root = root.and_then(|root| known.get(root));
+                let root = root.filter(|root| may_be_root(&root.event));
                 let (Some((_, _, theirs)), Some(root)) = (count, root) else {
                     continue;
                 };

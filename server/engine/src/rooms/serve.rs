@@ -1,10 +1,12 @@
 //! Events as one reader is served them: each with the reader's own `unsigned`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hearth_protocol::event::Membership;
 use hearth_storage::tables::events as rows;
-use hearth_types::ruma::{DeviceId, UserId};
+use hearth_types::ruma::{DeviceId, EventId, UserId};
+use serde_json::value::RawValue;
 
 use crate::json::Json;
 use crate::rooms::Rooms;
@@ -108,7 +110,7 @@ impl Rooms {
         json.open_list();
         for known in events {
             let known = self.as_shown_to(viewpoint, known).await?;
-            let unsigned = self.unsigned(reader, &viewpoint.room, &known).await?;
+            let unsigned = self.unsigned(reader, viewpoint, &known).await?;
             json.raw_by(|out| client_event::write_whole(&known.event, &unsigned, out));
         }
         json.close_list();
@@ -158,7 +160,7 @@ impl Rooms {
         viewpoint: &Viewpoint,
         known: &Known,
     ) -> Result<Unsigned, RoomError> {
-        let mut unsigned = self.unsigned(reader, &viewpoint.room, known).await?;
+        let mut unsigned = self.unsigned(reader, viewpoint, known).await?;
         unsigned.membership = self.membership_at(viewpoint, known).await?;
         if known.event.is_state()
             && known.is_placed()
@@ -178,18 +180,37 @@ impl Rooms {
     pub async fn unsigned(
         &self,
         reader: &Reader<'_>,
-        room: &Room,
+        viewpoint: &Viewpoint,
         known: &Known,
     ) -> Result<Unsigned, RoomError> {
         let mut unsigned = aged(reader, known);
-        if let Some(by) = &known.redacted_by
-            && let Ok(by) = <&hearth_types::ruma::EventId>::try_from(&**by)
-            && let Some(redaction) = Box::pin(self.known.one(room.rules, by)).await?
-        {
-            let whole = client_event::whole(&redaction.event, &Unsigned::default());
-            unsigned.redacted_because = Some(whole);
+        if let Some(by) = &known.redacted_by {
+            // Boxed: a future is moved with all that it may become, and this one is large and rare.
+            unsigned.redacted_because = Box::pin(self.redaction(viewpoint, by)).await?;
         }
         Ok(unsigned)
+    }
+
+    /// What redacted an event, in client form. That it is redacted, clients learn by this alone: so who
+    /// may not see the redaction is shown it without its reason.
+    async fn redaction(
+        &self,
+        viewpoint: &Viewpoint,
+        by: &str,
+    ) -> Result<Option<Box<RawValue>>, RoomError> {
+        let rules = viewpoint.room.rules;
+        let Ok(by) = <&EventId>::try_from(by) else {
+            return Ok(None);
+        };
+        let Some(redaction) = self.known.one(rules, by).await? else {
+            return Ok(None);
+        };
+        let shown = match self.sees(viewpoint, &redaction).await? {
+            true => self.as_shown_to(viewpoint, &redaction).await?,
+            false => Cow::Owned(redaction.pruned(rules)?),
+        };
+        let whole = client_event::whole(&shown.event, &Unsigned::default());
+        Ok(Some(whole))
     }
 
     /// The state event whose place another took.

@@ -2,44 +2,19 @@
 //!
 //! spec: client-server v1.19 §Threading, §Threaded read receipts.
 
-use std::borrow::Cow;
-
+use hearth_protocol::event::Event;
+use hearth_storage::tables::events::Fate;
 use hearth_types::ruma::OwnedEventId;
-use serde::Deserialize;
 
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
+use crate::rooms::plan::Plan;
+use crate::rooms::relates_to::{RelatesTo, THREAD};
 use crate::rooms::view::Room;
 
 /// How far relations are followed from an event to a thread.
 const HOPS_MAX: usize = 3;
-
-#[derive(Deserialize)]
-struct Content<'a> {
-    #[serde(borrow, rename = "m.relates_to")]
-    relates_to: Option<Relation<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Relation<'a> {
-    #[serde(borrow)]
-    rel_type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    event_id: Option<Cow<'a, str>>,
-}
-
-/// What an event relates to, where it says so in the form that is specified.
-fn relation(content: &str) -> Option<(Cow<'_, str>, OwnedEventId)> {
-    // Most events relate to nothing, and need not be parsed for that.
-    if !content.contains("m.relates_to") {
-        return None;
-    }
-    let content: Content<'_> = serde_json::from_str(content).ok()?;
-    let relation = content.relates_to?;
-    let event_id = OwnedEventId::try_from(relation.event_id?.as_ref()).ok()?;
-    Some((relation.rel_type?, event_id))
-}
 
 /// Where an event stands among the threads of its room.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,62 +25,93 @@ pub struct ThreadPlace {
     pub related: Vec<OwnedEventId>,
 }
 
+/// The way from an event to its thread: it is part of the one that it names, or that an event names to
+/// which it relates over a few hops.
+///
+/// What names a root that is not known here, or that can be none, starts no thread: nobody could open
+/// it and read what is in it.
+#[derive(Debug)]
+struct Way {
+    place: ThreadPlace,
+    next: Option<RelatesTo>,
+}
+
+impl Way {
+    fn from(event: &Event) -> Self {
+        Self {
+            place: ThreadPlace::default(),
+            next: RelatesTo::of(event),
+        }
+    }
+
+    /// Which event is to be looked at next, if any.
+    fn ahead(&self) -> Option<OwnedEventId> {
+        let next = self.next.as_ref()?;
+        (self.place.related.len() < HOPS_MAX).then(|| next.event_id.clone())
+    }
+
+    /// Goes on over that event; `parent` is what is known of it.
+    fn go_on(&mut self, parent: Option<&Known>) {
+        let Some(relation) = self.next.take() else {
+            return;
+        };
+        let parent = parent.filter(|known| known.fate == Fate::Accepted);
+        if relation.rel_type == THREAD && parent.is_some_and(|known| may_be_root(&known.event)) {
+            self.place.root = Some(relation.event_id);
+            return;
+        }
+        self.place.related.push(relation.event_id);
+        self.next = parent.and_then(|known| RelatesTo::of(&known.event));
+    }
+}
+
+/// Whether a thread may start off an event: one that relates to another is in that one's thread.
+///
+/// spec: client-server v1.19 §Threading: "It is not possible to create a thread from an event which
+/// itself is the child of an event relationship".
+pub(super) fn may_be_root(event: &Event) -> bool {
+    RelatesTo::of(event).is_none()
+}
+
 impl Rooms {
-    /// Which thread an event is part of: the one that it names, or that an event names to which it
-    /// relates over a few hops.
+    /// Which thread an event is part of.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn thread_of(&self, room: &Room, known: &Known) -> Result<ThreadPlace, RoomError> {
-        let mut place = ThreadPlace::default();
-        let mut found = relation(known.event.content());
-        for _ in 0..HOPS_MAX {
-            let Some((rel_type, event_id)) = found else {
-                break;
-            };
-            if rel_type == "m.thread" {
-                place.root = Some(event_id);
-                break;
-            }
-            let parent = self
-                .known
-                .of_room(room, std::slice::from_ref(&event_id))
-                .await?;
-            found = parent
-                .get(&event_id)
-                .and_then(|parent| relation(parent.event.content()))
-                .map(|(rel_type, event_id)| (Cow::Owned(rel_type.into_owned()), event_id));
-            place.related.push(event_id);
+        let mut way = Way::from(&known.event);
+        while let Some(id) = way.ahead() {
+            let parents = self.known.of_room(room, std::slice::from_ref(&id)).await?;
+            way.go_on(parents.get(&id));
         }
-        Ok(place)
+        Ok(way.place)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Plan<'_> {
+    /// As [`Rooms::thread_of`]; what the event relates to may be in the same plan.
+    pub(super) async fn thread_of(&self, known: &Known) -> Result<ThreadPlace, RoomError> {
+        let mut way = Way::from(&known.event);
+        while let Some(id) = way.ahead() {
+            let parents = self.known(std::slice::from_ref(&id)).await?;
+            way.go_on(parents.get(&id));
+        }
+        Ok(way.place)
+    }
 
-    #[test]
-    fn a_relation_is_one_in_the_specified_form_alone() {
-        for (content, expected) in [
-            (r#"{"body":"m.relates_to"}"#, None),
-            (r#"{"m.relates_to":"x"}"#, None),
-            (
-                r#"{"m.relates_to":{"m.in_reply_to":{"event_id":"$a"}}}"#,
-                None,
-            ),
-            (
-                r#"{"m.relates_to":{"rel_type":"m.thread","event_id":"a"}}"#,
-                None,
-            ),
-            (r#"{"m.relates_to":{"rel_type":1,"event_id":"$a"}}"#, None),
-            (
-                r#"{"m.relates_to":{"rel_type":"m.thread","event_id":"$a"}}"#,
-                Some("$a"),
-            ),
-        ] {
-            let found = relation(content).map(|(_, event_id)| event_id.to_string());
-            assert_eq!(found.as_deref(), expected, "{content}");
+    /// Refuses to start a thread off an event that relates to another.
+    ///
+    /// spec: client-server v1.19 §Validation of `m.thread` relationships.
+    pub(super) async fn must_start_at_a_root(&self, event: &Event) -> Result<(), RoomError> {
+        let Some(thread) = RelatesTo::of(event).filter(|it| it.rel_type == THREAD) else {
+            return Ok(());
+        };
+        let id = std::slice::from_ref(&thread.event_id);
+        // Boxed: a future is moved with all that it may become, and this one is large and rare.
+        let known = Box::pin(self.known(id)).await?;
+        match known.values().all(|root| may_be_root(&root.event)) {
+            true => Ok(()),
+            false => Err(RoomError::NoThreadRoot),
         }
     }
 }

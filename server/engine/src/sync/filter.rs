@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use hearth_storage::cache::{Bounded, Size, bounded};
-use hearth_types::client::filter::FilterDefinition;
+use hearth_types::client::filter::{FilterDefinition, RoomEventFilter};
 use hearth_types::ruma::RoomId;
 use serde::Deserialize;
 use serde_json::Value;
@@ -121,6 +121,20 @@ impl RoomFilter {
 }
 
 impl EventFilter {
+    /// Reads a filter of a room's events, as [`Filter::read`] does; `null` is one that says nothing.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut json: Value = serde_json::from_slice(json)?;
+        if json.is_null() {
+            return Ok(Self::default());
+        }
+        leave_nulls_out(&mut json);
+        let _valid = RoomEventFilter::deserialize(&json)?;
+        Self::deserialize(json)
+    }
+
     /// All events, the newest so many of them.
     #[must_use]
     pub fn newest(limit: usize) -> Self {
@@ -298,6 +312,21 @@ mod tests {
             "null",
         ] {
             assert!(Filter::read(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_filter_of_events_takes_the_same_nulls() {
+        for nothing in [
+            "null",
+            "{}",
+            r#"{"types":null,"limit":null,"lazy_load_members":null}"#,
+        ] {
+            let filter = EventFilter::read(nothing.as_bytes()).unwrap();
+            assert!(filter.wants_type("m.x"), "{nothing}");
+        }
+        for wrong in ["[]", "7", r#"{"types":[null]}"#, r#"{"limit":"2"}"#] {
+            assert!(EventFilter::read(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 

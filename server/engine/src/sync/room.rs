@@ -302,7 +302,7 @@ impl Look<'_> {
         json.open_at(self.request.state_at.key());
         json.open_list_at("events");
         for known in state {
-            let unsigned = rooms.unsigned(&reader, &viewpoint.room, known).await?;
+            let unsigned = rooms.unsigned(&reader, viewpoint, known).await?;
             let known = rooms.as_shown_to(viewpoint, known).await?;
             json.raw_by(|out| form.write_whole(&known.event, &unsigned, out));
         }

@@ -11,5 +11,6 @@ pub(crate) mod people;
 mod receipts;
 mod space;
 mod standing;
+mod threads;
 mod unread;
 mod visibility;

@@ -74,6 +74,7 @@ pub(super) async fn moderate(by: Administrator, call: Call) -> Result<Response<B
         suspended: request.suspended,
     };
     let accounts = &call.app.accounts;
+    accounts.find_open(&user_id).await?;
     match by.user {
         Some(by) => {
             let session = &by.session;

@@ -203,18 +203,41 @@ pub(super) async fn get_hierarchy(user: User, call: Call) -> Result<Response<Bod
         let number = query_number(&call, name)?.unwrap_or(default).min(most);
         Ok(usize::try_from(number).unwrap_or(usize::MAX))
     };
-    let ask = HierarchyAsk {
+    let mut ask = HierarchyAsk {
         suggested_only: query_bool(&call, "suggested_only")?,
         max_depth: number("max_depth", SPACE_DEPTH_MAX, SPACE_DEPTH_MAX)?,
-        skip: number("from", 0, u64::MAX)?,
+        skip: 0,
         limit: number("limit", SPACE_DEFAULT, LIMIT_MAX)?.max(1),
     };
+    if let Some(from) = query(&call, "from")? {
+        ask.skip = skipped(&ask, &from)?;
+    }
     let asker = (user.session.user_nid, &*user.session.user_id);
     let rooms = &call.app.rooms;
     let page = rooms.hierarchy(asker, &room_id(&call)?, ask).await?;
     let mut answer = json!({ "rooms": page.rooms });
     if let Some(next) = page.next {
-        answer["next_batch"] = json!(next.to_string());
+        answer["next_batch"] = json!(next_of(&ask, next));
     }
     Ok(json_response(StatusCode::OK, &answer))
+}
+
+/// The token of a space's next page: how many rooms to pass, and what was asked for.
+fn next_of(ask: &HierarchyAsk, skip: usize) -> String {
+    format!("{skip}.{}.{}", ask.max_depth, ask.suggested_only)
+}
+
+/// How many rooms the token of a page passes.
+///
+/// spec: client-server v1.19 `GET …/hierarchy`: with `from`, "`max_depth` and `suggested_only` cannot be
+/// changed from the first request".
+fn skipped(ask: &HierarchyAsk, from: &str) -> Result<usize, RouteError> {
+    let skip = from.split('.').next().and_then(|skip| skip.parse().ok());
+    match skip {
+        Some(skip) if next_of(ask, skip) == from => Ok(skip),
+        _ => {
+            let rule = "is no token of this server for this `max_depth` and `suggested_only`";
+            Err(invalid("from", rule))
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Signing in and out, and staying signed in.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use hearth_engine::accounts::{LoggedIn, Login, NewDevice};
+use hearth_engine::accounts::{AccountError, LoggedIn, Login, NewDevice};
 use hearth_types::client::session::{get_login_token, get_login_types, logout, logout_all};
 use http::{Response, StatusCode};
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use crate::{
         error::{Code, RouteError, json_response},
         json::json_refusal,
     },
+    rate_limit::{RateClass, Subject},
     routes::Call,
 };
 
@@ -65,7 +66,7 @@ pub(super) async fn get_login_types(
 }
 
 /// `POST /_matrix/client/v3/login`
-pub(super) async fn login(_caller: MaybeUser, call: Call) -> Result<Response<Body>, RouteError> {
+pub(super) async fn login(caller: MaybeUser, call: Call) -> Result<Response<Body>, RouteError> {
     let body = call.request.body();
     let request: Attempt =
         serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))?;
@@ -76,7 +77,10 @@ pub(super) async fn login(_caller: MaybeUser, call: Call) -> Result<Response<Bod
         refreshes: request.refresh_token,
     };
     let opened = match &*request.r#type {
-        PASSWORD => app.accounts.login(by_password(request, device)?).await?,
+        PASSWORD => {
+            let login = by_password(request, device)?;
+            login_within_limits(app, caller.address, login).await?
+        }
         TOKEN => {
             let token = request.token.ok_or_else(|| missing("token"))?;
             app.accounts.login_by_token(&token, device).await?
@@ -88,6 +92,35 @@ pub(super) async fn login(_caller: MaybeUser, call: Call) -> Result<Response<Bod
         }
     };
     Ok(json_response(StatusCode::OK, &shown(app, opened)))
+}
+
+/// Logs somebody in by password, unless too many wrong ones were tried for the account of late. A name
+/// that nobody has is treated like any other. Where a device of the account was seen, its owner is
+/// likely to be: there, strangers elsewhere lock nobody out.
+async fn login_within_limits(
+    app: &App,
+    address: IpAddr,
+    login: Login,
+) -> Result<LoggedIn, RouteError> {
+    let Some(user_id) = app.accounts.login_name(&login.user) else {
+        return Ok(app.accounts.login(login).await?);
+    };
+    let (class, subject) = (RateClass::WrongPassword, Subject::User(user_id.clone()));
+    let now_ms = app.context.clock.now_ms();
+    let taken = app.rate_limiter.take(class, subject.clone(), now_ms);
+    if let Err(wait_ms) = taken {
+        let seen = app.accounts.seen_addresses(&user_id).await?;
+        let mut seen = seen.into_iter().map(Subject::address);
+        if seen.all(|seen| seen != Subject::address(address)) {
+            app.counts.limit(class);
+            return Err(RouteError::limited(wait_ms));
+        }
+    }
+    let opened = app.accounts.login(login).await;
+    if taken.is_ok() && !matches!(opened, Err(AccountError::WrongPassword)) {
+        app.rate_limiter.give_back(class, subject);
+    }
+    Ok(opened?)
 }
 
 /// A new session, as its owner is told of it.

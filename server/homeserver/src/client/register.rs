@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hearth_engine::accounts::{NewDevice, Registered, Registration};
+use hearth_engine::accounts::{AccountError, NewDevice, Registered, Registration};
 use hearth_types::client::account::{
     check_registration_token_validity, get_username_availability,
     register::{self, RegistrationKind},
@@ -81,6 +81,10 @@ pub(super) async fn get_username_availability(
     _caller: Anyone,
     request: get_username_availability::v3::Request,
 ) -> Result<get_username_availability::v3::Response, RouteError> {
+    // The specification says nothing of this case; other servers answer so too.
+    if !app.context.settings.registration_enabled {
+        return Err(AccountError::RegistrationClosed.into());
+    }
     app.accounts.available(&request.username).await?;
     Ok(get_username_availability::v3::Response::new(true))
 }

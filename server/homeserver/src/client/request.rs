@@ -127,7 +127,7 @@ pub(super) fn history_place(call: &Call, name: &str) -> Result<Option<HistoryPla
 pub(super) fn room_filter(call: &Call) -> Result<EventFilter, RouteError> {
     match query(call, "filter")? {
         None => Ok(EventFilter::default()),
-        Some(text) => serde_json::from_str(&text)
+        Some(text) => EventFilter::read(text.as_bytes())
             .map_err(|error| invalid("filter", format!("is no filter: {error}"))),
     }
 }

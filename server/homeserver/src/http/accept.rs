@@ -26,10 +26,13 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    io::{InspectReader, InspectWriter},
+    sync::CancellationToken,
+};
 
 use super::{
     body::Body,
@@ -74,8 +77,8 @@ pub enum Socket {
 pub struct Bounds {
     /// One permit per open connection.
     pub connections: Arc<Semaphore>,
-    /// How long a TLS handshake, and then the head of a request, may take; also how long a
-    /// connection may idle between two requests.
+    /// How long a TLS handshake, and then the head of a request or the start of HTTP/2, may take; also
+    /// how long a connection of HTTP/1 may idle between two requests.
     pub head_time: Duration,
 }
 
@@ -212,7 +215,7 @@ impl Accepted {
                 let peer = Peer::Address(address.ip());
                 let _ = stream.set_nodelay(true);
                 match in_time(speaks_http2(&stream), head_time, &tasks).await {
-                    Some(true) => Box::pin(http2(stream, front, peer, tasks)).await,
+                    Some(true) => Box::pin(http2(stream, front, peer, head_time, tasks)).await,
                     Some(false) => Box::pin(http1(stream, front, peer, head_time, &tasks)).await,
                     None => {}
                 }
@@ -226,7 +229,7 @@ impl Accepted {
                 };
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 if is_http2 {
-                    Box::pin(http2(stream, front, peer, tasks)).await;
+                    Box::pin(http2(stream, front, peer, head_time, tasks)).await;
                 } else {
                     Box::pin(http1(stream, front, peer, head_time, &tasks)).await;
                 }
@@ -270,7 +273,7 @@ where
                 .header_read_timeout(head_time)
                 .max_headers(HEADERS_MAX)
                 .max_buf_size(HEAD_SIZE_BYTES)
-                .serve_connection(TokioIo::new(&mut stream), service)
+                .serve_connection(TokioIo::new(requests.metered(&mut stream)), service)
         );
         let drain = http1::Connection::graceful_shutdown;
         drive(connection, drain, &requests, tasks.stopping()).await;
@@ -280,7 +283,7 @@ where
     }
 }
 
-async fn http2<S>(stream: S, front: Arc<Front>, peer: Peer, tasks: Tasks)
+async fn http2<S>(stream: S, front: Arc<Front>, peer: Peer, head_time: Duration, tasks: Tasks)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -298,17 +301,22 @@ where
             .max_header_list_size(HEADER_LIST_SIZE_BYTES)
             .keep_alive_interval(Duration::from_secs(60))
             .keep_alive_timeout(Duration::from_secs(20))
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(requests.metered(stream)), service)
     );
     let drain = http2::Connection::graceful_shutdown;
-    drive(connection, drain, &requests, &stopping).await;
+    tokio::select! {
+        () = drive(connection, drain, &requests, &stopping) => {}
+        () = requests.late(head_time) => {}
+    }
 }
 
-/// The requests of one connection, counted, so that its end knows what it would break off.
+/// The requests of one connection and its bytes, counted, so that its end knows what it would break off.
 #[derive(Debug, Default)]
 struct Requests {
     begun: AtomicU64,
     ended: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
     /// Whether the last answer came before the end of its request's body.
     left_unread: AtomicBool,
 }
@@ -327,16 +335,41 @@ impl Requests {
         response
     }
 
-    /// Returns once nothing is under way, and what was answered last has had time to go out. At once
-    /// where no request has come.
+    /// A connection whose bytes are counted.
+    fn metered<S: AsyncRead + AsyncWrite>(
+        &self,
+        stream: S,
+    ) -> impl AsyncRead + AsyncWrite + use<'_, S> {
+        let count = |counter: &AtomicU64, bytes: &[u8]| {
+            let bytes = u64::try_from(bytes.len()).unwrap_or_default();
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        };
+        let reader = InspectReader::new(stream, move |bytes| count(&self.bytes_read, bytes));
+        InspectWriter::new(reader, move |bytes| count(&self.bytes_written, bytes))
+    }
+
+    /// Returns when so much time has passed and a connection of HTTP/2 has not even begun.
+    async fn late(&self, head_time: Duration) {
+        sleep(head_time).await;
+        if self.bytes_read.load(Ordering::Relaxed) >= HTTP2_START_BYTES {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns once nothing is under way, and what was answered last has had time to go out: for as long
+    /// as it does, within [`ANSWER_TIME`]. At once where no request has come.
     async fn quiet(&self) {
+        let stopped = Instant::now();
         loop {
             let ended = self.ended.load(Ordering::Relaxed);
+            let written = self.bytes_written.load(Ordering::Relaxed);
             if self.begun.load(Ordering::Relaxed) == 0 {
                 return;
             }
             sleep(ANSWER_GRACE).await;
-            if self.begun.load(Ordering::Relaxed) == ended {
+            let is_moving = self.bytes_written.load(Ordering::Relaxed) != written
+                && stopped.elapsed() < ANSWER_TIME;
+            if self.begun.load(Ordering::Relaxed) == ended && !is_moving {
                 return;
             }
         }
@@ -352,8 +385,14 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// How long an answer may take to go out when the process ends.
+/// How long an answer may stand still when the process ends.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
+
+/// How long an answer may take to go out when the process ends, though it moves.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// What a client of HTTP/2 sends before anything else: the preface, and the head of its settings.
+const HTTP2_START_BYTES: u64 = 24 + 9;
 
 /// How long a connection is read on that was answered before its request had come, and the longest
 /// silence in that.

@@ -51,7 +51,7 @@ impl From<AccountError> for RouteError {
             E::NotText(_) => Code::BAD_JSON,
             E::FieldNameTooLong => Code::KEY_TOO_LARGE,
             E::ProfileTooLarge => Code::PROFILE_TOO_LARGE,
-            E::TooMany(_) => Code::RESOURCE_LIMIT_EXCEEDED,
+            E::TooMany(_) => Code::USER_LIMIT_EXCEEDED,
         };
         Self::refuse(code, sentence(&error))
     }

@@ -134,7 +134,8 @@ impl Front {
                 Found::WrongMethod(methods) => Ok(wrong_method(&methods, &request_id)),
                 Found::NotText => Err(not_utf8()),
             };
-            answered.unwrap_or_else(|error| error.into_response(&request_id))
+            let refused = |error: RouteError| error.of_server(&self.app.config);
+            answered.unwrap_or_else(|error| refused(error).into_response(&request_id))
         };
         if is_cors {
             cors::allow(response.headers_mut());

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, error::Error as StdError};
 
 use bytes::Bytes;
+use hearth_config::Config;
 use hearth_engine::{
     accounts::AccountError, keys::KeyError, rooms::error::RoomError, sync::SyncError,
 };
@@ -62,7 +63,6 @@ codes! {
     NOT_JSON: BAD_REQUEST "M_NOT_JSON",
     NOT_YET_UPLOADED: GATEWAY_TIMEOUT "M_NOT_YET_UPLOADED",
     PROFILE_TOO_LARGE: BAD_REQUEST "M_PROFILE_TOO_LARGE",
-    RESOURCE_LIMIT_EXCEEDED: FORBIDDEN "M_RESOURCE_LIMIT_EXCEEDED",
     ROOM_IN_USE: BAD_REQUEST "M_ROOM_IN_USE",
     THREEPID_NOT_FOUND: BAD_REQUEST "M_THREEPID_NOT_FOUND",
     TOO_LARGE: PAYLOAD_TOO_LARGE "M_TOO_LARGE",
@@ -77,6 +77,7 @@ codes! {
     UNSUPPORTED_ROOM_VERSION: BAD_REQUEST "M_UNSUPPORTED_ROOM_VERSION",
     USER_DEACTIVATED: FORBIDDEN "M_USER_DEACTIVATED",
     USER_IN_USE: BAD_REQUEST "M_USER_IN_USE",
+    USER_LIMIT_EXCEEDED: FORBIDDEN "M_USER_LIMIT_EXCEEDED",
     USER_LOCKED: UNAUTHORIZED "M_USER_LOCKED",
     USER_SUSPENDED: FORBIDDEN "M_USER_SUSPENDED",
     WEAK_PASSWORD: BAD_REQUEST "M_WEAK_PASSWORD",
@@ -94,6 +95,7 @@ impl Code {
             | JsonRule::IntegerRange
             | JsonRule::DuplicateKey
             | JsonRule::LoneSurrogate
+            | JsonRule::Depth
             | JsonRule::NotAnObject => Self::BAD_JSON,
             _ => Self::NOT_JSON,
         }
@@ -201,6 +203,20 @@ impl RouteError {
             refusal.fields.insert(field.to_owned(), value.into());
         }
         self
+    }
+
+    /// The same with what the answer says of this server: to a limit of an account belongs the page
+    /// about limits.
+    ///
+    /// spec: client-server v1.19 §Common error codes (`M_USER_LIMIT_EXCEEDED`).
+    #[must_use]
+    pub(super) fn of_server(self, config: &Config) -> Self {
+        match &self {
+            Self::Refused(refusal) if refusal.code == Code::USER_LIMIT_EXCEEDED => {
+                self.with("info_uri", config.limits_url().as_str())
+            }
+            _ => self,
+        }
     }
 
     /// The answer; a fault is logged here, and only here, under `request_id`.

@@ -82,6 +82,9 @@ fn refusal(error: &DeserializationError, body: &[u8]) -> RouteError {
 /// The refusal for a JSON body that serde rejected.
 #[must_use]
 pub fn json_refusal(error: &serde_json::Error, body: &[u8]) -> RouteError {
+    if nests_too_deep(error) && is_json(body) != Some(false) {
+        return RouteError::refuse(Code::BAD_JSON, "The JSON nests too deep to be read");
+    }
     match (error.classify(), is_json(body)) {
         // A field that is wrong may come before the text breaks off, and a field's own text may be
         // no JSON: what decides is the body as a whole, where it is at hand.
@@ -97,6 +100,11 @@ pub fn json_refusal(error: &serde_json::Error, body: &[u8]) -> RouteError {
             format!("The body is not valid JSON: {error}"),
         ),
     }
+}
+
+/// Whether a parser gave up because of how deep the text nests. Its error says so in words alone.
+fn nests_too_deep(error: &serde_json::Error) -> bool {
+    error.is_syntax() && error.to_string().starts_with("recursion limit exceeded")
 }
 
 /// Whether a body is JSON; `None` if it is not at hand.
@@ -205,6 +213,23 @@ mod tests {
             assert_eq!(answer["errcode"], "M_BAD_JSON");
             let sentence = answer["error"].as_str().unwrap();
             assert!(sentence.contains(field), "{text}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_json_all_the_same() {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        let error = serde_json::from_str::<Value>(&deep).unwrap_err();
+        for (body, errcode) in [
+            (deep.as_bytes(), "M_BAD_JSON"),
+            (b"", "M_BAD_JSON"),
+            (&deep.as_bytes()[..600], "M_NOT_JSON"),
+        ] {
+            let response = json_refusal(&error, body).into_response("r");
+            let collected = futures_util::FutureExt::now_or_never(response.into_body().collect());
+            let bytes = collected.unwrap().unwrap().to_bytes();
+            let answer: Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(answer["errcode"], errcode, "{answer}");
         }
     }
 

@@ -19,7 +19,7 @@ impl From<KeyError> for RouteError {
                 return Self::refuse(Code::WRONG_ROOM_KEYS_VERSION, error.to_string())
                     .with("current_version", current);
             }
-            E::TooMany(_) => Code::RESOURCE_LIMIT_EXCEEDED,
+            E::TooMany(_) => Code::USER_LIMIT_EXCEEDED,
             E::Json(parse) => Code::of_json(parse),
             E::Field(_) | E::NotDeviceIds(_) => Code::BAD_JSON,
             E::Invalid { .. } | E::KeyExists => Code::INVALID_PARAM,

@@ -27,7 +27,8 @@ impl From<RoomError> for RouteError {
             E::BadAlias(_) => Code::BAD_ALIAS,
             E::InvalidState(_) => Code::INVALID_ROOM_STATE,
             E::InviteBlocked(_) => Code::INVITE_BLOCKED,
-            E::StillThere => {
+            // spec: client-server v1.19 §Validation of `m.thread` relationships.
+            E::StillThere | E::NoThreadRoot => {
                 let message = sentence(&error.to_string());
                 return Self::refuse(Code::UNKNOWN, message).status(StatusCode::BAD_REQUEST);
             }

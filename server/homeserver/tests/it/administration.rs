@@ -91,6 +91,41 @@ async fn an_account_is_shown_moderated_and_closed() {
 }
 
 #[tokio::test]
+async fn what_is_asked_of_a_closed_account_is_told_that_it_is_closed() {
+    let town = Town::start().await;
+    let root = town.administrator("root").await;
+    town.register("alice").await;
+    let path = |name: &str, rest: &str| format!("/users/%40{name}%3Aone.test{rest}");
+    let close = path("alice", "/deactivate");
+    done(&town.admin("POST", &close, &json!({})).await);
+    let (lock, password) = (
+        json!({ "locked": true }),
+        json!({ "password": "new", "log_out": true }),
+    );
+    for (method, rest, body) in [
+        ("PUT", "/moderation", &lock),
+        ("PUT", "/password", &password),
+        ("POST", "/token", &json!({})),
+    ] {
+        for (name, expected) in [
+            ("alice", (403, "M_USER_DEACTIVATED".to_owned())),
+            ("nobody", (404, "M_NOT_FOUND".to_owned())),
+        ] {
+            let reply = town.admin(method, &path(name, rest), body).await;
+            assert_eq!(says(&reply), expected, "{rest}");
+            let path = format!("/_hearth/admin/v1{}", path(name, rest));
+            assert_eq!(
+                says(&root.at(method, &path, body).await),
+                expected,
+                "{rest}"
+            );
+        }
+    }
+    let shown = town.admin("GET", &path("alice", ""), &Value::Null).await;
+    assert_eq!(done(&shown)["deactivated"], true);
+}
+
+#[tokio::test]
 async fn rooms_are_listed_and_shown_from_outside() {
     let town = Town::start().await;
     let alice = town.register("alice").await;

@@ -19,13 +19,45 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::harness::{Listener, SLOW_CHANGES, Setting, listen, request, usual};
+use crate::harness::{LARGE_BYTES, Listener, SLOW_CHANGES, Setting, listen, request, usual};
 
 const SOON: Duration = Duration::from_secs(5);
 
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
     timeout(SOON, stream.read_to_end(&mut rest)).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_finish_the_start_of_http2_is_closed() {
+    let head_time = Duration::from_millis(200);
+    let setting = || Setting {
+        head_time,
+        ..Setting::default()
+    };
+    let server = listen(setting()).await;
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for start in [&preface[..16], preface] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        assert!(is_closed(&mut stream).await, "{start:?}");
+    }
+    let certificates = Certificates::new();
+    let server = certificates.listen_with(setting()).await;
+    let mut silent = certificates.connect(&server, b"h2").await;
+    let mut rest = Vec::new();
+    assert!(timeout(SOON, silent.read_to_end(&mut rest)).await.is_ok());
+    // One that has begun may idle.
+    let stream = certificates.connect(&server, b"h2").await;
+    let (mut send, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    server
+        .tasks
+        .spawn("client", async { drop(connection.await) });
+    tokio::time::sleep(head_time * 3).await;
+    assert_eq!(send.send_request(live()).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -184,10 +216,14 @@ impl Certificates {
     }
 
     async fn listen(&self) -> Listener {
+        self.listen_with(Setting::default()).await
+    }
+
+    async fn listen_with(&self, setting: Setting) -> Listener {
         let tls = tls::acceptor(&self.file("tls.crt"), &self.file("tls.key")).unwrap();
         listen(Setting {
             tls: Some(tls),
-            ..Setting::default()
+            ..setting
         })
         .await
     }
@@ -322,6 +358,34 @@ async fn at_the_end_what_has_not_come_whole_is_not_waited_for() {
         let finished = timeout(Duration::from_millis(500), server.tasks.finish(SOON));
         assert_eq!(finished.await, Ok(Ok(())));
     }
+}
+
+#[tokio::test]
+async fn at_the_end_a_slow_download_goes_on_for_as_long_as_it_moves() {
+    let server = usual().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let large = request("GET", "/_matrix/client/v3/large", &[], "");
+    stream.write_all(&large).await.unwrap();
+    let part = u64::try_from(LARGE_BYTES / 40).unwrap();
+    let mut bytes = Vec::new();
+    (&mut stream)
+        .take(part)
+        .read_to_end(&mut bytes)
+        .await
+        .unwrap();
+    let download = async {
+        // It takes longer than an answer may stand still, and less than all answers may take.
+        loop {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            match (&mut stream).take(part).read_to_end(&mut bytes).await {
+                Ok(0) | Err(_) => return bytes.len(),
+                Ok(_) => {}
+            }
+        }
+    };
+    let (read, finished) = tokio::join!(download, server.tasks.finish(SOON * 4));
+    assert!(read > LARGE_BYTES, "{read}");
+    assert_eq!(finished, Ok(()));
 }
 
 #[tokio::test]

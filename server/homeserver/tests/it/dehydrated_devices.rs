@@ -184,6 +184,8 @@ async fn it_takes_no_session_and_goes_with_all_devices() {
         400,
         "M_INVALID_PARAM",
     );
+    let every_device = put(&alice, "*").await;
+    refused(&every_device, 400, "M_INVALID_PARAM");
     assert_eq!(
         done(&ask(&alice, "GET", "", &Value::Null).await)["device_id"],
         DEVICE

@@ -353,6 +353,10 @@ async fn a_space_is_walked_in_order_and_in_pages() {
     let page = done(&bob.get(&format!("{path}?limit=2&from={next}")).await);
     assert_eq!(of(&page), ["Room"]);
     assert!(page.get("next_batch").is_none());
+    for changed in ["max_depth=1", "suggested_only=true"] {
+        let other = bob.get(&format!("{path}?from={next}&{changed}")).await;
+        refused(&other, 400, "M_INVALID_PARAM");
+    }
     let suggested = done(&bob.get(&format!("{path}?suggested_only=true")).await);
     assert_eq!(of(&suggested), ["Root", "Room"]);
     let shallow = done(&bob.get(&format!("{path}?max_depth=0")).await);

@@ -248,6 +248,13 @@ fn rows() -> Vec<Row> {
         prebuilt(RateClass::Login, login),
         prebuilt(read, set_global_account_data).limit(100),
         raw::<NoAuthentication, _, _>(Method::GET, "/_matrix/client/v3/wait", "wait", read, wait),
+        raw::<NoAuthentication, _, _>(
+            Method::GET,
+            "/_matrix/client/v3/large",
+            "large",
+            read,
+            large,
+        ),
         raw::<NoAuthentication, _, _>(Method::GET, "/_matrix/client/v3/panic", "panic", read, bug),
         raw::<NoAuthentication, _, _>(Method::POST, "/_matrix/client/v3/echo", "echo", read, echo)
             .limit(1_000),
@@ -295,6 +302,13 @@ async fn set_global_account_data(
 async fn wait(_: Anyone, call: Call) -> Answer {
     call.app.stopping.cancelled().await;
     ok(&json!({ "woken": true }))
+}
+
+/// More than sockets hold.
+pub(crate) const LARGE_BYTES: usize = 64 << 20;
+
+async fn large(_: Anyone, _: Call) -> Answer {
+    Ok(Response::new(Body::new(vec![b'x'; LARGE_BYTES].into())))
 }
 
 /// How often a slow change came to its end.

@@ -345,7 +345,8 @@ async fn a_version_that_breaks_a_rule_is_not_made() {
     let reply = alice
         .call("POST", "/room_keys/version", &parameters("more"))
         .await;
-    refused(&reply, 403, "M_RESOURCE_LIMIT_EXCEEDED");
+    refused(&reply, 403, "M_USER_LIMIT_EXCEEDED");
+    assert_eq!(reply.json()["info_uri"], "https://one.test");
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ mod key_backups;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod online;
 #[cfg(test)]
 mod people;

@@ -156,6 +156,15 @@ impl Town {
         exchange(stream, &request(method, path, &headers, body)).await
     }
 
+    /// Tries a password, as a trusted proxy tells of it that stands before an address.
+    pub(crate) async fn login_from(&self, address: &str, user: &str, password: &str) -> Reply {
+        let body = json!({ "type": "m.login.password", "user": user, "password": password });
+        let header = format!("x-forwarded-for: {address}");
+        let (path, body) = ("/_matrix/client/v3/login", body.to_string());
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        exchange(stream, &request("POST", path, &[&header], &body)).await
+    }
+
     /// Registers somebody.
     pub(crate) async fn register(&self, username: &str) -> Person<'_> {
         let body = json!({

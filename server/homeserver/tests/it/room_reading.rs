@@ -127,6 +127,9 @@ async fn what_relates_to_an_event_is_listed_and_told_with_it() {
     let edit = send(&bob, &room_id, "3", relates("m.replace", &second, "edited")).await;
     let forged = send(&bob, &room_id, "4", relates("m.replace", &root, "forged")).await;
     let refers = send(&alice, &room_id, "5", relates("m.reference", &root, "see")).await;
+    let path = format!("/rooms/{room_id}/send/m.room.message/6");
+    let nested = relates("m.thread", &second, "a thread in a thread");
+    refused(&alice.call("PUT", &path, &nested).await, 400, "M_UNKNOWN");
     let path = format!("/_matrix/client/v1/rooms/{room_id}/relations/{root}");
     let all = done(&alice.get(&path).await);
     assert_eq!(ids(&all["chunk"]), [&refers, &forged, &second, &first]);
@@ -186,6 +189,21 @@ async fn what_relates_to_an_event_is_listed_and_told_with_it() {
         (&told["count"], &told["latest_event"]["event_id"]),
         (&json!(1), &json!(first))
     );
+}
+
+#[tokio::test]
+async fn a_filter_of_messages_may_hold_nulls() {
+    let town = Town::start().await;
+    let alice = town.register("alice").await;
+    let room_id = create(&alice, json!({ "preset": "public_chat" })).await;
+    say(&alice, &room_id, "hello").await;
+    let messages = format!("/rooms/{room_id}/messages?dir=b&filter=");
+    for filter in ["null", "%7B%22types%22:null,%22limit%22:null%7D"] {
+        let page = done(&alice.get(&format!("{messages}{filter}")).await);
+        assert_eq!(bodies(&page["chunk"]), ["hello"]);
+    }
+    let wrong = alice.get(&format!("{messages}%7B%22types%22:7%7D")).await;
+    refused(&wrong, 400, "M_INVALID_PARAM");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Events that name another event (`m.relates_to`): only these have rows, so that others cost nothing.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use sqlx::FromRow;
 
@@ -12,9 +13,6 @@ use crate::{rows, sql};
 
 /// The relation that makes threads.
 const THREAD: &str = "m.thread";
-
-/// Related events of one kind that are read for one target.
-pub const NEWEST_MAX: i64 = 50;
 
 /// How far relations of relations are followed.
 pub const LEVELS_MAX: i64 = 3;
@@ -142,9 +140,9 @@ pub struct Related {
     pub event_nid: i64,
 }
 
-/// Of each of these events of a room and each kind of relation that is shown with an event, the newest
-/// [`NEWEST_MAX`] of those of the room that relate to it, the newest first. Only who sent an event can
-/// replace it.
+/// Of each of these events of a room and each kind of relation that is shown with an event, those of the
+/// room that relate to it, the newest first: of each kind those in `places`, counted from the newest, which
+/// is 0. Only who sent an event can replace it.
 ///
 /// # Errors
 /// When the database fails.
@@ -152,13 +150,14 @@ pub async fn newest_related(
     conn: Conn<'_>,
     room_nid: i64,
     event_ids: &[String],
+    places: &Range<i64>,
 ) -> Result<Vec<Related>, StorageError> {
     rows!(
         conn,
         all::<Related>,
-        "WITH k(event_id, room_nid, most) AS ({rows})
+        "WITH k(event_id, room_nid, past, most) AS ({rows})
          SELECT n.target_id, n.rel_type, n.event_nid FROM (
-             SELECT r.target_id, r.rel_type, r.event_nid, r.depth, k.most, ROW_NUMBER() OVER (
+             SELECT r.target_id, r.rel_type, r.event_nid, r.depth, k.past, k.most, ROW_NUMBER() OVER (
                  PARTITION BY r.target_id, r.rel_type ORDER BY r.depth DESC, r.event_nid DESC
              ) AS place
              FROM k JOIN event_relations r
@@ -167,10 +166,15 @@ pub async fn newest_related(
              JOIN events t ON t.event_id = k.event_id
              WHERE r.rel_type IN ('m.thread', 'm.reference')
                  OR (r.rel_type = 'm.replace' AND e.sender_nid = t.sender_nid)
-         ) n WHERE n.place <= n.most
+         ) n WHERE n.place > n.past AND n.place <= n.most
          ORDER BY n.target_id, n.rel_type, n.depth DESC, n.event_nid DESC",
         event_ids,
-        |id| (id.as_str() => TEXT, room_nid => BIGINT, NEWEST_MAX => BIGINT)
+        |id| (
+            id.as_str() => TEXT,
+            room_nid => BIGINT,
+            places.start => BIGINT,
+            places.end => BIGINT
+        )
     )
 }
 

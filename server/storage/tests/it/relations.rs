@@ -64,10 +64,10 @@ both_engines! {
         let ids = ["$a".to_owned(), "$b".to_owned()];
         assert_eq!(rows::related(reader.conn(), 1, &ids).await.unwrap(), ["$a"]);
         assert!(rows::related(reader.conn(), 2, &ids).await.unwrap().is_empty(), "of another room");
-        let newest = rows::newest_related(reader.conn(), 1, &ids).await.unwrap();
+        let newest = rows::newest_related(reader.conn(), 1, &ids, &(0..50)).await.unwrap();
         let newest: Vec<_> = newest.iter().map(|row| row.event_nid).collect();
         assert_eq!(newest, [2], "nobody replaces what others sent");
-        let elsewhere = rows::newest_related(reader.conn(), 2, &ids).await.unwrap();
+        let elsewhere = rows::newest_related(reader.conn(), 2, &ids, &(0..50)).await.unwrap();
         assert!(elsewhere.is_empty());
     }
 }

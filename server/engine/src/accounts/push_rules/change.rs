@@ -220,7 +220,10 @@ fn new_rule(kind: RuleKind, rule_id: &str, given: Given) -> Result<NewPushRule, 
 /// Conditions that nobody knows are kept: they match nothing.
 fn check_conditions(conditions: &[PushCondition]) -> Result<(), AccountError> {
     if conditions.len() > PARTS_MAX {
-        return Err(AccountError::TooMany("conditions in one rule"));
+        return Err(AccountError::Invalid {
+            field: "conditions",
+            rule: "must be at most 32",
+        });
     }
     conditions.iter().try_for_each(|condition| match condition {
         PushCondition::EventMatch(data) => {
@@ -246,7 +249,10 @@ fn check_pattern(field: &'static str, pattern: &str) -> Result<(), AccountError>
 /// Historical actions are left out, those that nobody knows refused.
 fn checked_actions(actions: Vec<Action>) -> Result<Vec<Action>, AccountError> {
     if actions.len() > PARTS_MAX {
-        return Err(AccountError::TooMany("actions in one rule"));
+        return Err(AccountError::Invalid {
+            field: "actions",
+            rule: "must be at most 32",
+        });
     }
     let mut checked = Vec::with_capacity(actions.len());
     for action in actions {

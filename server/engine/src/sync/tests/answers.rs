@@ -343,6 +343,30 @@ both_engines! {
 }
 
 both_engines! {
+    async fn who_has_left_is_not_told_why_something_was_redacted_later(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let (alice, bob) = (house.person("alice").await, house.person("bob").await);
+        let room_id = house.create("alice", Preset::PublicChat).await;
+        house.rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let target = house.say(&room_id, "alice", "oops").await;
+        house.rooms.leave(&room_id, user("bob"), None).await.unwrap();
+        let reason = Some("not for bob");
+        house.rooms.redact(&room_id, user("alice"), &target, reason, None).await.unwrap();
+        for (session, kind, reason) in [(&alice, "join", json!("not for bob")), (&bob, "leave", json!(null))] {
+            let mut asked = request(session, None);
+            asked.filter = filter(&json!({ "room": { "include_leave": true } }));
+            let answer = house.ask(&asked).await.unwrap();
+            let events = &answer["rooms"][kind][room_id.as_str()]["timeline"]["events"];
+            let mut events = events.as_array().unwrap().iter();
+            let oops = events.find(|it| it["event_id"] == target.as_str()).unwrap();
+            let because = &oops["unsigned"]["redacted_because"];
+            assert_eq!(because["type"], "m.room.redaction", "that it is redacted is seen: {oops}");
+            assert_eq!(because["content"]["reason"], reason, "{because}");
+        }
+    }
+}
+
+both_engines! {
     async fn news_of_every_kind_ends_a_quiet_time(scratch: Scratch) {
         let house = House::new(&scratch).await;
         let (alice, bob) = (house.person("alice").await, house.person("bob").await);

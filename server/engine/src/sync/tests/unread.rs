@@ -48,6 +48,7 @@ struct Said {
     thread: String,
     outcomes: BTreeMap<usize, Class>,
     redacted: bool,
+    relates: bool,
 }
 
 /// Somebody's place in the room.
@@ -168,6 +169,7 @@ impl World {
             thread: thread.clone(),
             outcomes,
             redacted: false,
+            relates: known.event.content().contains("m.relates_to"),
         });
         if known.event.kind() != "m.room.member" {
             self.model.read(sender, &thread, at + 1);
@@ -273,9 +275,11 @@ impl World {
                 MAIN => about.event_id.to_string(),
                 root => root.to_owned(),
             };
+            // A reaction in the main timeline is not what a thread starts off.
+            let is_root = about.thread != MAIN || !about.relates;
             let (rel_type, event_id) = match self.numbers.below(5) {
-                0..3 => ("m.thread", root),
-                3 => ("m.annotation", about.event_id.to_string()),
+                0..3 if is_root => ("m.thread", root),
+                0..=3 => ("m.annotation", about.event_id.to_string()),
                 _ => ("m.replace", about.event_id.to_string()),
             };
             content["m.relates_to"] = json!({ "rel_type": rel_type, "event_id": event_id });

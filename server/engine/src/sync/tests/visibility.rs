@@ -307,14 +307,28 @@ impl Story {
     async fn say(&mut self) {
         let sender = ["alice", "erin"][self.numbers.below(2)];
         let mut send = message(sender, "hello", None);
+        let mut refers = None;
         if !self.said.is_empty() && self.numbers.below(2) == 0 {
             let target = &self.said[self.numbers.below(self.said.len())];
-            let rel_type = ["m.thread", "m.reference"][self.numbers.below(2)];
-            let relation = json!({ "rel_type": rel_type, "event_id": target });
-            let content = json!({ "body": "reply", "m.relates_to": relation });
-            send.content = to_raw_value(&content).unwrap();
+            let reply = |rel_type: &str| {
+                let relation = json!({ "rel_type": rel_type, "event_id": target });
+                let content = json!({ "body": "reply", "m.relates_to": relation });
+                to_raw_value(&content).unwrap()
+            };
+            send.content = reply(["m.thread", "m.reference"][self.numbers.below(2)]);
+            refers = Some(reply("m.reference"));
         }
-        let sent = self.house.rooms.send(&self.room_id, send).await.unwrap();
+        let (rooms, room_id) = (&self.house.rooms, &self.room_id);
+        let sent = match rooms.send(room_id, send).await {
+            // A thread starts off what relates to nothing alone.
+            Err(RoomError::NoThreadRoot) => {
+                let mut send = message(sender, "", None);
+                send.content = refers.unwrap();
+                rooms.send(room_id, send).await
+            }
+            sent => sent,
+        };
+        let sent = sent.unwrap();
         self.said.push(sent);
     }
 

@@ -132,7 +132,7 @@ fn query(row: &Row) -> Vec<(&'static str, String)> {
         name if name.contains("backup_keys") => &[("version", "1")],
         "get_event_by_timestamp" => &[("ts", "1"), ("dir", "f")],
         "get_context" => &[("limit", "1"), ("filter", "{}")],
-        "get_hierarchy" => &[("limit", "1"), ("from", "0")],
+        "get_hierarchy" => &[("limit", "1"), ("from", "0.100.false")],
         "get_threads" => &[("limit", "1"), ("include", "all")],
         "get_public_rooms" => &[("limit", "1"), ("since", "x"), ("server", "one.test")],
         "query_directory" => &[("room_alias", "#a:one.test")],
