@@ -24,6 +24,7 @@ mod knock;
 pub mod known;
 mod mailbox;
 pub mod membership;
+mod open;
 mod outliers;
 pub mod overview;
 pub(crate) mod page;

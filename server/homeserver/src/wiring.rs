@@ -128,6 +128,7 @@ pub(crate) async fn wire(
         parts.rooms.clone(),
     );
     tasks.spawn_background("departures", departures.run());
+    tasks.spawn_background("open rooms", parts.rooms.clone().look_at_all());
     tasks.spawn_background("states", parts.rooms.clone().keep_states());
     let connections = parts.sync.connections();
     tasks.spawn_closing("sliding sync", |closing| {
