@@ -1,5 +1,6 @@
 //! Rooms through the whole of mailbox → plan → commit, on both engines.
 
+mod beginnings;
 mod profiles;
 
 use std::sync::Arc;
