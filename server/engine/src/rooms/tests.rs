@@ -1,6 +1,7 @@
 //! Rooms through the whole of mailbox → plan → commit, on both engines.
 
 mod beginnings;
+mod ignored;
 mod profiles;
 
 use std::sync::Arc;
