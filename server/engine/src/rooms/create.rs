@@ -174,9 +174,11 @@ impl Rooms {
     ) -> Result<Event, RoomError> {
         let mut content = create.creation_content.clone();
         content.insert("room_version".to_owned(), json!(rules.id));
-        if rules.authorization.creator == CreatorField::Content {
-            content.insert("creator".to_owned(), json!(create.creator));
-        }
+        match rules.authorization.creator {
+            CreatorField::Content => content.insert("creator".to_owned(), json!(create.creator)),
+            // spec: rooms/v11 §Remove the `creator` property of `m.room.create` events.
+            CreatorField::Sender => content.remove("creator"),
+        };
         if create.preset == Preset::TrustedPrivateChat
             && rules.authorization.creators == CreatorPower::Infinite
             && !create.invite.is_empty()

@@ -11,6 +11,24 @@ async fn state(rooms: &Rooms, room_id: &OwnedRoomId, kind: &str) -> serde_json::
 }
 
 both_engines! {
+    async fn who_created_a_room_is_said_once(scratch: Scratch) {
+        let server = TestServer::new(&scratch).await;
+        let rooms = Rooms::new(Arc::clone(&server.context));
+        for (version, creator) in [
+            ("10", json!("@alice:one.test")),
+            ("11", json!(null)),
+            ("12", json!(null)),
+        ] {
+            let mut room = new_room("alice", Preset::PublicChat, version);
+            room.creation_content.insert("creator".to_owned(), json!("@bob:one.test"));
+            let room_id = rooms.create(room).await.unwrap();
+            let create = state(&rooms, &room_id, "m.room.create").await;
+            assert_eq!(create["creator"], creator, "{version}");
+        }
+    }
+}
+
+both_engines! {
     async fn levels_that_are_texts_are_numbers_in_the_successor(scratch: Scratch) {
         let server = TestServer::new(&scratch).await;
         let rooms = Rooms::new(Arc::clone(&server.context));
