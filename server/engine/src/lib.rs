@@ -10,6 +10,7 @@ pub mod departures;
 pub mod device_lists;
 pub mod erased;
 pub mod federation;
+mod followed;
 pub mod json;
 pub mod keys;
 pub mod memory;

@@ -6,7 +6,6 @@
 //! content, also after a crash in between. A destination that does not answer pauses alone.
 
 mod destinations;
-mod followed;
 mod passing;
 mod pause;
 mod receipts;
@@ -29,8 +28,8 @@ use serde_json::json;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::context::Context;
+use crate::followed::Followed;
 use crate::outbox::destinations::Destinations;
-use crate::outbox::followed::Followed;
 use crate::outbox::passing::Passing;
 pub use crate::outbox::passing::Topic;
 use crate::rooms::Rooms;
@@ -237,7 +236,7 @@ impl Outbox {
         for event in events.by_ref() {
             let (event_nid, live_position) = (event.event_nid, event.live_position);
             let destinations = match self.0.destinations.of(event).await {
-                Err(error) if is_lasting(&error) => {
+                Err(error) if error.is_lasting() => {
                     tracing::error!(event_nid, %error, "an event cannot be sent to other servers");
                     BTreeSet::new()
                 }
@@ -301,9 +300,4 @@ impl Outbox {
         }
         ends
     }
-}
-
-/// Whether trying again cannot help: such an event must not hold up those after it.
-fn is_lasting(error: &RoomError) -> bool {
-    !matches!(error, RoomError::Storage(error) if !matches!(error, StorageError::Corrupt { .. }))
 }

@@ -24,6 +24,7 @@ mod knock;
 pub mod known;
 mod mailbox;
 pub mod membership;
+mod open;
 mod outliers;
 pub mod overview;
 pub(crate) mod page;
@@ -31,6 +32,7 @@ mod people;
 pub(crate) mod place;
 pub mod plan;
 mod positions;
+pub mod profiles;
 mod publish;
 pub mod published;
 pub mod read;
@@ -119,7 +121,7 @@ pub struct Inner {
     mailboxes: Mutex<HashMap<i64, Mailbox>>,
     /// The time that the newest room was given.
     created_at_ms: AtomicI64,
-    /// How many changes of profiles rooms were to show.
+    /// How many changes of profiles rooms were shown, or are being shown.
     profile_changes: AtomicU64,
 }
 

@@ -16,7 +16,7 @@ use hearth_engine::{
     outbox::Outbox,
     peers::{Isolated, Peers},
     push::Push,
-    rooms::error::RoomError,
+    rooms::{error::RoomError, profiles::ProfileFollower},
 };
 use hearth_federation::inbound::{InboundError, InboundRequest, authenticate};
 use hearth_protocol::{
@@ -128,6 +128,9 @@ pub(crate) async fn wire(
         parts.rooms.clone(),
     );
     tasks.spawn_background("departures", departures.run());
+    tasks.spawn_background("open rooms", parts.rooms.clone().look_at_all());
+    let profiles = ProfileFollower::new(Arc::clone(&parts.context), parts.rooms.clone());
+    tasks.spawn_background("profiles", profiles.run());
     tasks.spawn_background("states", parts.rooms.clone().keep_states());
     let connections = parts.sync.connections();
     tasks.spawn_closing("sliding sync", |closing| {

@@ -347,6 +347,10 @@ rows_of_a_commit! {
     state_changes: state::StateChangeRow => state::state_change_insert,
     /// Memberships in current state.
     memberships: state::MembershipRow => state::membership_upsert,
+    /// Whether everybody may enter or read rooms.
+    rooms_open: rooms::RoomOpen => rooms::room_open_set,
+    /// The same of rooms that were there before this was noted.
+    rooms_looked_at: rooms::RoomOpen => rooms::room_open_fill,
     /// What the directory shows of rooms.
     published: directory::PublishedChange => directory::published_change,
     /// What invited people are shown.

@@ -97,6 +97,7 @@ pub struct Writer {
 struct News {
     outbound: AtomicI64,
     outbox: AtomicI64,
+    profiles: AtomicI64,
 }
 
 impl News {
@@ -105,6 +106,7 @@ impl News {
         Self {
             outbound: AtomicI64::new(position),
             outbox: AtomicI64::new(position),
+            profiles: AtomicI64::new(position),
         }
     }
 
@@ -115,6 +117,9 @@ impl News {
         // A change of devices is queued for whoever shares a room, wherever that is.
         if !rows.outbox.is_empty() || !rows.device_list_changes.is_empty() {
             self.outbox.fetch_max(last, Ordering::Release);
+        }
+        if !rows.profiles.is_empty() {
+            self.profiles.fetch_max(last, Ordering::Release);
         }
     }
 }
@@ -166,6 +171,12 @@ impl Writer {
     #[must_use]
     pub fn last_outbox(&self) -> i64 {
         self.news.outbox.load(Ordering::Acquire)
+    }
+
+    /// A position at or after the last change of a profile that is visible.
+    #[must_use]
+    pub fn last_profile(&self) -> i64 {
+        self.news.profiles.load(Ordering::Acquire)
     }
 
     /// How the database stands.

@@ -1,4 +1,4 @@
-//! Finding people: those with whom one shares a room, and those of public rooms.
+//! Finding people: those with whom one shares a room, and those of rooms that everybody may enter or read.
 //!
 //! spec: client-server v1.19 §User Directory.
 

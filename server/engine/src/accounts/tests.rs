@@ -2,6 +2,7 @@
 
 mod closed;
 mod devices;
+mod found;
 mod refresh;
 mod register;
 mod stored;

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use hearth_storage::tables::receipts::{self as rows, OutboundReceipt, UNTHREADED};
 use serde_json::json;
 
-use super::followed::Followed;
+use super::Outbox;
 use super::passing::Topic;
-use super::{Outbox, is_lasting};
+use crate::followed::Followed;
 use crate::rooms::error::RoomError;
 
 /// The follower's name.
@@ -55,7 +55,7 @@ impl Outbox {
         }
         for (room_nid, receipts) in rooms {
             let room = match self.0.rooms.room_by_nid(room_nid).await {
-                Err(error) if is_lasting(&error) => continue,
+                Err(error) if error.is_lasting() => continue,
                 room => room?,
             };
             let servers = self.0.destinations.of_room(&room).await?;

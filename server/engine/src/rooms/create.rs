@@ -106,6 +106,7 @@ impl Rooms {
             .unwrap_or_else(|| self.ctx.settings.default_room_version.clone());
         let rules =
             rules_for(&version).ok_or_else(|| RoomError::UnsupportedVersion(version.clone()))?;
+        let changes = self.profiles_shown();
         let alias = create.alias_name.as_deref();
         let alias = alias.map(|name| self.alias_named(name)).transpose()?;
         must_be_creators(rules, &create.creation_content)?;
@@ -155,6 +156,7 @@ impl Rooms {
         };
         self.publish(&room, &effects, receipt);
         self.keep(&room);
+        Box::pin(self.show_since(changes, &room, &create.creator)).await;
         for user in remote {
             let change = invite(&create, user);
             if let Err(error) = self.change(&room.id, change).await {
@@ -172,9 +174,11 @@ impl Rooms {
     ) -> Result<Event, RoomError> {
         let mut content = create.creation_content.clone();
         content.insert("room_version".to_owned(), json!(rules.id));
-        if rules.authorization.creator == CreatorField::Content {
-            content.insert("creator".to_owned(), json!(create.creator));
-        }
+        match rules.authorization.creator {
+            CreatorField::Content => content.insert("creator".to_owned(), json!(create.creator)),
+            // spec: rooms/v11 §Remove the `creator` property of `m.room.create` events.
+            CreatorField::Sender => content.remove("creator"),
+        };
         if create.preset == Preset::TrustedPrivateChat
             && rules.authorization.creators == CreatorPower::Infinite
             && !create.invite.is_empty()

@@ -79,6 +79,12 @@ impl RoomError {
             _ => None,
         }
     }
+
+    /// Whether trying again cannot help: what fails like this must not hold up what comes after it.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Storage(error) if !matches!(error, StorageError::Corrupt { .. }))
+    }
 }
 
 impl RoomError {

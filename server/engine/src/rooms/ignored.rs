@@ -18,7 +18,7 @@ pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
 /// The account data that says who is not invited.
 const INVITE_PERMISSION: &str = "m.invite_permission_config";
 
-/// The people whom somebody ignores, and whether they ignore whoever invites them.
+/// The other people whom somebody ignores, and whether they ignore whoever invites them.
 #[derive(Debug, Default)]
 pub struct Ignored {
     people: BTreeSet<String>,
@@ -44,15 +44,18 @@ impl Ignored {
         self.blocks_invites
     }
 
-    fn read(list: Option<&[u8]>, permission: Option<&[u8]>) -> Self {
+    /// What the account data of a person says. Who names themselves goes on hearing what they say.
+    fn read(user_id: &str, list: Option<&[u8]>, permission: Option<&[u8]>) -> Self {
         #[derive(Deserialize)]
         struct Permission {
             default_action: String,
         }
         let permission =
             permission.and_then(|json| serde_json::from_slice::<Permission>(json).ok());
+        let mut people = list.map(read_list).unwrap_or_default();
+        people.remove(user_id);
         Self {
-            people: list.map(read_list).unwrap_or_default(),
+            people,
             blocks_invites: permission.is_some_and(|it| it.default_action == "block"),
         }
     }
@@ -106,13 +109,18 @@ impl IgnoredUsers {
 
     async fn read(&self, user_nid: i64) -> Result<Arc<Ignored>, StorageError> {
         let before = *self.changes();
+        let user_id = self.storage.user_id(user_nid).await?;
         let mut reader = self.storage.read().await?;
         let [list, permission] = [IGNORED_USER_LIST, INVITE_PERMISSION];
         let list = account_data::account_data(reader.conn(), user_nid, GLOBAL, list).await?;
         let permission =
             account_data::account_data(reader.conn(), user_nid, GLOBAL, permission).await?;
         drop(reader);
-        let read = Arc::new(Ignored::read(list.as_deref(), permission.as_deref()));
+        let read = Arc::new(Ignored::read(
+            &user_id,
+            list.as_deref(),
+            permission.as_deref(),
+        ));
         let changes = self.changes();
         if *changes == before {
             self.cache.insert(user_nid, Arc::clone(&read));
@@ -142,16 +150,18 @@ mod tests {
 
     #[test]
     fn a_list_is_read_and_what_is_none_ignores_nobody() {
-        let list = br#"{"ignored_users":{"@a:one.test":{},"@b:one.test":{"x":1}}}"#;
-        let list = Ignored::read(Some(list), None);
+        let list =
+            br#"{"ignored_users":{"@a:one.test":{},"@b:one.test":{"x":1},"@me:one.test":{}}}"#;
+        let list = Ignored::read("@me:one.test", Some(list), None);
         assert!(list.contains("@a:one.test") && list.contains("@b:one.test"));
-        assert!(!list.contains("@c:one.test") && !list.blocks_invites());
+        assert!(!list.contains("@c:one.test") && !list.contains("@me:one.test"));
+        assert!(!list.blocks_invites());
         for none in [&b"{}"[..], b"[]", br#"{"ignored_users":["@a:one.test"]}"#] {
-            assert!(Ignored::read(Some(none), Some(none)).is_empty());
+            assert!(Ignored::read("@me:one.test", Some(none), Some(none)).is_empty());
         }
         for (action, blocks) in [("block", true), ("allow", false)] {
             let permission = format!(r#"{{"default_action":"{action}"}}"#);
-            let read = Ignored::read(None, Some(permission.as_bytes()));
+            let read = Ignored::read("@me:one.test", None, Some(permission.as_bytes()));
             assert_eq!(read.blocks_invites(), blocks);
         }
     }

@@ -53,6 +53,8 @@ pub(super) enum Work {
     Append(Draft, Option<ClientTxn>),
     /// A member event of one of our people, if its person is what they must be.
     Change(Draft, OnlyIf),
+    /// The member event that shows a changed profile of one of our people, if they are joined and show another.
+    Show(Draft),
     /// A verified event: a remote one, or (`outbound`) one of ours that came back co-signed.
     Receive(Box<VerifiedPdu>, bool),
     /// Verified events from outside the timeline.
@@ -412,6 +414,7 @@ async fn work(plan: &mut Plan<'_>, job: &Job) -> Result<Done, RoomError> {
             plan.must_be(draft, *only_if).await?;
             plan.append(draft, None, false).await.map(Done::Appended)
         }
+        Work::Show(draft) => plan.show(draft).await.map(Done::Appended),
         Work::Receive(pdu, outbound) => plan.receive(pdu, *outbound).await.map(Done::Received),
         Work::Outliers(pdus) => plan.add_outliers(pdus).await.map(|()| Done::TakenIn),
         Work::Anchor(pdu, state) => {

@@ -1,7 +1,5 @@
 //! Who is in a room: invite, join, leave, kick, ban, unban.
 
-use std::sync::atomic::Ordering;
-
 use hearth_protocol::event::Membership;
 use hearth_types::ruma::{OwnedEventId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::{Map, Value, json};
@@ -153,15 +151,12 @@ impl Rooms {
         {
             return Ok(());
         }
-        let changes = self.profile_changes.load(Ordering::SeqCst);
+        let changes = self.profiles_shown();
         self.enter(room_id, user.clone(), reason, via).await?;
         let Ok(room) = self.room(room_id).await else {
             return Ok(());
         };
-        // A profile that changed meanwhile was shown where they had been joined before.
-        if self.profile_changes.load(Ordering::SeqCst) != changes {
-            Box::pin(self.show_profile_in(&room, &user)).await;
-        }
+        Box::pin(self.show_since(changes, &room, &user)).await;
         let has_others = room.live().has_others;
         if has_others && let Err(error) = device_lists::joined(&self.ctx, &user, room.nid).await {
             // The join stands; who needs the devices asks for them.
@@ -332,45 +327,6 @@ impl Rooms {
         self.appended(room, Work::Change(draft, only_if)).await
     }
 
-    /// Begins to show a person's changed profile in the rooms that they are joined to, in the
-    /// background: there may be thousands.
-    pub fn profile_changed(&self, user: &UserId) {
-        self.profile_changes.fetch_add(1, Ordering::SeqCst);
-        let (rooms, user) = (self.clone(), user.to_owned());
-        let show = async move {
-            if let Err(error) = rooms.show_profile(&user).await {
-                tracing::warn!(%user, %error, "rooms go on showing an old profile");
-            }
-        };
-        self.ctx.tasks.spawn("profile", Box::pin(show));
-    }
-
-    /// Shows a person's changed profile in the rooms that they are joined to. A room that does not
-    /// take it keeps the old one.
-    ///
-    /// spec: client-server v1.19 §Events on change of profile information.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn show_profile(&self, user: &UserId) -> Result<(), RoomError> {
-        let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
-            return Ok(());
-        };
-        for room_id in self.joined(user_nid).await? {
-            let room = self.room(&room_id).await?;
-            self.show_profile_in(&room, user).await;
-        }
-        Ok(())
-    }
-
-    /// Shows a person's profile in a room, unless they left it meanwhile.
-    async fn show_profile_in(&self, room: &SharedRoom, user: &UserId) {
-        let change = SetMembership::own(user.to_owned(), "join", None);
-        if let Err(error) = self.set_membership_if(room, OnlyIf::Joined, change).await {
-            tracing::info!(room = %room.id, %error, "the room keeps the old profile");
-        }
-    }
-
     /// The room, where one of our people is joined to it: then this server knows its state.
     ///
     /// # Errors
@@ -392,26 +348,6 @@ impl Rooms {
             }
         }
         Ok(None)
-    }
-
-    /// What a person of ours shows of themselves in a member event.
-    pub(super) async fn profile_of(&self, user: &UserId) -> Result<Map<String, Value>, RoomError> {
-        use hearth_storage::tables::profiles;
-        let mut shown = Map::new();
-        let Some(user_nid) = self.ctx.storage.user_find(user.as_str()).await? else {
-            return Ok(shown);
-        };
-        let mut reader = self.ctx.storage.read().await?;
-        for profiles::StoredField { field, value, .. } in
-            profiles::profile(reader.conn(), user_nid).await?
-        {
-            if matches!(field.as_str(), "displayname" | "avatar_url")
-                && let Ok(value) = serde_json::from_str(&value)
-            {
-                shown.insert(field, value);
-            }
-        }
-        Ok(shown)
     }
 
     /// Invites a person of another server: that server signs the invite too, before it is part of

@@ -264,6 +264,7 @@ impl Plan<'_> {
         let keys: Vec<i64> = changes.iter().map(|(key, ..)| *key).collect();
         let names = self.rooms.ctx.storage.state_keys(&keys).await?;
         self.republish(&changes, &names).await?;
+        self.note_open(&names).await?;
         for ((key, before, now), name) in changes.into_iter().zip(names) {
             let slot = if now == Some(event_nid) {
                 slot

@@ -1,5 +1,9 @@
 //! Rooms through the whole of mailbox → plan → commit, on both engines.
 
+mod beginnings;
+mod ignored;
+mod profiles;
+
 use std::sync::Arc;
 
 use hearth_protocol::event::Membership;
@@ -508,32 +512,6 @@ both_engines! {
             let (one, two) = tokio::join!(create(), create());
             assert_ne!(one.unwrap(), two.unwrap());
         }
-    }
-}
-
-both_engines! {
-    async fn a_changed_profile_is_shown_in_the_rooms_of_its_person(scratch: Scratch) {
-        use hearth_storage::Commit;
-        use hearth_storage::tables::profiles::ProfileRow;
-        let server = TestServer::new(&scratch).await;
-        let rooms = Rooms::new(Arc::clone(&server.context));
-        let room_id = rooms.create(new_room("alice", Preset::PublicChat, "12")).await.unwrap();
-        let alice = server.context.storage.user_find("@alice:one.test").await.unwrap().unwrap();
-        let mut commit = Commit::default();
-        let slot = commit.slot();
-        commit.rows.profiles.push(ProfileRow {
-            user_nid: alice,
-            field: "displayname".to_owned(),
-            value: "\"Alice\"".to_owned(),
-            slot,
-        });
-        drop(server.context.storage.writer().commit(commit).await.unwrap());
-        rooms.show_profile(&user("alice")).await.unwrap();
-        let viewpoint = rooms.viewpoint(&room_id, alice, &user("alice")).await.unwrap();
-        let member = rooms.state_event(&viewpoint, "m.room.member", "@alice:one.test").await;
-        let content: serde_json::Value =
-            serde_json::from_str(member.unwrap().unwrap().event.content()).unwrap();
-        assert_eq!(content, json!({ "membership": "join", "displayname": "Alice" }));
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! spec: client-server v1.19 §Room Upgrades.
 
+use hearth_protocol::event::AuthContent;
+use hearth_protocol::power_levels::{LevelMap, LevelName, PowerLevels};
 use hearth_protocol::room_version::{CreatorPower, RoomIdFormat, RoomVersionRules, rules_for};
 use hearth_storage::tables::account_data::{self, AccountDataIs, AccountDataRow};
 use hearth_storage::tables::directory::AliasesMove;
@@ -38,6 +40,9 @@ const BANS_MAX: usize = 1_000;
 
 /// The power that nobody of an old room should have who is no moderator.
 const MODERATOR: i64 = 50;
+
+/// The largest integer of canonical JSON.
+const INTEGER_MAX: i64 = (1 << 53) - 1;
 
 /// What a room is to be upgraded to.
 #[derive(Debug, Clone)]
@@ -188,8 +193,7 @@ impl Rooms {
         if rules.authorization.creators == CreatorPower::Infinite {
             return Ok(first);
         }
-        let levels = self.current_event(room, "m.room.power_levels", "").await?;
-        let levels: Map<String, Value> = levels.as_ref().map(content_of).unwrap_or_default();
+        let levels = self.current_levels(room).await?.unwrap_or_default();
         let highest = numbers(&Value::Object(levels)).into_iter().max();
         let level = highest.unwrap_or_default().max(100);
         first.insert("users".to_owned(), json!({ (user.as_str()): level }));
@@ -219,13 +223,24 @@ impl Rooms {
             let user = known.event.state_key().unwrap_or_default();
             state.push(initial("m.room.member", user, content_of(known)));
         }
-        if let Some(levels) = self.current_event(room, "m.room.power_levels", "").await? {
-            let mut levels = content_of(&levels);
+        if let Some(mut levels) = self.current_levels(room).await? {
             let old = self.current_event(room, "m.room.create", "").await?;
             successor_levels(&mut levels, room.rules, old.as_ref(), rules, upgrade);
             state.push(initial("m.room.power_levels", "", levels));
         }
         Ok(state)
+    }
+
+    /// The content of a room's power levels, every level as an integer: in old room versions it may be a text.
+    async fn current_levels(&self, room: &Room) -> Result<Option<Map<String, Value>>, RoomError> {
+        let event = self.current_event(room, "m.room.power_levels", "").await?;
+        Ok(event.as_ref().map(|known| {
+            let mut content = content_of(known);
+            if let AuthContent::PowerLevels(Ok(levels)) = known.event.auth_content() {
+                content.extend(in_integers(levels));
+            }
+            content
+        }))
     }
 
     /// The names of the old room lead to the new one, which shows those that the old one showed.
@@ -266,8 +281,7 @@ impl Rooms {
         });
         self.say(&old.id, user, "m.room.tombstone", &content)
             .await?;
-        let levels = self.current_event(old, "m.room.power_levels", "").await?;
-        let mut levels = levels.as_ref().map(content_of).unwrap_or_default();
+        let mut levels = self.current_levels(old).await?.unwrap_or_default();
         let number =
             |levels: &Map<String, Value>, key: &str| levels.get(key).and_then(Value::as_i64);
         let quiet = MODERATOR.max(number(&levels, "users_default").unwrap_or_default() + 1);
@@ -317,6 +331,26 @@ fn initial(kind: &str, state_key: &str, content: Map<String, Value>) -> InitialS
 
 fn content_of(known: &Known) -> Map<String, Value> {
     serde_json::from_str(known.event.content()).unwrap_or_default()
+}
+
+/// What power levels state, in integers.
+fn in_integers(levels: &PowerLevels) -> Map<String, Value> {
+    let integer = |key: &str, level: i64| {
+        (
+            key.to_owned(),
+            json!(level.clamp(-INTEGER_MAX, INTEGER_MAX)),
+        )
+    };
+    let stated = LevelName::ALL
+        .into_iter()
+        .filter_map(|name| Some(integer(name.key(), levels.stated(name)?)));
+    let maps = [LevelMap::Events, LevelMap::Notifications, LevelMap::Users];
+    let maps = maps.into_iter().filter_map(|map| {
+        let entries = levels.entries(map);
+        let entries: Map<String, Value> = entries.map(|(key, level)| integer(key, level)).collect();
+        (!entries.is_empty()).then(|| (map.key().to_owned(), Value::Object(entries)))
+    });
+    stated.chain(maps).collect()
 }
 
 /// Every integer of some JSON.

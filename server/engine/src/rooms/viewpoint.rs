@@ -17,8 +17,8 @@ use crate::rooms::read::is_joined;
 use crate::rooms::view::{Room, SharedRoom};
 use crate::state::snapshots::Snapshot;
 
-/// From where a person sees a room: its current state for members, the state they left for those
-/// who left.
+/// From where a person sees a room: its current state for members and where everybody may look in, the
+/// state they left for others who left.
 #[derive(Debug, Clone)]
 pub struct Viewpoint {
     /// The room.
@@ -27,7 +27,7 @@ pub struct Viewpoint {
     pub state: Snapshot,
     /// Their membership.
     pub membership: Membership,
-    /// The last live position that they may see: none for those who are joined.
+    /// The last live position that they may see: none for those who are joined, and where everybody may look in.
     pub until: Option<i64>,
     /// Their last stay in the room.
     pub stay: Stay,
@@ -49,6 +49,12 @@ impl Viewpoint {
     pub(super) fn has_been_joined_since(&self, state: &Snapshot) -> bool {
         let own = self.state.map.get(self.user_key);
         self.membership == Membership::Join && own.is_some() && state.map.get(self.user_key) == own
+    }
+
+    /// Whether they look in, since everybody may: as strangers, or having left the room.
+    #[must_use]
+    pub fn looks_in(&self) -> bool {
+        self.membership != Membership::Join && self.until.is_none()
     }
 
     /// Refuses those who look back at a room that they left.
@@ -85,14 +91,23 @@ impl Stay {
             Self::Outside => false,
         }
     }
+
+    /// Whether an event lies beyond all that they were there for: of it, they see what everybody may see.
+    fn is_over_at(self, known: &Known) -> bool {
+        match self {
+            Self::Now(_) => false,
+            Self::Until(_) => !self.ends_after(known),
+            Self::Outside => true,
+        }
+    }
 }
 
 /// How many member events are followed back in search of a join.
 const MEMBERSHIPS_MAX: usize = 100;
 
 impl Rooms {
-    /// From where a person sees a room: as one who is or was in it, else from outside, where the room
-    /// lets everybody look in.
+    /// From where a person sees a room: as one who is or was in it, and from outside, where the room lets
+    /// everybody look in.
     ///
     /// # Errors
     /// `Forbidden` for those who may not look in.
@@ -108,12 +123,33 @@ impl Rooms {
         if let Some(known) = known.filter(|known| !known.forgotten) {
             match self.viewpoint_in(Arc::clone(&room), known, user).await {
                 Err(RoomError::Forbidden(_)) => {}
+                Ok(left) if left.until.is_some() => return self.looking_in(left).await,
                 inside => return inside,
             }
         }
         let membership = known.map(|known| Membership::from_name(&known.membership));
         self.viewpoint_outside(room, membership.unwrap_or(Membership::Leave), user)
             .await
+    }
+
+    /// Lets who left a room that is world-readable now see also what strangers see.
+    async fn looking_in(&self, left: Viewpoint) -> Result<Viewpoint, RoomError> {
+        if !self.is_world_readable(&left.room).await? {
+            return Ok(left);
+        }
+        let state = left.room.live().current.clone();
+        Ok(Viewpoint {
+            state,
+            until: None,
+            ..left
+        })
+    }
+
+    async fn is_world_readable(&self, room: &Room) -> Result<bool, RoomError> {
+        let event = self
+            .current_event(room, "m.room.history_visibility", "")
+            .await?;
+        Ok(event.as_ref().map(visibility) == Some(HistoryVisibility::WorldReadable))
     }
 
     /// From where somebody sees a room that is world-readable now, without being in it.
@@ -123,12 +159,8 @@ impl Rooms {
         membership: Membership,
         user: &UserId,
     ) -> Result<Viewpoint, RoomError> {
-        let event = self
-            .current_event(&room, "m.room.history_visibility", "")
-            .await?;
-        match event.as_ref().map(visibility) {
-            Some(HistoryVisibility::WorldReadable) => {}
-            _ => return Err(RoomError::outside()),
+        if !self.is_world_readable(&room).await? {
+            return Err(RoomError::outside());
         }
         // Who never was in the room has no place in its state, and gets none by looking.
         let place = async |kind: &str, state_key: &str| {
@@ -315,7 +347,7 @@ impl Rooms {
         if visibility.after == HistoryVisibility::WorldReadable {
             return Ok(true);
         }
-        if viewpoint.stay == Stay::Outside {
+        if viewpoint.stay.is_over_at(known) {
             return Ok(visibility.before == HistoryVisibility::WorldReadable);
         }
         let membership = self.membership_of(viewpoint, &after, known).await?;

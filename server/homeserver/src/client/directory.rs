@@ -1,8 +1,6 @@
 //! Names of rooms, and the directory of public ones.
 
-use hearth_engine::rooms::{
-    error::RoomError, hierarchy::HierarchyAsk, published::DirectoryAsk, viewpoint::Stay,
-};
+use hearth_engine::rooms::{error::RoomError, hierarchy::HierarchyAsk, published::DirectoryAsk};
 use hearth_types::ruma::{OwnedRoomAliasId, OwnedRoomId, RoomAliasId};
 use http::{Response, StatusCode};
 use serde::Deserialize;
@@ -68,8 +66,8 @@ pub(super) async fn delete_alias(user: User, call: Call) -> Result<Response<Body
 /// `GET /_matrix/client/v3/rooms/{roomId}/aliases`
 pub(super) async fn get_aliases(user: User, call: Call) -> Result<Response<Body>, RouteError> {
     let viewpoint = viewpoint(&user, &call).await?;
-    // Who looks in from outside may, since the room lets everybody.
-    if viewpoint.stay != Stay::Outside {
+    // Who looks in may, since the room lets everybody.
+    if !viewpoint.looks_in() {
         viewpoint.must_be_joined()?;
     }
     let aliases = call.app.rooms.aliases_of(&viewpoint.room).await?;

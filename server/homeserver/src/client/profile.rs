@@ -15,9 +15,6 @@ use crate::{
     routes::Call,
 };
 
-/// The fields that member events repeat.
-const SHOWN_IN_ROOMS: [&str; 2] = ["displayname", "avatar_url"];
-
 /// `GET /_matrix/client/v3/profile/{userId}`
 pub(super) async fn get_profile(_caller: Anyone, call: Call) -> Result<Response<Body>, RouteError> {
     let fields = call.app.accounts.profile(&whose(&call)?).await?;
@@ -68,9 +65,6 @@ async fn set(
 ) -> Result<Response<Body>, RouteError> {
     let (session, field) = (&user.session, call.arg(1));
     call.app.accounts.set_profile(session, field, value).await?;
-    if SHOWN_IN_ROOMS.contains(&field) {
-        call.app.rooms.profile_changed(&session.user_id);
-    }
     Ok(json_response(StatusCode::OK, &json!({})))
 }
 

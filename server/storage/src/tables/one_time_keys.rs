@@ -9,6 +9,10 @@ use crate::{rows, sql};
 /// Unissued one-time keys that one device may have. Clients keep about fifty.
 pub const ONE_TIME_KEYS_MAX: i64 = 500;
 
+/// Issued keys of which is remembered for each device that they were: those of its last uploads, at least so
+/// many. A client repeats an upload before it goes on to the next one, if its answer was lost.
+pub const ISSUED_KEPT: i64 = 100;
+
 /// A one-time or fallback key as a device uploads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadedKey {
@@ -22,8 +26,9 @@ pub struct UploadedKey {
 
 /// Adds keys to one of our own devices.
 ///
-/// Refused where the device is gone, where an id stands for another key already ([`Refusal::Taken`])
-/// or where the device would have too many ([`Refusal::Full`]).
+/// A key whose id was issued is passed over: it is not issued again. Refused where the device is gone, where an
+/// id stands for another key that waits ([`Refusal::Taken`]) or where the device would have too many
+/// ([`Refusal::Full`]).
 #[derive(Debug, Clone)]
 pub struct OneTimeKeysUpload {
     /// Whose device it is.
@@ -45,6 +50,7 @@ impl OneTimeKeysUpload {
             self.refuse_other_content(conn.again()).await?;
             self.insert(conn.again()).await?;
             self.refuse_too_many(conn.again()).await?;
+            self.forget_issued(conn.again()).await?;
         }
         self.replace_fallback(conn).await?;
         Ok(Outcome::Done)
@@ -58,7 +64,7 @@ impl OneTimeKeysUpload {
              SELECT o.key_id FROM k JOIN one_time_keys o
              ON o.user_nid = k.user_nid AND o.device_id = k.device_id
              AND o.algorithm = k.algorithm AND o.key_id = k.key_id
-             WHERE o.content <> k.content",
+             WHERE o.content <> k.content AND NOT o.issued",
             self.one_time,
             |key| (
                 self.user_nid => BIGINT,
@@ -88,7 +94,7 @@ impl OneTimeKeysUpload {
         rows!(
             conn,
             execute,
-            "INSERT INTO one_time_keys (user_nid, device_id, algorithm, key_id, ordinal, content)
+            "INSERT INTO one_time_keys (user_nid, device_id, algorithm, key_id, ordinal, content, issued)
              {rows} ON CONFLICT (user_nid, device_id, algorithm, key_id) DO NOTHING",
             self.one_time,
             |key| (
@@ -97,8 +103,26 @@ impl OneTimeKeysUpload {
                 key.algorithm.as_str() => TEXT,
                 key.key_id.as_str() => TEXT,
                 ordinal => BIGINT,
-                key.content.as_slice() => BYTEA
+                key.content.as_slice() => BYTEA,
+                false => BOOLEAN
             )
+        )?;
+        Ok(())
+    }
+
+    /// Forgets what was issued long ago, never a part of one upload alone.
+    async fn forget_issued(&self, conn: Conn<'_>) -> Result<(), StorageError> {
+        sql!(
+            conn,
+            execute,
+            "DELETE FROM one_time_keys WHERE user_nid = $1 AND device_id = $2 AND issued AND ordinal < (
+                 SELECT o.ordinal FROM one_time_keys o
+                 WHERE o.user_nid = $1 AND o.device_id = $2 AND o.issued
+                 ORDER BY o.ordinal DESC LIMIT 1 OFFSET $3
+             )",
+            self.user_nid,
+            &self.device_id,
+            ISSUED_KEPT - 1
         )?;
         Ok(())
     }
@@ -184,10 +208,10 @@ async fn one_time_key_take(
     sql!(
         conn,
         optional::<IssuedKey>,
-        "DELETE FROM one_time_keys
+        "UPDATE one_time_keys SET issued = TRUE
          WHERE user_nid = $1 AND device_id = $2 AND algorithm = $3 AND key_id = (
              SELECT o.key_id FROM one_time_keys o
-             WHERE o.user_nid = $1 AND o.device_id = $2 AND o.algorithm = $3
+             WHERE o.user_nid = $1 AND o.device_id = $2 AND o.algorithm = $3 AND NOT o.issued
              ORDER BY o.ordinal, o.key_id LIMIT 1
          ) RETURNING key_id, content",
         wanted.user_nid,
@@ -211,10 +235,14 @@ async fn fallback_key_use(
     )
 }
 
-/// Takes away what may have been issued already: all one-time keys. Fallback keys count as used, so
+/// Issues no more what may have been issued already: all one-time keys. Fallback keys count as used, so
 /// that devices replace them.
 pub(crate) async fn unissued_discard(mut conn: Conn<'_>) -> Result<(), StorageError> {
-    sql!(conn.again(), execute, "DELETE FROM one_time_keys")?;
+    sql!(
+        conn.again(),
+        execute,
+        "UPDATE one_time_keys SET issued = TRUE WHERE NOT issued"
+    )?;
     sql!(conn, execute, "UPDATE fallback_keys SET used = TRUE")?;
     Ok(())
 }
@@ -232,7 +260,8 @@ pub async fn one_time_key_counts(
         conn,
         all::<(String, i64)>,
         "SELECT algorithm, COUNT(*) FROM one_time_keys
-         WHERE user_nid = $1 AND device_id = $2 GROUP BY algorithm ORDER BY algorithm",
+         WHERE user_nid = $1 AND device_id = $2 AND NOT issued
+         GROUP BY algorithm ORDER BY algorithm",
         user_nid,
         device_id
     )

@@ -17,8 +17,8 @@ pub struct FoundPerson {
     pub avatar_url: Option<String>,
 }
 
-/// People whose id or name may hold a text, of those with whom a person shares a room, or who are in a
-/// public one. The text is a pattern of `LIKE` in lower case, `!` before what is meant literally. Only
+/// People whose id or name may hold a text, of those with whom a person shares a room, or who are in one
+/// that everybody may enter or read. The text is a pattern of `LIKE` in lower case, `!` before what is meant literally. Only
 /// letters of ASCII have a case here: names with others are all given, last, and whoever asks looks closer.
 ///
 /// # Errors
@@ -29,29 +29,33 @@ pub async fn people_seen(
     like: &str,
     limit: i64,
 ) -> Result<Vec<FoundPerson>, StorageError> {
+    // Whose name fits is asked first: to look at the rooms of everybody is what would take long.
     sql!(
         conn,
         all::<FoundPerson>,
-        "SELECT u.user_id,
-             CASE WHEN n.value <> 'null' THEN n.value END AS display_name,
+        "WITH named AS MATERIALIZED (
+             SELECT u.user_nid, u.user_id, n.value,
+                 CASE WHEN LOWER(u.user_id) LIKE $2 ESCAPE '!' OR LOWER(n.value) LIKE $2 ESCAPE '!'
+                 THEN 0 ELSE 1 END AS place
+             FROM users u
+             LEFT JOIN profiles n ON n.user_nid = u.user_nid AND n.field = 'displayname'
+             WHERE u.user_nid <> $1
+             AND (LOWER(u.user_id) LIKE $2 ESCAPE '!' OR LOWER(n.value) LIKE $2 ESCAPE '!'
+                 OR LENGTH(n.value) <> OCTET_LENGTH(n.value) OR n.value LIKE '%\\%' ESCAPE '!')
+         )
+         SELECT f.user_id,
+             CASE WHEN f.value <> 'null' THEN f.value END AS display_name,
              CASE WHEN a.value <> 'null' THEN a.value END AS avatar_url
-         FROM users u
-         LEFT JOIN profiles n ON n.user_nid = u.user_nid AND n.field = 'displayname'
-         LEFT JOIN profiles a ON a.user_nid = u.user_nid AND a.field = 'avatar_url'
-         WHERE u.user_nid <> $1
-           AND (LOWER(u.user_id) LIKE $2 ESCAPE '!' OR LOWER(n.value) LIKE $2 ESCAPE '!'
-             OR LENGTH(n.value) <> OCTET_LENGTH(n.value) OR n.value LIKE '%\\%' ESCAPE '!')
-           AND u.user_nid IN (
-             SELECT m.user_nid FROM memberships m
-             WHERE m.membership = 'join' AND (
-                 m.room_nid IN (SELECT o.room_nid FROM memberships o
-                     WHERE o.user_nid = $1 AND o.membership = 'join')
-                 OR m.room_nid IN (SELECT p.room_nid FROM published_rooms p)
+         FROM named f
+         LEFT JOIN profiles a ON a.user_nid = f.user_nid AND a.field = 'avatar_url'
+         WHERE EXISTS (
+             SELECT 1 FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
+             WHERE m.user_nid = f.user_nid AND m.membership = 'join' AND (
+                 r.open OR EXISTS (SELECT 1 FROM memberships o
+                     WHERE o.room_nid = m.room_nid AND o.user_nid = $1 AND o.membership = 'join')
              )
-           )
-         ORDER BY CASE WHEN LOWER(u.user_id) LIKE $2 ESCAPE '!'
-             OR LOWER(n.value) LIKE $2 ESCAPE '!' THEN 0 ELSE 1 END, u.user_id
-         LIMIT $3",
+         )
+         ORDER BY f.place, f.user_id LIMIT $3",
         user_nid,
         like,
         limit

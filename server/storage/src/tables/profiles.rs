@@ -115,3 +115,25 @@ pub async fn profile(conn: Conn<'_>, user_nid: i64) -> Result<Vec<StoredField>, 
         user_nid
     )
 }
+
+/// Whose name or picture changed after a position, up to another, in order: `(position, person)`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn faces_changed(
+    conn: Conn<'_>,
+    after: i64,
+    up_to: i64,
+    limit: i64,
+) -> Result<Vec<(i64, i64)>, StorageError> {
+    sql!(
+        conn,
+        all::<(i64, i64)>,
+        "SELECT position, user_nid FROM profiles
+         WHERE position > $1 AND position <= $2 AND field IN ('displayname', 'avatar_url')
+         ORDER BY position LIMIT $3",
+        after,
+        up_to,
+        limit
+    )
+}

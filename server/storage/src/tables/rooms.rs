@@ -45,6 +45,63 @@ pub struct RoomAdvance {
     pub snapshot_nid: Option<i64>,
 }
 
+/// Whether everybody may enter a room, or read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomOpen {
+    /// The room.
+    pub room_nid: i64,
+    /// Whether they may.
+    pub open: bool,
+}
+
+/// Writes what the current state of rooms says.
+pub(crate) async fn room_open_set(
+    conn: Conn<'_>,
+    rooms: &[Stamped<'_, RoomOpen>],
+) -> Result<(), StorageError> {
+    let rooms = last_of_each(rooms, |room| room.room_nid);
+    rows!(
+        conn,
+        execute,
+        "WITH k(room_nid, open) AS ({rows})
+         UPDATE rooms SET open = k.open FROM k WHERE rooms.room_nid = k.room_nid",
+        rooms,
+        |room| (room.room_nid => BIGINT, room.open => BOOLEAN)
+    )?;
+    Ok(())
+}
+
+/// The same of rooms of which it is still not known: what was read of them may be old.
+pub(crate) async fn room_open_fill(
+    conn: Conn<'_>,
+    rooms: &[Stamped<'_, RoomOpen>],
+) -> Result<(), StorageError> {
+    let rooms = last_of_each(rooms, |room| room.room_nid);
+    rows!(
+        conn,
+        execute,
+        "WITH k(room_nid, open) AS ({rows})
+         UPDATE rooms SET open = k.open FROM k
+         WHERE rooms.room_nid = k.room_nid AND rooms.open IS NULL",
+        rooms,
+        |room| (room.room_nid => BIGINT, room.open => BOOLEAN)
+    )?;
+    Ok(())
+}
+
+/// Rooms of which it is not known whether everybody may enter or read them, by local id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rooms_not_looked_at(conn: Conn<'_>, limit: i64) -> Result<Vec<i64>, StorageError> {
+    sql!(
+        conn,
+        scalars::<i64>,
+        "SELECT room_nid FROM rooms WHERE open IS NULL ORDER BY room_nid LIMIT $1",
+        limit
+    )
+}
+
 /// What was believed of a room's version gives way as long as nothing else is known of the room.
 pub(crate) async fn room_insert(
     conn: Conn<'_>,
@@ -54,14 +111,15 @@ pub(crate) async fn room_insert(
     rows!(
         conn,
         execute,
-        "INSERT INTO rooms (room_nid, room_id, version) {rows}
+        "INSERT INTO rooms (room_nid, room_id, version, open) {rows}
          ON CONFLICT (room_id) DO UPDATE SET version = excluded.version
          WHERE rooms.snapshot_nid IS NULL",
         rooms,
         |room| (
             room.room_nid => BIGINT,
             room.room_id.as_str() => TEXT,
-            room.version.as_str() => TEXT
+            room.version.as_str() => TEXT,
+            false => BOOLEAN
         )
     )?;
     Ok(())

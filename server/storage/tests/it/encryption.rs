@@ -10,7 +10,7 @@ use hearth_storage::tables::device_lists::{
 };
 use hearth_storage::tables::log::Identity;
 use hearth_storage::tables::one_time_keys::{
-    self, KeyWanted, KeysClaim, ONE_TIME_KEYS_MAX, OneTimeKeysUpload, UploadedKey,
+    self, ISSUED_KEPT, KeyWanted, KeysClaim, ONE_TIME_KEYS_MAX, OneTimeKeysUpload, UploadedKey,
 };
 use hearth_storage::tables::outbox;
 use hearth_storage::tables::sharing;
@@ -156,6 +156,56 @@ both_engines! {
     }
 }
 
+both_engines! {
+    async fn an_upload_that_is_repeated_brings_no_issued_key_back(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let nid = alice(&storage).await;
+        let keys = || upload(nid, vec![key("A", "x"), key("B", "x")], Vec::new());
+        guard(&storage, keys()).await.unwrap();
+        assert_eq!(claimed(&storage, nid).await.as_deref(), Some("A"));
+        guard(&storage, keys()).await.unwrap();
+        let other = upload(nid, vec![key("A", "y")], Vec::new());
+        guard(&storage, other).await.unwrap();
+        let mut reader = storage.read().await.unwrap();
+        let counts = one_time_keys::one_time_key_counts(reader.conn(), nid, "A").await.unwrap();
+        assert_eq!(counts, [("signed_curve25519".to_owned(), 1)]);
+        drop(reader);
+        assert_eq!(claimed(&storage, nid).await.as_deref(), Some("B"));
+        guard(&storage, keys()).await.unwrap();
+        assert_eq!(claimed(&storage, nid).await, None);
+    }
+}
+
+both_engines! {
+    async fn issued_keys_of_the_last_uploads_are_remembered(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let nid = alice(&storage).await;
+        let batch = |of: i64| (0..ONE_TIME_KEYS_MAX).map(|n| key(&format!("{of}-{n}"), "x")).collect();
+        let issued = "one_time_keys WHERE issued";
+        for of in 0..4 {
+            guard(&storage, upload(nid, batch(of), Vec::new())).await.unwrap();
+            let wanted = KeyWanted {
+                user_nid: nid,
+                device_id: "A".to_owned(),
+                algorithm: "signed_curve25519".to_owned(),
+            };
+            let all = usize::try_from(ONE_TIME_KEYS_MAX).unwrap();
+            let claims = Guard::KeysClaim(KeysClaim(vec![wanted; all]));
+            guard(&storage, claims).await.unwrap();
+            // The last one may be repeated, however large it was.
+            guard(&storage, upload(nid, batch(of), Vec::new())).await.unwrap();
+            assert_eq!(claimed(&storage, nid).await, None);
+            assert_eq!(count(&storage, issued).await, ONE_TIME_KEYS_MAX);
+        }
+        for n in 0..ISSUED_KEPT + 20 {
+            guard(&storage, upload(nid, vec![key(&n.to_string(), "x")], Vec::new())).await.unwrap();
+            assert!(claimed(&storage, nid).await.is_some());
+        }
+        guard(&storage, upload(nid, vec![key("last", "x")], Vec::new())).await.unwrap();
+        assert_eq!(count(&storage, issued).await, ISSUED_KEPT);
+    }
+}
+
 /// Opens a database that was used before.
 async fn reopen(
     scratch: &Scratch,
@@ -198,7 +248,7 @@ both_engines! {
         let behind = LastUse { position: stands.position + 1, ..stands.clone() };
         let storage = reopen(&scratch, &mut running, &behind, "second").await;
         assert_eq!(storage.identity().generation, "second");
-        assert_eq!(count(&storage, "one_time_keys").await, 0);
+        assert_eq!(count(&storage, "one_time_keys WHERE NOT issued").await, 0);
         assert_eq!(claimed(&storage, nid).await.as_deref(), Some("F"));
         let mut reader = storage.read().await.unwrap();
         let unused = one_time_keys::unused_fallback_algorithms(reader.conn(), nid, "A").await;

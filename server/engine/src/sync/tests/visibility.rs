@@ -97,7 +97,7 @@ struct Model<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Inside,
-    /// They see up to this event, with which their last stay ended.
+    /// They see up to this event, with which their last stay ended; beyond it, what everybody may see.
     Left(usize),
     /// They look in, since everybody may.
     Outside,
@@ -146,12 +146,17 @@ impl Model<'_> {
         }
     }
 
+    /// Whether everybody may look in now.
+    fn is_open(&self) -> bool {
+        self.visibility_after(Some(self.facts.len() - 1)) == "world_readable"
+    }
+
     fn sees(&self, at: usize) -> bool {
         let fact = &self.facts[at];
         let standing = self.standing();
         let beyond = matches!(standing, Standing::Left(end) if at > end);
         let unheard = fact.state_key.is_none() && self.ignored.contains(&fact.sender);
-        if standing == Standing::Refused || beyond || unheard {
+        if standing == Standing::Refused || (beyond && !self.is_open()) || unheard {
             return false;
         }
         let before = at.checked_sub(1);
@@ -162,7 +167,7 @@ impl Model<'_> {
         if visibilities.contains(&"world_readable") {
             return true;
         }
-        if standing == Standing::Outside {
+        if standing == Standing::Outside || beyond {
             return false;
         }
         let mut memberships = vec![self.membership_after(Some(at))];
@@ -184,12 +189,30 @@ impl Model<'_> {
             .collect()
     }
 
-    /// The state that the reader is shown, by place.
-    fn state(&self) -> BTreeMap<(String, String), String> {
-        let end = match self.standing() {
+    /// The same as far as a client is told of it that follows the room: up to the end of a stay.
+    fn told(&self) -> Vec<String> {
+        let end = self.end();
+        let told: BTreeSet<&str> = self.facts[..=end].iter().map(|it| it.id.as_str()).collect();
+        self.seen(|fact| told.contains(fact.id.as_str()))
+    }
+
+    /// The last event of a stay that ended, else the last of all.
+    fn end(&self) -> usize {
+        match self.standing() {
             Standing::Left(end) => end,
             _ => self.facts.len() - 1,
-        };
+        }
+    }
+
+    /// The state that the reader is shown, by place: the current one where everybody may look in.
+    fn state(&self) -> BTreeMap<(String, String), String> {
+        match self.is_open() {
+            true => self.state_at(self.facts.len() - 1),
+            false => self.state_at(self.end()),
+        }
+    }
+
+    fn state_at(&self, end: usize) -> BTreeMap<(String, String), String> {
         let mut state = BTreeMap::new();
         for fact in &self.facts[..=end] {
             if let Some(key) = &fact.state_key {
@@ -467,6 +490,7 @@ impl Story {
         }
         let joined = viewpoint.must_be_joined().is_ok();
         assert_eq!(joined, model.standing() == Standing::Inside, "{name}");
+        assert_eq!(viewpoint.looks_in(), !joined && model.is_open(), "{name}");
         for at in 0..model.facts.len() {
             self.event_agrees(name, viewpoint, model, at).await;
         }
@@ -612,7 +636,7 @@ impl Story {
         };
         if let Some(shown) = shown {
             let events = ids_of(&shown["timeline"]["events"]);
-            assert_eq!(events, model.seen(|_| true), "{name}: sync");
+            assert_eq!(events, model.told(), "{name}: sync");
         }
     }
 
@@ -634,9 +658,9 @@ impl Story {
         };
         assert_ne!(model.standing(), Standing::Refused, "{name} slides");
         let events = ids_of(&room["timeline"]);
-        assert_eq!(events, model.seen(|_| true), "{name} slides");
+        assert_eq!(events, model.told(), "{name} slides");
         let state: BTreeSet<&str> = ids_of(&room["required_state"]).into_iter().collect();
-        let expected = model.state();
+        let expected = model.state_at(model.end());
         let expected: BTreeSet<&str> = expected.values().map(String::as_str).collect();
         assert_eq!(state, expected, "{name} slides: state");
     }

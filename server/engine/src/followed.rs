@@ -11,15 +11,15 @@ const STORED_EVERY: i64 = 5_000;
 
 /// Where a follower of the log stands, and where it is stored to stand.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Followed {
+pub(crate) struct Followed {
     /// Everything up to here is done.
-    pub(super) position: i64,
+    pub(crate) position: i64,
     stored: i64,
 }
 
 impl Followed {
     /// Here, and stored.
-    pub(super) fn at(position: i64) -> Self {
+    pub(crate) fn at(position: i64) -> Self {
         Self {
             position,
             stored: position,
@@ -27,7 +27,7 @@ impl Followed {
     }
 
     /// Further on, with nothing to store.
-    pub(super) fn moved(self, position: i64) -> Self {
+    pub(crate) fn moved(self, position: i64) -> Self {
         Self { position, ..self }
     }
 
@@ -35,7 +35,7 @@ impl Followed {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn read(storage: &Storage, name: &str, begin: i64) -> Result<Self, RoomError> {
+    pub(crate) async fn read(storage: &Storage, name: &str, begin: i64) -> Result<Self, RoomError> {
         let mut reader = storage.read().await?;
         let stored = log::follower_position(reader.conn(), name).await?;
         Ok(Self {
@@ -48,22 +48,31 @@ impl Followed {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn pass(
+    pub(crate) async fn pass(
         mut self,
         storage: &Storage,
         name: &'static str,
         head: i64,
     ) -> Result<Self, RoomError> {
         self.position = self.position.max(head);
-        if self.position - self.stored >= STORED_EVERY {
-            let mut commit = Commit::default();
-            commit.rows.followers.push(FollowerRow {
-                name,
-                position: self.position,
-            });
-            storage.writer().commit(commit).await?;
-            self.stored = self.position;
+        match self.position - self.stored >= STORED_EVERY {
+            true => Self::store(storage, name, self.position).await,
+            false => Ok(self),
         }
-        Ok(self)
+    }
+
+    /// Stores that everything up to a position is done.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn store(
+        storage: &Storage,
+        name: &'static str,
+        position: i64,
+    ) -> Result<Self, RoomError> {
+        let mut commit = Commit::default();
+        commit.rows.followers.push(FollowerRow { name, position });
+        storage.writer().commit(commit).await?;
+        Ok(Self::at(position))
     }
 }
