@@ -191,6 +191,7 @@ fn role(user: &User) -> &'static str {
             suspended: true, ..
         } => "suspended",
         User { admin: true, .. } => "admin",
+        User { guest: true, .. } => "guest",
         _ => "user",
     }
 }

@@ -2,6 +2,7 @@
 
 mod closed;
 mod devices;
+mod guests;
 mod refresh;
 mod register;
 mod stored;

@@ -1,5 +1,7 @@
 //! Rooms through the whole of mailbox → plan → commit, on both engines.
 
+mod guests;
+
 use std::sync::Arc;
 
 use hearth_protocol::event::Membership;
