@@ -189,6 +189,7 @@ fn role(user: &User) -> String {
         (user.locked, "locked"),
         (user.suspended, "suspended"),
         (user.admin, "admin"),
+        (user.guest, "guest"),
     ];
     let words = words.iter().filter(|(is_so, _)| *is_so);
     let words: Vec<&str> = words.map(|(_, word)| *word).collect();

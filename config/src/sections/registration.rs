@@ -13,6 +13,7 @@ section! {
     /// A secret whose holder may create accounts over the API even when registration is closed.
     shared_secret: Option<Secret> = secret("a long random text", "no accounts by shared secret");
 
-    /// Whether a person without an account may look around as a guest. This server takes no guests.
-    allow_guests: bool = default("false") reserved;
+    /// Whether people may come as guests: with an account of their own that has no password, reads, and joins rooms
+    /// that let guests in. It takes neither `enabled` nor a registration token.
+    allow_guests: bool = default("false");
 }

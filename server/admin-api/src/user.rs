@@ -27,6 +27,9 @@ pub struct User {
     pub display_name: Option<String>,
     /// Whether the person may administer the server.
     pub admin: bool,
+    /// Whether the account is a guest's.
+    #[serde(default)]
+    pub guest: bool,
     /// Whether the account is closed for good.
     pub deactivated: bool,
     /// Whether the person can do nothing at the moment but log out.

@@ -7,6 +7,7 @@ mod deactivate;
 mod devices;
 mod error;
 mod filters;
+mod guests;
 mod interactive;
 mod login;
 mod moderate;

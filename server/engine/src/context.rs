@@ -38,6 +38,8 @@ pub struct Settings {
     pub registration_enabled: bool,
     /// Whether they need a registration token for that.
     pub registration_needs_token: bool,
+    /// Whether people may come as guests.
+    pub guests_allowed: bool,
     /// With what who knows it may make accounts all the same.
     pub registration_shared_secret: Option<Secret>,
     /// How long sessions last that can be refreshed.

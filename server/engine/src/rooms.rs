@@ -16,6 +16,7 @@ pub(crate) mod facts;
 pub mod figures;
 mod forget;
 pub mod form;
+mod guests;
 pub mod hierarchy;
 pub mod history;
 pub mod ignored;
@@ -77,6 +78,7 @@ use crate::moments::Moments;
 use crate::rooms::adopt::Adoption;
 use crate::rooms::error::RoomError;
 use crate::rooms::facts::RoomFacts;
+use crate::rooms::guests::GuestAccess;
 use crate::rooms::ignored::IgnoredUsers;
 use crate::rooms::known::KnownEvents;
 use crate::rooms::mailbox::{Done, Mailbox, Work};
@@ -111,6 +113,8 @@ pub struct Inner {
     pub(crate) moments: Arc<Moments>,
     /// The position of the newest receipt that other servers are to be told of, or a later one.
     pub(crate) receipts_told: AtomicI64,
+    /// Which rooms guests may have to leave.
+    guest_access: GuestAccess,
     /// What lists of rooms are filtered by.
     pub(crate) facts: RoomFacts,
     active: Bounded<i64, Resident>,
@@ -149,6 +153,7 @@ impl Rooms {
             moments,
             // What was committed before this process began lies at or before its first head.
             receipts_told: AtomicI64::new(storage.writer().head().position()),
+            guest_access: GuestAccess::default(),
             facts: RoomFacts::new(storage.clone(), memory.sliding_index_bytes()),
             active: bounded(memory.rooms_bytes()),
             nids: bounded(memory.small_bytes()),

@@ -76,6 +76,7 @@ pub fn settings() -> Settings {
     Settings {
         registration_enabled: true,
         registration_needs_token: false,
+        guests_allowed: true,
         registration_shared_secret: None,
         sessions: SessionLifetimes {
             access_token_ms: Some(60 * 60 * 1_000),

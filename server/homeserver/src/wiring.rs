@@ -131,6 +131,7 @@ pub(crate) async fn wire(
     tasks.spawn_background("open rooms", parts.rooms.clone().look_at_all());
     let profiles = ProfileFollower::new(Arc::clone(&parts.context), parts.rooms.clone());
     tasks.spawn_background("profiles", profiles.run());
+    tasks.spawn_background("guests", parts.rooms.clone().keep_guests());
     tasks.spawn_background("states", parts.rooms.clone().keep_states());
     let connections = parts.sync.connections();
     tasks.spawn_closing("sliding sync", |closing| {
@@ -158,6 +159,7 @@ fn settings(config: &Config) -> Settings {
     Settings {
         registration_enabled: registration.enabled,
         registration_needs_token: registration.require_token,
+        guests_allowed: registration.allow_guests,
         registration_shared_secret: registration.shared_secret.clone(),
         sessions: lifetimes(config),
         argon2_memory_kib: config.password.argon2_memory_kib,

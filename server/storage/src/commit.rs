@@ -171,6 +171,8 @@ guards! {
     AccountCreate(accounts::AccountCreate),
     /// Replaces a password.
     PasswordSet(accounts::PasswordSet),
+    /// Makes a guest's account that of somebody who registered.
+    GuestUpgrade(accounts::GuestUpgrade),
     /// Locks or suspends an account, or lets it go on.
     AccountModerate(accounts::AccountModerate),
     /// Closes an account for good.

@@ -7,7 +7,7 @@ use hearth_storage::{Commit, Guard};
 use hearth_types::ruma::{DeviceId, UserId};
 
 use super::login::{LoggedIn, NewDevice, Opening};
-use super::register::Creation;
+use super::register::{Creation, Kind};
 use super::{AccountError, Accounts, names, profile};
 
 /// An account that the owner makes, whatever the registration settings say.
@@ -61,9 +61,9 @@ impl Accounts {
         let made = self
             .create(Creation {
                 user_id,
-                password: new.password,
-                display_name: display_name.clone(),
-                admin: new.admin,
+                kind: Kind::of_admin(new.admin),
+                password: Some(new.password),
+                display_name: Some(display_name.clone()),
                 created_at_ms,
                 device: None,
                 registration_token: None,
@@ -73,6 +73,7 @@ impl Accounts {
             user_id: made.user_id.to_string(),
             display_name: Some(display_name),
             admin: new.admin,
+            guest: false,
             deactivated: false,
             locked: false,
             suspended: false,

@@ -9,6 +9,12 @@ pub enum AccountError {
     /// People cannot register themselves here.
     #[error("registration is closed on this server")]
     RegistrationClosed,
+    /// People cannot come as guests.
+    #[error("this server takes no guests")]
+    NoGuests,
+    /// Who wants a guest's account for good does not show that it is theirs.
+    #[error("`guest_access_token` is not that of a guest with this user name")]
+    NotThatGuest,
     /// The user name breaks a rule.
     #[error("the user name {0}")]
     InvalidUsername(&'static str),

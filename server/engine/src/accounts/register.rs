@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use hearth_storage::tables::accounts::AccountCreate;
+use hearth_storage::tables::accounts::{AccountCreate, GuestUpgrade};
 use hearth_storage::tables::registration_tokens::RegistrationTokenUse;
 use hearth_storage::{Commit, Guard, Refusal};
 use hearth_types::client::uiaa::{AuthData, AuthType};
@@ -29,6 +29,8 @@ pub struct Registration {
     pub device: NewDevice,
     /// Whether no session is wanted.
     pub inhibit_login: bool,
+    /// The token of the guest whose account becomes one for good.
+    pub guest_access_token: Option<String>,
 }
 
 /// A new account.
@@ -56,12 +58,32 @@ impl fmt::Debug for Registered {
     }
 }
 
+/// Whose account is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Person,
+    Administrator,
+    Guest,
+    /// Somebody who has been a guest: the account is there.
+    FormerGuest,
+}
+
+impl Kind {
+    pub(super) fn of_admin(admin: bool) -> Self {
+        match admin {
+            true => Self::Administrator,
+            false => Self::Person,
+        }
+    }
+}
+
 /// An account to be written.
 pub(super) struct Creation {
     pub(super) user_id: OwnedUserId,
-    pub(super) password: String,
-    pub(super) display_name: String,
-    pub(super) admin: bool,
+    pub(super) kind: Kind,
+    pub(super) password: Option<String>,
+    /// The name that others see; none to leave that as it is.
+    pub(super) display_name: Option<String>,
     pub(super) created_at_ms: i64,
     /// The device to sign in with, if any.
     pub(super) device: Option<NewDevice>,
@@ -86,7 +108,8 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::RegistrationClosed`], [`AccountError::Interactive`] until the stages are
-    /// done, and what [`Accounts::available`] and the password's rules refuse.
+    /// done, [`AccountError::NotThatGuest`], and what [`Accounts::available`] and the password's rules
+    /// refuse.
     pub async fn register(
         &self,
         registration: Registration,
@@ -96,24 +119,22 @@ impl Accounts {
             return Err(AccountError::RegistrationClosed);
         }
         registration.device.check()?;
-        let username = registration.username.unwrap_or_else(|| self.new_username());
-        let user_id = self.available(&username).await?;
+        let (kind, user_id) = self.wanted(&registration).await?;
         let passed = self.pass_stages(auth).await?;
-        let device = (!registration.inhibit_login).then_some(registration.device);
         let made = match registration.password {
-            Some(password) => {
+            None => Err(AccountError::Missing("password")),
+            password => {
                 self.create(Creation {
+                    display_name: (kind == Kind::Person).then(|| user_id.localpart().to_owned()),
                     user_id,
+                    kind,
                     password,
-                    display_name: username.to_ascii_lowercase(),
-                    admin: false,
                     created_at_ms: self.context.clock.now_ms(),
-                    device,
+                    device: (!registration.inhibit_login).then_some(registration.device),
                     registration_token: passed.registration_token(),
                 })
                 .await
             }
-            None => Err(AccountError::Missing("password")),
         };
         match made {
             // Its last use was taken by somebody who showed it twice.
@@ -124,6 +145,23 @@ impl Accounts {
             }
             made => made,
         }
+    }
+
+    /// Whose account is to be written, and its user id.
+    async fn wanted(
+        &self,
+        registration: &Registration,
+    ) -> Result<(Kind, OwnedUserId), AccountError> {
+        if let Some(token) = &registration.guest_access_token {
+            let username = registration.username.as_deref();
+            let user_id = self.guest_of(token, username).await?;
+            return Ok((Kind::FormerGuest, user_id));
+        }
+        let user_id = match &registration.username {
+            Some(username) => self.available(username).await?,
+            None => self.available(&self.new_username()).await?,
+        };
+        Ok((Kind::Person, user_id))
     }
 
     /// What somebody has to show who registers: a registration token where the settings ask for one,
@@ -173,14 +211,17 @@ impl Accounts {
     pub(super) async fn create(&self, creation: Creation) -> Result<Registered, AccountError> {
         let Creation {
             user_id,
+            kind,
             password,
             display_name,
-            admin,
             created_at_ms,
             device,
             registration_token,
         } = creation;
-        let password_hash = self.passwords.hash(&self.context, &password).await?;
+        let password_hash = match password {
+            Some(password) => Some(self.passwords.hash(&self.context, &password).await?),
+            None => None,
+        };
         let storage = &self.context.storage;
         let user_nid = storage
             .user_intern(user_id.as_str(), user_id.server_name().as_str())
@@ -192,26 +233,32 @@ impl Accounts {
                 now_ms: created_at_ms,
             })
         }));
-        commit.guards.push(Guard::AccountCreate(AccountCreate {
-            user_nid,
-            password_hash: Some(password_hash),
-            admin,
-            created_at_ms,
-        }));
+        commit.guards.push(match kind {
+            Kind::FormerGuest => Guard::GuestUpgrade(GuestUpgrade {
+                user_nid,
+                password_hash,
+            }),
+            kind => Guard::AccountCreate(AccountCreate {
+                user_nid,
+                password_hash,
+                admin: kind == Kind::Administrator,
+                guest: kind == Kind::Guest,
+                created_at_ms,
+            }),
+        });
         let opening = device.map(|device| Opening::new(&self.context, user_nid, device));
         commit.guards.extend(
             opening
                 .as_ref()
                 .map(|opening| Guard::SessionOpen(opening.guard.clone())),
         );
-        profile::push_change(
-            &mut commit,
-            user_nid,
-            profile::DISPLAY_NAME,
-            &display_name.into(),
-        );
+        if let Some(name) = display_name {
+            profile::push_change(&mut commit, user_nid, profile::DISPLAY_NAME, &name.into());
+        }
         self.commit(user_nid, commit, |refusal| match refusal {
             Refusal::Taken => AccountError::UserInUse,
+            // Somebody was faster, or closed the account.
+            Refusal::Absent => AccountError::NotThatGuest,
             Refusal::Full => AccountError::TokenUsedUp,
             other => AccountError::unexpected(other),
         })
@@ -221,7 +268,7 @@ impl Accounts {
     }
 
     /// A user name for somebody who chose none.
-    fn new_username(&self) -> String {
+    pub(super) fn new_username(&self) -> String {
         let mut bytes = [0; USERNAME_BYTES];
         self.context.entropy.fill(&mut bytes);
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -36,6 +36,8 @@ pub struct Session {
     pub device_id: OwnedDeviceId,
     /// Whether the person may administer the server.
     pub admin: bool,
+    /// Whether the person is a guest: they may do little, whatever their standing.
+    pub guest: bool,
     /// What the person may do at the moment.
     pub standing: Standing,
 }
@@ -178,6 +180,7 @@ fn known(owner: TokenOwner) -> Result<Known, AccountError> {
         user_id,
         device_id: owner.device_id.into(),
         admin: owner.admin,
+        guest: owner.guest,
         standing: match (owner.locked, owner.suspended) {
             (true, _) => Standing::Locked,
             (false, true) => Standing::Suspended,
@@ -210,6 +213,7 @@ mod tests {
             expires_at_ms: None,
             fresh: false,
             admin: false,
+            guest: false,
             deactivated: false,
             locked: false,
             suspended: false,

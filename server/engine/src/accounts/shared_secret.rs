@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
-use super::register::{Creation, Registered};
+use super::register::{Creation, Kind, Registered};
 use super::{AccountError, Accounts, NewDevice, names, profile};
 
 /// How long a nonce is good.
@@ -111,10 +111,10 @@ impl Accounts {
         self.create(Creation {
             display_name: wanted
                 .display_name
-                .unwrap_or_else(|| user_id.localpart().to_owned()),
+                .or_else(|| Some(user_id.localpart().to_owned())),
             user_id,
-            password: wanted.password,
-            admin: wanted.admin,
+            kind: Kind::of_admin(wanted.admin),
+            password: Some(wanted.password),
             created_at_ms: self.context.clock.now_ms(),
             device,
             registration_token: None,

@@ -3,6 +3,7 @@
 mod closed;
 mod devices;
 mod found;
+mod guests;
 mod refresh;
 mod register;
 mod stored;

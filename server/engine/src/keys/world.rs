@@ -152,6 +152,7 @@ impl Server {
             user_nid,
             password_hash: None,
             admin: false,
+            guest: false,
             created_at_ms: 1,
         };
         let mut guards = vec![Guard::AccountCreate(account)];

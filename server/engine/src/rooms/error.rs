@@ -48,6 +48,9 @@ pub enum RoomError {
     /// The person does not want to be invited.
     #[error("{0} does not want to be invited")]
     InviteBlocked(String),
+    /// The room does not let guests in, or this server cannot know whether it does.
+    #[error("guests may not join this room")]
+    NoGuests,
     /// The person said the same of the same event before.
     #[error("you said that of this event already")]
     DuplicateAnnotation,

@@ -390,9 +390,12 @@ async fn planned<'a>(
         match work(&mut plan, &job).await {
             Ok(done) => planned.push((job, done)),
             Err(error) => {
-                use RoomError::{DuplicateAnnotation, Forbidden, NotFound};
-                let refused = matches!(error, Forbidden(_) | NotFound(_) | DuplicateAnnotation)
-                    && job.work.is_refused_whole();
+                use RoomError::{DuplicateAnnotation, Forbidden, NoGuests, NotFound};
+                let rules = matches!(
+                    error,
+                    Forbidden(_) | NotFound(_) | NoGuests | DuplicateAnnotation
+                );
+                let refused = rules && job.work.is_refused_whole();
                 drop(job.answer.send(Err(error)));
                 if !refused {
                     let before = planned.into_iter().map(|(job, _)| job);

@@ -18,6 +18,7 @@ use crate::rooms::authorize::StateEvents;
 use crate::rooms::before::states_of;
 use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
+use crate::rooms::guests::GUEST_ACCESS;
 use crate::rooms::known::Known;
 use crate::rooms::plan::{MembershipChange, Plan};
 use crate::rooms::read::is_joined;
@@ -277,6 +278,8 @@ impl Plan<'_> {
                 state_key_nid: key,
                 event_nid: now,
             });
+            // Where nothing was said before, no guest was let in.
+            self.effects.guest_access |= name.kind == GUEST_ACCESS.as_bytes() && before.is_some();
             if name.kind == b"m.room.member" {
                 self.set_membership(&name, (before, now), slot).await?;
             }

@@ -124,6 +124,8 @@ pub struct Effects {
     pub related: Vec<OwnedEventId>,
     /// Memberships that changed.
     pub memberships: Vec<MembershipChange>,
+    /// Whether guests who were let in may be so no more.
+    pub guest_access: bool,
     /// The room as the commit leaves it.
     pub leaves: Option<View>,
 }
@@ -225,6 +227,10 @@ impl<'a> Plan<'a> {
     async fn create(&mut self, draft: &Draft) -> Result<Known, RoomError> {
         if let Some(target) = &draft.redacts {
             self.may_ask_to_redact(&draft.sender, target).await?;
+        }
+        if draft.kind == "m.room.member" {
+            // Boxed: a future is moved with all that it may become, and this one is rare.
+            Box::pin(self.must_let_in(draft)).await?;
         }
         let before = self.ground().await?;
         let event = self.draft(draft, &before).await?.into_event();

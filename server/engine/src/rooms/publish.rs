@@ -117,6 +117,9 @@ impl Rooms {
         }
         self.publish_counts(room.nid, &effects.counting, &receipt);
         drop(receipt);
+        if effects.guest_access {
+            self.guest_access.changed(room.nid);
+        }
         match effects.memberships.is_empty() {
             true => self.ctx.notifier.wake_for_room(concerned.iter()),
             // Who comes or goes changes also whose devices a person follows.

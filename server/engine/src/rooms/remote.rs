@@ -110,6 +110,10 @@ impl Rooms {
         reason: Option<String>,
         via: Vec<OwnedServerName>,
     ) -> Result<(), RoomError> {
+        // Whether the room lets guests in is known once it is joined, and then it is too late.
+        if self.is_guest(&user).await? {
+            return Err(RoomError::NoGuests);
+        }
         let was_resident = self.resident(room_id).await?.is_some();
         let mut last = RoomError::NotFound("a server that is in the room");
         for server in self

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::rooms::Rooms;
 use crate::rooms::authorize::StateEvents;
 use crate::rooms::error::RoomError;
+use crate::rooms::guests::{GUEST_ACCESS, lets_guests_in};
 use crate::rooms::view::Room;
 use crate::state::snapshots::Snapshot;
 
@@ -20,7 +21,7 @@ pub(super) const SUMMARIZED: [&str; 9] = [
     "m.room.canonical_alias",
     "m.room.join_rules",
     "m.room.history_visibility",
-    "m.room.guest_access",
+    GUEST_ACCESS,
     "m.room.encryption",
 ];
 
@@ -80,7 +81,7 @@ impl RoomSummary {
                 "history_visibility",
                 "world_readable",
             ),
-            guest_can_join: is("m.room.guest_access", "guest_access", "can_join"),
+            guest_can_join: lets_guests_in(state),
             encryption: text("m.room.encryption", "algorithm"),
         }
     }

@@ -1,6 +1,7 @@
 //! Rooms through the whole of mailbox → plan → commit, on both engines.
 
 mod beginnings;
+mod guests;
 mod ignored;
 mod profiles;
 

@@ -109,6 +109,7 @@ mod tests {
             user_id: "@a:x".try_into().unwrap(),
             device_id: "D".into(),
             admin: false,
+            guest: false,
             standing: Standing::Good,
         }
     }

@@ -160,6 +160,7 @@ fn shown(account: ListedAccount) -> User {
         user_id: account.user_id,
         display_name: account.display_name,
         admin: account.admin,
+        guest: account.guest,
         deactivated: account.deactivated,
         locked: account.locked,
         suspended: account.suspended,

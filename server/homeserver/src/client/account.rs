@@ -27,7 +27,7 @@ pub(super) async fn whoami(
     let body = json!({
         "user_id": session.user_id,
         "device_id": session.device_id,
-        "is_guest": false,
+        "is_guest": session.guest,
     });
     Ok(json_response(StatusCode::OK, &body))
 }

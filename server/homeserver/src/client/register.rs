@@ -29,8 +29,9 @@ pub(super) async fn register(
     match request.kind {
         RegistrationKind::User => {}
         RegistrationKind::Guest => {
-            let message = "This server takes no guests";
-            return Err(RouteError::refuse(Code::GUEST_ACCESS_FORBIDDEN, message));
+            let device_name = request.initial_device_display_name;
+            let made = app.accounts.register_guest(device_name).await?;
+            return Ok(json_response(StatusCode::OK, &shown(&app, made)));
         }
         _ => {
             let message = "`kind` must be `user` or `guest`";
@@ -46,6 +47,7 @@ pub(super) async fn register(
             refreshes: request.refresh_token,
         },
         inhibit_login: request.inhibit_login,
+        guest_access_token: request.guest_access_token,
     };
     let made = app
         .accounts

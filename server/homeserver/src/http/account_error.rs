@@ -28,6 +28,7 @@ impl From<AccountError> for RouteError {
             | E::WrongLoginToken
             | E::WrongMac
             | E::TokenUsedUp
+            | E::NotThatGuest
             | E::NotAdmin
             | E::NotOwner
             | E::AmongAdmins => Code::FORBIDDEN,
@@ -36,6 +37,7 @@ impl From<AccountError> for RouteError {
                 return Self::refuse(Code::UNKNOWN, sentence(&error))
                     .status(StatusCode::BAD_REQUEST);
             }
+            E::NoGuests => Code::GUEST_ACCESS_FORBIDDEN,
             E::TokenInUse => Code::INVALID_PARAM,
             E::InvalidUsername(_) => Code::INVALID_USERNAME,
             E::UserInUse => Code::USER_IN_USE,

@@ -196,7 +196,7 @@ impl Front {
         // Another server is counted twice: by its address, since checking its signature is work
         // already, and then by its name.
         self.take_rate(row.rate, &caller)?;
-        standing::check(row, &caller)?;
+        standing::check(row, &path_args, &caller)?;
         log_administration(row, &caller);
         let terms = Terms {
             kind: row.body_kind,
@@ -263,7 +263,7 @@ impl Front {
             Ok(caller) => caller,
             Err(refused) => self.refreshed(parts, address).await?.ok_or(refused)?,
         };
-        standing::check(row, &caller)
+        standing::check(row, &[], &caller)
     }
 
     /// Who calls with a token that gave way to another one since.

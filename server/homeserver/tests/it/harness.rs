@@ -212,6 +212,7 @@ impl Authority for OneToken {
             user_id: "@alice:one.test".try_into().unwrap(),
             device_id: "DEVICE".into(),
             admin: false,
+            guest: false,
             standing: Standing::Good,
         };
         let user = User {

@@ -13,6 +13,8 @@ mod directory;
 #[cfg(test)]
 mod effects;
 #[cfg(test)]
+mod guests;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod key_backups;

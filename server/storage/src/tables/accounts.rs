@@ -16,6 +16,8 @@ pub struct AccountCreate {
     pub password_hash: Option<String>,
     /// Whether the person may administer the server.
     pub admin: bool,
+    /// Whether it is a guest's.
+    pub guest: bool,
     /// When it is made.
     pub created_at_ms: i64,
 }
@@ -25,11 +27,12 @@ impl AccountCreate {
         let made = sql!(
             conn,
             execute,
-            "INSERT INTO accounts (user_nid, password_hash, admin, deactivated, created_at_ms)
-             VALUES ($1, $2, $3, FALSE, $4) ON CONFLICT (user_nid) DO NOTHING",
+            "INSERT INTO accounts (user_nid, password_hash, admin, guest, deactivated, created_at_ms)
+             VALUES ($1, $2, $3, $4, FALSE, $5) ON CONFLICT (user_nid) DO NOTHING",
             self.user_nid,
             self.password_hash.as_deref(),
             self.admin,
+            self.guest,
             self.created_at_ms
         )?;
         if made == 0 {
@@ -37,6 +40,44 @@ impl AccountCreate {
         }
         Ok(Outcome::Done)
     }
+}
+
+/// A guard that makes a guest's account that of somebody who registered; it must be a guest's, and active.
+/// Its outcome is the hashes of the person's access tokens: they stay, but what is remembered of them
+/// is no longer true.
+#[derive(Debug, Clone)]
+pub struct GuestUpgrade {
+    /// Whose account it is.
+    pub user_nid: i64,
+    /// The password's hash in PHC form; none for an account that cannot log in by password.
+    pub password_hash: Option<String>,
+}
+
+impl GuestUpgrade {
+    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let changed = sql!(
+            conn.again(),
+            execute,
+            "UPDATE accounts SET guest = FALSE, password_hash = $2
+             WHERE user_nid = $1 AND guest AND NOT deactivated",
+            self.user_nid,
+            self.password_hash.as_deref()
+        )?;
+        if changed == 0 {
+            return Err(Refusal::Absent.into());
+        }
+        Ok(Outcome::Tokens(tokens_of(conn, self.user_nid).await?))
+    }
+}
+
+/// The hashes of a person's access tokens.
+async fn tokens_of(conn: Conn<'_>, user_nid: i64) -> Result<Vec<Vec<u8>>, StorageError> {
+    sql!(
+        conn,
+        scalars::<Vec<u8>>,
+        "SELECT token_hash FROM access_tokens WHERE user_nid = $1",
+        user_nid
+    )
 }
 
 /// A guard that replaces a password; the account must be there and active. Tokens for logging in go:
@@ -98,13 +139,7 @@ impl AccountModerate {
         if changed == 0 {
             return Err(Refusal::Absent.into());
         }
-        let tokens = sql!(
-            conn,
-            scalars::<Vec<u8>>,
-            "SELECT token_hash FROM access_tokens WHERE user_nid = $1",
-            self.user_nid
-        )?;
-        Ok(Outcome::Tokens(tokens))
+        Ok(Outcome::Tokens(tokens_of(conn, self.user_nid).await?))
     }
 }
 
@@ -247,6 +282,48 @@ pub async fn accounts_erased(conn: Conn<'_>) -> Result<Vec<String>, StorageError
     )
 }
 
+/// Whether a user id is that of a guest of ours.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_guest(conn: Conn<'_>, user_id: &str) -> Result<bool, StorageError> {
+    let guest = sql!(
+        conn,
+        scalar::<bool>,
+        "SELECT a.guest FROM users u JOIN accounts a ON a.user_nid = u.user_nid WHERE u.user_id = $1",
+        user_id
+    )?;
+    Ok(guest.unwrap_or_default())
+}
+
+/// The rooms that guests are joined to.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rooms_of_guests(conn: Conn<'_>) -> Result<Vec<i64>, StorageError> {
+    sql!(
+        conn,
+        scalars::<i64>,
+        "SELECT DISTINCT m.room_nid FROM accounts a JOIN memberships m ON m.user_nid = a.user_nid
+         WHERE a.guest AND m.membership = 'join' ORDER BY m.room_nid"
+    )
+}
+
+/// The guests that are joined to a room, by their user ids.
+///
+/// # Errors
+/// When the database fails.
+pub async fn guests_in(conn: Conn<'_>, room_nid: i64) -> Result<Vec<String>, StorageError> {
+    sql!(
+        conn,
+        scalars::<String>,
+        "SELECT u.user_id FROM memberships m JOIN accounts a ON a.user_nid = m.user_nid
+         JOIN users u ON u.user_nid = m.user_nid
+         WHERE m.room_nid = $1 AND m.membership = 'join' AND a.guest ORDER BY u.user_id",
+        room_nid
+    )
+}
+
 /// An account as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct StoredAccount {
@@ -258,6 +335,8 @@ pub struct StoredAccount {
     pub password_hash: Option<String>,
     /// Whether the person may administer the server.
     pub admin: bool,
+    /// Whether it is a guest's.
+    pub guest: bool,
     /// Whether it was closed for good.
     pub deactivated: bool,
     /// Whether it can do nothing at the moment but log out.
@@ -279,7 +358,7 @@ pub async fn account_by_id(
     sql!(
         conn,
         optional::<StoredAccount>,
-        "SELECT a.user_nid, u.user_id, a.password_hash, a.admin, a.deactivated, a.locked,
+        "SELECT a.user_nid, u.user_id, a.password_hash, a.admin, a.guest, a.deactivated, a.locked,
                 a.suspended, a.created_at_ms
          FROM users u JOIN accounts a ON a.user_nid = u.user_nid WHERE u.user_id = $1",
         user_id
@@ -295,6 +374,8 @@ pub struct ListedAccount {
     pub display_name: Option<String>,
     /// Whether the person may administer the server.
     pub admin: bool,
+    /// Whether it is a guest's.
+    pub guest: bool,
     /// Whether it was closed for good.
     pub deactivated: bool,
     /// Whether it can do nothing at the moment but log out.
@@ -316,8 +397,8 @@ pub async fn account_listed(
     sql!(
         conn,
         optional::<ListedAccount>,
-        "SELECT u.user_id, p.value AS display_name, a.admin, a.deactivated, a.locked, a.suspended,
-                a.created_at_ms
+        "SELECT u.user_id, p.value AS display_name, a.admin, a.guest, a.deactivated, a.locked,
+                a.suspended, a.created_at_ms
          FROM users u JOIN accounts a ON a.user_nid = u.user_nid
          LEFT JOIN profiles p ON p.user_nid = a.user_nid AND p.field = 'displayname'
          WHERE u.user_id = $1",
@@ -337,8 +418,8 @@ pub async fn account_list(
     sql!(
         conn,
         all::<ListedAccount>,
-        "SELECT u.user_id, p.value AS display_name, a.admin, a.deactivated, a.locked, a.suspended,
-                a.created_at_ms
+        "SELECT u.user_id, p.value AS display_name, a.admin, a.guest, a.deactivated, a.locked,
+                a.suspended, a.created_at_ms
          FROM users u JOIN accounts a ON a.user_nid = u.user_nid
          LEFT JOIN profiles p ON p.user_nid = a.user_nid AND p.field = 'displayname'
          WHERE u.user_id > $1 ORDER BY u.user_id LIMIT $2",

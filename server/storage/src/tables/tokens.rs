@@ -130,6 +130,8 @@ pub struct TokenOwner {
     pub fresh: bool,
     /// Whether the person may administer the server.
     pub admin: bool,
+    /// Whether the account is a guest's.
+    pub guest: bool,
     /// Whether the account was closed for good.
     pub deactivated: bool,
     /// Whether the account can do nothing at the moment but log out.
@@ -171,7 +173,7 @@ pub async fn token_owner(
         conn,
         optional::<TokenOwner>,
         "SELECT t.user_nid, u.user_id, t.device_id, t.expires_at_ms, t.fresh, a.admin,
-                a.deactivated, a.locked, a.suspended
+                a.guest, a.deactivated, a.locked, a.suspended
          FROM access_tokens t
          JOIN users u ON u.user_nid = t.user_nid
          JOIN accounts a ON a.user_nid = t.user_nid

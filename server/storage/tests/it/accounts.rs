@@ -31,6 +31,7 @@ fn account(user_nid: i64) -> Guard {
         user_nid,
         password_hash: Some("hash".to_owned()),
         admin: false,
+        guest: false,
         created_at_ms: 1,
     })
 }

@@ -33,6 +33,7 @@ async fn alice(storage: &Storage) -> i64 {
         user_nid,
         password_hash: None,
         admin: false,
+        guest: false,
         created_at_ms: 1,
     };
     commit(storage, vec![Guard::AccountCreate(account)])

@@ -57,6 +57,7 @@ async fn alice(storage: &Storage) -> i64 {
         user_nid: nid,
         password_hash: None,
         admin: false,
+        guest: false,
         created_at_ms: 1,
     };
     guard(storage, Guard::AccountCreate(account)).await.unwrap();

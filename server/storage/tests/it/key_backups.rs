@@ -38,6 +38,7 @@ async fn alice(storage: &Storage) -> i64 {
         user_nid,
         password_hash: None,
         admin: false,
+        guest: false,
         created_at_ms: 1,
     };
     guard(storage, Guard::AccountCreate(account)).await.unwrap();

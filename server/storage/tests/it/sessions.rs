@@ -49,6 +49,7 @@ async fn alice(storage: &Storage) -> i64 {
         user_nid: nid,
         password_hash: Some("hash".to_owned()),
         admin: false,
+        guest: false,
         created_at_ms: 1,
     };
     guard(storage, Guard::AccountCreate(account)).await.unwrap();

@@ -54,6 +54,7 @@ async fn client(side: &Side, user_id: &str) -> Client {
         user_id: user_id.try_into().unwrap(),
         device_id: "DEVICE".into(),
         admin: false,
+        guest: false,
         standing: Standing::Good,
     };
     // With forks, only the state after the timeline says what won.

@@ -18,6 +18,7 @@ impl Running {
             user_id: ALICE.try_into().unwrap(),
             device_id: "DEVICE".into(),
             admin: false,
+            guest: false,
             standing: Standing::Good,
         }
     }

@@ -69,6 +69,7 @@ impl Story {
                     user_id: user_id.try_into().unwrap(),
                     device_id: format!("{user_id} {state_at:?} {lazy}").into(),
                     admin: false,
+                    guest: false,
                     standing: Standing::Good,
                 };
                 clients.push(Client::new(&Arc::new(session), Way { state_at, lazy }));
