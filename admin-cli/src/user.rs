@@ -288,22 +288,26 @@ mod tests {
 
     #[test]
     fn an_account_is_all_that_it_is_at_once() {
-        let user = |deactivated, locked, suspended, admin| User {
+        let user = |words: &str| User {
             user_id: "@alice:one.test".to_owned(),
             display_name: None,
-            admin,
-            deactivated,
-            locked,
-            suspended,
+            admin: words.contains("admin"),
+            deactivated: words.contains("deactivated"),
+            locked: words.contains("locked"),
+            suspended: words.contains("suspended"),
+            guest: words.contains("guest"),
             created_ts_ms: 0,
         };
-        for (user, expected) in [
-            (user(false, false, false, false), "user"),
-            (user(false, false, false, true), "admin"),
-            (user(false, true, true, false), "locked, suspended"),
-            (user(false, false, true, true), "suspended, admin"),
-            (user(true, true, true, false), "deactivated"),
+        for (is, expected) in [
+            ("", "user"),
+            ("admin", "admin"),
+            ("guest", "guest"),
+            ("locked suspended", "locked, suspended"),
+            ("admin suspended", "suspended, admin"),
+            ("guest suspended", "suspended, guest"),
+            ("deactivated locked suspended", "deactivated"),
         ] {
+            let user = user(is);
             assert_eq!(role(&user), expected);
         }
     }
