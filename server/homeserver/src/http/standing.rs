@@ -53,7 +53,6 @@ const SUSPENDED: &[&str] = &[
     "create_filter",
     "create_receipt",
     "set_read_marker",
-    "search_events",
     "search_users",
     "get_public_rooms_filtered",
     // What is kept with a person and seen by nobody else.
@@ -65,7 +64,6 @@ const SUSPENDED: &[&str] = &[
     "delete_pushrule",
     "set_pushrule_enabled",
     "set_pushrule_actions",
-    "set_pusher",
     // Taking oneself back, and telling the administrators of others.
     "leave_room",
     "forget_room",
@@ -101,4 +99,21 @@ pub(super) fn check(row: &Row, caller: &Caller) -> Result<(), RouteError> {
 pub fn suspended() -> RouteError {
     let message = "You cannot do this while your account is suspended";
     RouteError::refuse(Code::USER_SUSPENDED, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes;
+
+    #[test]
+    fn every_name_is_that_of_a_row() {
+        let rows = routes::table();
+        for name in LOCKED.iter().chain(SUSPENDED) {
+            assert!(
+                rows.iter().any(|row| row.name == *name),
+                "no row is named `{name}`"
+            );
+        }
+    }
 }
