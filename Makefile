@@ -46,7 +46,9 @@ test-rust: ## the Rust tests, on SQLite and on a private PostgreSQL
 test-web: ## the web client's unit tests
 	npm --prefix web-client test
 
+# With the workspace's features, it is what the Rust tests have compiled already.
 test-clients: ## Matrix clients that are not ours, on both engines, and the demonstration's story
+	cargo build --locked --workspace --example stored
 	scripts/two-servers.sh scripts/demo.py --once
 	HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh tests/clients/run.sh
 	ENGINE=postgres HEARTH_RATE_LIMIT__ENABLED=false scripts/postgres.sh run scripts/two-servers.sh tests/clients/run.sh
@@ -68,10 +70,11 @@ test-scripts: ## the tests of the scripts
 test-all: lint test test-sdk test-long bench ## lint, test, a client that compiles for long, search for long, and measure
 
 # More seeds of everything that draws its cases, and the proof that the oracles see.
-test-long: ## many seeds of both simulators, kills and power cuts, planted faults, fuzzing
+test-long: ## many seeds of both simulators and of sync, kills and power cuts, planted faults, fuzzing
 	scripts/setup.sh test
 	HEARTH_SIM_SEEDS=2000 cargo test --locked -p hearth-protocol --test simulator -- --nocapture
 	HEARTH_SIM_SEEDS=500 scripts/postgres.sh run cargo test --locked -p hearth-tests --test simulator -- --nocapture
+	HEARTH_SYNC_SEEDS=40 scripts/postgres.sh run cargo test --locked -p hearth-engine --lib stories
 	HEARTH_FAULT_ROUNDS=10 scripts/postgres.sh run cargo test --locked -p hearth-tests --test stories faults
 	@$(MAKE) --no-print-directory planted-faults fuzz
 

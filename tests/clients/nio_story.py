@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 
 import nio
 
@@ -44,6 +45,17 @@ class Server:
             self.successor = subprocess.Popen([binary, "--config", self.config], stderr=log)
         self.pid = self.successor.pid
 
+    def stored(self, texts):
+        """Those of these texts that its database holds."""
+        with open(self.config, "rb") as file:
+            config = tomllib.load(file)
+        folder = os.path.dirname(self.config)
+        database = f"sqlite://{folder}/{config['server']['data_dir']}/hearth.db"
+        database = config.get("database", {}).get("url", database)
+        command = ["target/debug/examples/stored", database]
+        run = subprocess.run(command, input="\n".join(texts), stdout=subprocess.PIPE, text=True, check=True)
+        return run.stdout.splitlines()
+
     def stop_successor(self):
         if self.successor:
             self.successor.terminate()
@@ -57,6 +69,7 @@ class Person:
         self.server, self.store = server, store
         self.localpart, self.password = f"{name}{secrets.token_hex(3)}", secrets.token_urlsafe()
         self.client, self.events, self.to_device, self.left = None, [], [], {}
+        self.whispered = []
 
     @classmethod
     def on_another_device(cls, person, store):
@@ -124,6 +137,8 @@ class Person:
         return found
 
     async def say(self, room_id, text):
+        if self.client.rooms[room_id].encrypted:
+            self.whispered.append(text)
         answer = await self.client.room_send(room_id, "m.room.message", {"msgtype": "m.text", "body": text})
         return check(answer, nio.RoomSendResponse).event_id
 
@@ -377,6 +392,16 @@ async def decline(alice, bob, room_id):
     await alice.sync_until(lambda: bob.user_id not in alice.client.rooms[room_id].invited_users, "the answer")
 
 
+def keep_to_themselves(people):
+    """No database holds what was said in encrypted rooms, nor what opens an account. All have it by now."""
+    private = [text for person in people for text in person.whispered]
+    assert len(private) > 5, private
+    private += [secret for person in people for secret in (person.password, person.client.access_token)]
+    for person in people:
+        found = person.server.stored(["Knee-high.", *private])
+        assert found == ["Knee-high."], f"{person.server.config}: {found} is stored"
+
+
 async def story(room_version, servers, store):
     people = [Person(name, server, store) for name, server in zip(("alice", "bob"), servers)]
     alice, bob = people
@@ -394,6 +419,7 @@ async def story(room_version, servers, store):
         await confide(alice, bob, store)
         await survive(alice, bob, room_id)
         await history(alice, bob, room_id)
+        keep_to_themselves(people)
         await part(alice, bob, room_id)
         await decline(alice, bob, room_id)
     finally:

@@ -8,6 +8,7 @@
 //!
 //! * `HEARTH_SIM_SEED=n` runs one seed, with what happens in it.
 //! * `HEARTH_SIM_SEEDS=n` runs so many, `HEARTH_SIM_FIRST=n` says from which on.
+//! * `HEARTH_SIM_ON=1` goes on after a seed that failed, and names all that did at the end.
 
 #[cfg(test)]
 mod actions;

@@ -205,7 +205,11 @@ on_both_engines! {
         assert!(server.stop().success());
         let logged = server.log_text();
 
-        assert!(stored.contains("alice") && logged.contains("answered a request"));
+        assert!(logged.contains("answered a request"));
+        // What the device was handed over went with it.
+        for content in secrets.contents.iter().filter(|it| *it != "canary-to-device") {
+            assert!(stored.contains(content.as_str()), "{content} is stored, and is not found");
+        }
         for secret in &secrets.credentials {
             assert!(!stored.contains(secret.as_str()), "{secret} is in the database");
         }

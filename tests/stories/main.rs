@@ -16,3 +16,5 @@ mod launch;
 mod memory;
 #[cfg(test)]
 mod strangers;
+#[cfg(test)]
+mod visitors;

@@ -76,17 +76,19 @@ impl fmt::Debug for SigningKey {
 pub struct VerifyKey(ed25519_dalek::VerifyingKey);
 
 impl VerifyKey {
-    /// Reads a key of 32 bytes in base64. `None` when it is no such key.
+    /// Reads a key of 32 bytes in base64. `None` where [`Self::from_bytes`] gives none.
     #[must_use]
     pub fn from_base64(text: &str) -> Option<Self> {
         Self::from_bytes(&encoding::base64_decode(text)?)
     }
 
-    /// Reads a key of 32 bytes. `None` when they are no point of the curve.
+    /// Reads a key of 32 bytes. `None` when they are no point of the curve, or one of small order: with
+    /// such a key anybody can make signatures, and one that fits every message.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
         ed25519_dalek::VerifyingKey::from_bytes(bytes)
             .ok()
+            .filter(|key| !key.is_weak())
             .map(Self)
     }
 

@@ -47,15 +47,6 @@ impl StorageError {
         self.trouble() == Some(Trouble::Unreachable)
     }
 
-    /// Whether a uniqueness rule of the schema refused the row.
-    #[must_use]
-    pub fn is_conflict(&self) -> bool {
-        match self {
-            Self::Engine(sqlx::Error::Database(error)) => error.is_unique_violation(),
-            _ => false,
-        }
-    }
-
     /// Whether a table is missing: nobody has set the database up.
     pub(crate) fn is_no_table(&self) -> bool {
         match self {

@@ -14,7 +14,7 @@ use sqlx::Connection;
 use crate::dialect::{self, ConnectTo};
 use crate::driver::Engine;
 use crate::tables::log::Identity;
-use crate::{Options, Storage};
+use crate::{Options, Storage, packed_json};
 
 /// The environment variable that names the PostgreSQL server for tests.
 const POSTGRES: &str = "HEARTH_TEST_POSTGRES";
@@ -350,17 +350,22 @@ pub async fn execute(scratch: &Scratch, text: &'static str) {
     .expect("the statement runs");
 }
 
-/// Everything that is stored, as text: what a thief of the database reads.
+/// Everything that is stored, as text: what a thief of the database reads, who knows how events are
+/// packed.
 ///
 /// # Panics
 /// When it cannot be read.
 pub async fn dump(scratch: &Scratch) -> String {
-    match &scratch.connect_to {
+    let (mut all, packed) = match &scratch.connect_to {
         Engine::Sqlite(options) => {
             let file = options.get_filename().display().to_string();
             let bytes = [file.clone(), format!("{file}-wal")].map(std::fs::read);
             let bytes: Vec<u8> = bytes.into_iter().flatten().flatten().collect();
-            String::from_utf8_lossy(&bytes).into_owned()
+            let mut conn = sqlx::SqliteConnection::connect_with(options)
+                .await
+                .expect("opens");
+            let packed = sqlx::query_scalar(PACKED).fetch_all(&mut conn).await;
+            (String::from_utf8_lossy(&bytes).into_owned(), packed)
         }
         Engine::Postgres(options) => {
             let options = options.clone().options([("bytea_output", "escape")]);
@@ -368,23 +373,34 @@ pub async fn dump(scratch: &Scratch) -> String {
                 .await
                 .expect("opens");
             let mut all = String::new();
-            let columns = scratch.schema().await;
-            let mut tables: Vec<&str> = columns
-                .iter()
-                .filter_map(|column| column.split('.').next())
-                .collect();
-            tables.dedup();
-            for table in tables {
-                let text = format!("SELECT t::TEXT FROM {table} t");
+            for text in every_table(&scratch.schema().await) {
                 let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
                     .fetch_all(&mut conn)
                     .await
                     .expect("a table is read");
                 all.extend(rows);
             }
-            all
+            (all, sqlx::query_scalar(PACKED).fetch_all(&mut conn).await)
         }
+    };
+    let packed: Vec<Vec<u8>> = packed.expect("the events are read");
+    for stored in packed {
+        let json = packed_json::unpack(stored).expect("an event as it was packed");
+        all.push_str(&String::from_utf8_lossy(&json));
+        all.push('\n');
     }
+    all
+}
+
+/// Every event's JSON in the form in which it is stored.
+const PACKED: &str = "SELECT json FROM event_json";
+
+fn every_table(columns: &[String]) -> Vec<String> {
+    let tables = columns.iter().filter_map(|column| column.split('.').next());
+    let mut tables: Vec<&str> = tables.collect();
+    tables.dedup();
+    let select = |table: &str| format!("SELECT t::TEXT FROM {table} t");
+    tables.into_iter().map(select).collect()
 }
 
 /// Every row of every table, as text and sorted, for tests of what is and is not written.

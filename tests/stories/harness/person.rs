@@ -36,14 +36,19 @@ impl Person {
         }
     }
 
-    /// A request with the person's token: status and body. None when no answer came.
+    /// A request to `/_matrix/client/v3` (or to a whole path) with the person's token: status and body.
+    /// None when no answer came.
     pub(crate) async fn ask(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Option<(u16, Value)> {
-        let url = format!("https://{}/_matrix/client/v3{path}", self.server);
+        let api = match path.starts_with("/_matrix") {
+            true => "",
+            false => "/_matrix/client/v3",
+        };
+        let url = format!("https://{}{api}{path}", self.server);
         let mut request = self.client.request(method, url).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.body(body.to_string());

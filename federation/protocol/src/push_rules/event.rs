@@ -69,15 +69,6 @@ impl<'e> PushEvent<'e> {
         mentioned.chain(about)
     }
 
-    /// Whether it wants to mention everybody.
-    #[must_use]
-    pub fn mentions_room(&self) -> bool {
-        let mentions = self.content.object().get("m.mentions");
-        let mentions = mentions.and_then(Value::as_object);
-        let room = mentions.and_then(|mentions| mentions.get("room"));
-        room == Some(&Value::Bool(true))
-    }
-
     pub(super) fn sender(&self) -> &UserId {
         self.sender
     }

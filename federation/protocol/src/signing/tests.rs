@@ -66,6 +66,42 @@ fn key_versions_follow_the_grammar() {
     }
 }
 
+/// The points of small order, also in the encodings that are not canonical ("Taming the many EdDSAs",
+/// 2020, table 1).
+#[test]
+fn a_key_with_which_anybody_could_sign_is_none() {
+    let low = |byte: u8, last: u8| {
+        let mut bytes = [0; 32];
+        (bytes[0], bytes[31]) = (byte, last);
+        bytes
+    };
+    let high = |byte: u8, last: u8| {
+        let mut bytes = [0xff; 32];
+        (bytes[0], bytes[31]) = (byte, last);
+        bytes
+    };
+    let of_eight = |text: &str| encoding::base64_decode::<32>(text).unwrap();
+    let weak = [
+        low(1, 0),
+        low(1, 0x80),
+        low(0, 0),
+        low(0, 0x80),
+        high(0xec, 0x7f),
+        high(0xec, 0xff),
+        high(0xed, 0x7f),
+        high(0xed, 0xff),
+        high(0xee, 0x7f),
+        high(0xee, 0xff),
+        of_eight("JuiVj8KyJ7BFw/SJ8u+Y8NXfrAXTxjM5sTgCiG1T/AU"),
+        of_eight("JuiVj8KyJ7BFw/SJ8u+Y8NXfrAXTxjM5sTgCiG1T/IU"),
+        of_eight("xxdqcD1N2E+6PAt2DRBnDyogU/osOczGTsf9d5KsA3o"),
+        of_eight("xxdqcD1N2E+6PAt2DRBnDyogU/osOczGTsf9d5KsA/o"),
+    ];
+    for bytes in weak {
+        assert_eq!(VerifyKey::from_bytes(&bytes), None, "{bytes:02x?}");
+    }
+}
+
 #[test]
 fn debug_shows_no_secret() {
     let shown = format!("{:?}", spec_key());

@@ -12,9 +12,10 @@ use hearth_storage::{Commit, both_engines};
 use hearth_types::ruma::ServerName;
 
 use super::*;
+use crate::context::Settings;
 use crate::federation::Federation;
 use crate::outbox::tests::recorder::{Conduct, Recorder};
-use crate::testing::TestServer;
+use crate::testing::{TestServer, settings};
 
 /// A server whose outbox runs until it is dropped, as at a crash.
 struct Running {
@@ -41,7 +42,11 @@ impl Running {
     }
 
     async fn with(scratch: &Scratch, recorder: Arc<Recorder>) -> Self {
-        let mut server = TestServer::with_peers(scratch, recorder.clone()).await;
+        Self::with_settings(scratch, recorder, settings()).await
+    }
+
+    async fn with_settings(scratch: &Scratch, recorder: Arc<Recorder>, settings: Settings) -> Self {
+        let mut server = TestServer::with(scratch, recorder.clone(), settings).await;
         let own = Arc::new(Own(Mutex::new(tokio::task::JoinSet::new())));
         Arc::get_mut(&mut server.context).unwrap().tasks = own;
         let rooms = Rooms::new(Arc::clone(&server.context));

@@ -12,6 +12,10 @@ use crate::rooms::error::RoomError;
 const STRIPPED_MAX: usize = 100;
 const STRIPPED_MAX_BYTES: usize = 128 * 1024;
 
+/// Levels of nesting in the content of a stripped event. A client reads it inside a whole answer, and
+/// may give the answer up where it is too deep for its parser.
+const STRIPPED_MAX_LEVELS: usize = 32;
+
 /// What the person of an invite or a knock will be shown: of stripped events, the parts that such
 /// have, within bounds, and the member event itself.
 ///
@@ -30,6 +34,9 @@ pub(crate) fn stripped_of(stripped: &[Value], member: &Event) -> Result<Vec<u8>,
         .filter_map(|event| {
             let text = |key: &str| event.get(key)?.as_str();
             let content = event.get("content").filter(|content| content.is_object())?;
+            if is_deeper(content, STRIPPED_MAX_LEVELS) {
+                return None;
+            }
             // The person's membership comes from the verified event alone.
             let own =
                 text("type")? == "m.room.member" && Some(text("state_key")?) == member.state_key();
@@ -51,4 +58,14 @@ pub(crate) fn stripped_of(stripped: &[Value], member: &Event) -> Result<Vec<u8>,
         return Err(invalid("it is too large"));
     }
     Ok(content)
+}
+
+/// Whether a value has more levels than that.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let inner = |it: &Value| levels == 0 || is_deeper(it, levels.saturating_sub(1));
+    match value {
+        Value::Array(items) => items.iter().any(inner),
+        Value::Object(fields) => fields.values().any(inner),
+        _ => false,
+    }
 }

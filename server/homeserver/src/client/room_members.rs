@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::request::{history_place, query, reader, viewpoint};
+use super::request::{history_place, invalid, query, reader, viewpoint};
 use crate::{
     http::{
         auth::User,
@@ -35,8 +35,8 @@ pub(super) async fn get_members(user: User, call: Call) -> Result<Response<Body>
     if let Some(place) = history_place(&call, "at")? {
         viewpoint = call.app.rooms.looking_back(viewpoint, place).await?;
     }
-    let wanted = query(&call, "membership")?;
-    let unwanted = query(&call, "not_membership")?;
+    let wanted = membership(&call, "membership")?;
+    let unwanted = membership(&call, "not_membership")?;
     let mut members = call.app.rooms.members(&viewpoint).await?;
     members.retain(|known| {
         let membership = shown(known).membership;
@@ -57,6 +57,15 @@ pub(super) async fn get_members(user: User, call: Call) -> Result<Response<Body>
         .await?;
     json.close();
     Ok(json_bytes(StatusCode::OK, json.into_bytes().into()))
+}
+
+/// A parameter that names a membership.
+fn membership(call: &Call, name: &str) -> Result<Option<String>, RouteError> {
+    let value = query(call, name)?;
+    match value.as_deref() {
+        None | Some("ban" | "invite" | "join" | "knock" | "leave") => Ok(value),
+        Some(_) => Err(invalid(name, "must be a membership")),
+    }
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/joined_members`

@@ -63,6 +63,9 @@ pub(crate) struct Setting {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) trusted_proxies: Vec<&'static str>,
     pub(crate) resources: Vec<Resource>,
+    pub(crate) concurrency: Concurrency,
+    /// What the ids of requests begin with.
+    pub(crate) request_ids: String,
 }
 
 impl Default for Setting {
@@ -80,6 +83,8 @@ impl Default for Setting {
             tls: None,
             trusted_proxies: Vec::new(),
             resources: Resource::ALL.to_vec(),
+            concurrency: Concurrency::off(),
+            request_ids: "test".to_owned(),
         }
     }
 }
@@ -130,7 +135,7 @@ async fn serve(
         rows: rows.into(),
         counts: RequestCounts::default(),
         rate_limiter: setting.rate_limiter,
-        concurrency: Concurrency::off(),
+        concurrency: setting.concurrency,
         stopping: tasks.stopping().clone(),
     });
     let front = Arc::new(Front {
@@ -147,7 +152,7 @@ async fn serve(
             .collect(),
         body_time: setting.body_time,
         body_budget: BodyBudget::new(setting.bodies_bytes),
-        request_ids: Arc::new(RequestIds::new("test".to_owned())),
+        request_ids: Arc::new(RequestIds::new(setting.request_ids)),
     });
     let bounds = Bounds {
         connections: Arc::new(Semaphore::new(setting.connections_max)),

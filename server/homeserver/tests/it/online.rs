@@ -87,3 +87,30 @@ async fn people_see_who_is_online() {
     let refused = alice.get("/sync?set_presence=asleep").await;
     assert_eq!(says(&refused), (400, "M_INVALID_PARAM".to_owned()));
 }
+
+#[tokio::test]
+async fn nobody_is_online_where_presence_is_switched_off() {
+    let off = |settings| settings + "[presence]\nenabled = false\n";
+    let town = Town::with(off).await;
+    let (alice, bob) = (town.register("alice").await, town.register("bob").await);
+    room_of(&alice, &bob).await;
+    let path = format!("/presence/{}/status", alice.user_id);
+    let body = json!({ "presence": "online", "status_msg": "at the fire" });
+    // Clients set it without asking whether anybody looks.
+    done(&alice.call("PUT", &path, &body).await);
+    sync(&alice, "set_presence=online").await;
+    for who in [&alice, &bob] {
+        assert_eq!(
+            done(&who.get(&path).await),
+            json!({ "presence": "offline" })
+        );
+        let seen = sync(who, "set_presence=online").await;
+        assert_eq!(seen["presence"], json!({ "events": [] }));
+    }
+    // What is wrong is wrong all the same.
+    let unknown = json!({ "presence": "asleep" });
+    let refused = alice.call("PUT", &path, &unknown).await;
+    assert_eq!(says(&refused), (400, "M_BAD_JSON".to_owned()));
+    let forbidden = (403, "M_FORBIDDEN".to_owned());
+    assert_eq!(says(&bob.call("PUT", &path, &body).await), forbidden);
+}

@@ -6,9 +6,13 @@
 //! the others.
 
 mod bad_input;
+mod crowds;
+mod effects;
 mod endpoints;
+mod log;
 mod place;
 mod samples;
 mod seen;
+mod standing;
 
 pub(crate) use seen::{Talk, note};

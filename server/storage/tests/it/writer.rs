@@ -6,7 +6,7 @@ use hearth_storage::tables::events::ClientTransactionRow;
 use hearth_storage::tables::log::{self, FollowerRow};
 use hearth_storage::tables::rooms::{self, RoomAdvance, RoomRow};
 use hearth_storage::testing::count;
-use hearth_storage::{Commit, CommitError, Refusal, both_engines};
+use hearth_storage::{Commit, CommitError, Refusal, StorageError, both_engines};
 
 fn new_room(room_nid: i64) -> Commit {
     let mut commit = Commit::default();
@@ -114,7 +114,10 @@ both_engines! {
             match one.receipt().await {
                 Ok(receipt) => assert!(positions.insert(receipt.at(hearth_storage::Slot(0)))),
                 Err(CommitError::Storage(error)) => {
-                    assert!(error.is_conflict(), "{error}");
+                    let StorageError::Engine(sqlx::Error::Database(cause)) = &error else {
+                        panic!("{error}");
+                    };
+                    assert!(cause.is_unique_violation(), "{error}");
                     failed.insert(index + 1);
                 }
                 Err(refused) => panic!("{refused}"),

@@ -7,12 +7,14 @@ use hearth_types::ruma::{OwnedEventId, OwnedRoomId, ServerName};
 use serde_json::{Value, json};
 
 use super::pair::{Pair, Side};
+use crate::context::Settings;
 use crate::outbox::Outbox;
 use crate::presence::Presence;
 use crate::receipts::{Extent, Receipts};
 use crate::rooms::create::Preset;
 use crate::rooms::error::RoomError;
 use crate::rooms::ignored::Ignored;
+use crate::testing::settings;
 
 const ALICE: &str = "@alice:one.test";
 const BOB: &str = "@bob:two.test";
@@ -168,5 +170,21 @@ both_engines! {
         assert_eq!(events[0]["content"]["status_msg"], "here");
         let eve = told.side.person(EVE).await;
         assert!(told.presence.events(eve, None, |_| true).await.unwrap().is_empty());
+    }
+}
+
+both_engines! {
+    async fn presence_is_taken_of_nobody_where_it_is_switched_off(scratch: Scratch) {
+        let settings = Settings { presence_enabled: false, ..settings() };
+        let pair = Pair::with(scratch, settings).await;
+        let (room, _) = between(&pair).await;
+        let told = Told::new(&pair.one, &room).await;
+        let content = json!({ "push": [{ "user_id": BOB, "presence": "online" }] });
+        let content = content.to_string().into_bytes();
+        let federation = &told.side.federation;
+        federation.receive_presence(two(), &content, &told.presence).await.unwrap();
+        assert!(!told.presence.tick().await.unwrap(), "nobody is online");
+        let alice = told.side.person(ALICE).await;
+        assert!(told.presence.events(alice, None, |_| true).await.unwrap().is_empty());
     }
 }

@@ -13,6 +13,7 @@ use hearth_types::ruma::RoomId;
 use self::link::{Far, Wire};
 pub(super) use self::link::{key, verified};
 pub(super) use self::side::{Side, id};
+use crate::context::Settings;
 use crate::memory::MemoryBudget;
 use crate::testing::settings;
 
@@ -30,11 +31,20 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) async fn new(first: Scratch) -> Self {
-        Self::within(first, settings().memory).await
+        Self::with(first, settings()).await
     }
 
     /// Two servers whose caches may take so much.
     pub(super) async fn within(first: Scratch, memory: MemoryBudget) -> Self {
+        let settings = Settings {
+            memory,
+            ..settings()
+        };
+        Self::with(first, settings).await
+    }
+
+    /// Two servers with settings of their own.
+    pub(super) async fn with(first: Scratch, settings: Settings) -> Self {
         let on = match first.options().connect_to {
             Engine::Sqlite(_) => On::Sqlite,
             Engine::Postgres(_) => On::Postgres,
@@ -42,8 +52,14 @@ impl Pair {
         let scratches = [first, Scratch::new(on).await];
         let wire = Arc::new(Wire::default());
         let (to_one, to_two) = (Far::default(), Far::default());
-        let one = Side::new("one.test", &scratches[0], (&to_two, &wire), memory).await;
-        let two = Side::new("two.test", &scratches[1], (&to_one, &wire), memory).await;
+        let one = Side::new(
+            "one.test",
+            &scratches[0],
+            (&to_two, &wire),
+            settings.clone(),
+        )
+        .await;
+        let two = Side::new("two.test", &scratches[1], (&to_one, &wire), settings).await;
         *to_one.lock().unwrap() = Some(one.federation.clone());
         *to_two.lock().unwrap() = Some(two.federation.clone());
         Self {

@@ -92,6 +92,30 @@ both_engines! {
 }
 
 both_engines! {
+    async fn nobody_is_told_who_is_online_where_presence_is_switched_off(scratch: Scratch) {
+        let settings = Settings { presence_enabled: false, ..settings() };
+        let recorder = Arc::new(Recorder::default());
+        let running = Running::with_settings(&scratch, recorder, settings).await;
+        let room = running.room().await;
+        running.joins(&room, "@bob:two.test").await;
+        let alice = running.alice().await;
+        let ctx = Arc::clone(&running.server.context);
+        let presence = Presence::new(ctx, running.rooms.clone(), running.outbox.clone());
+        presence.set(&alice, Status::Online, Some("here")).unwrap();
+        presence.polls(&alice, Status::Online, Duration::from_secs(30));
+        presence.acts(&alice);
+        assert!(!presence.tick().await.unwrap(), "nobody is online");
+        // What is told after it would come after it.
+        running.outbox.pass_typing(&room, (alice.user_nid, &alice.user_id), true).await.unwrap();
+        running.until_told("m.typing", 1).await;
+        assert!(running.told_of("two.test", "m.presence").is_empty());
+        let shown = presence.of(&alice, &alice.user_id).await.unwrap();
+        assert_eq!(shown, crate::presence::Shown::OFFLINE);
+        assert!(presence.events(alice.user_nid, None, |_| true).await.unwrap().is_empty());
+    }
+}
+
+both_engines! {
     async fn a_server_that_does_not_answer_is_told_nothing_and_nothing_grows(scratch: Scratch) {
         let running = Running::new(&scratch).await;
         let room = running.room().await;

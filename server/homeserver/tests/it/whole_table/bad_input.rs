@@ -9,14 +9,19 @@ use hearth::{
     http::{auth::AuthClass, body::BodyKind},
     routes::{self, Row},
 };
-use hearth_storage::both_engines;
+use hearth_storage::{
+    both_engines,
+    testing::{On, Scratch},
+};
 use http::Method;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
-    place::{Account, CANARY, Door, Place, SIGNED},
-    samples::{ANYBODYS_ROOM, FREE_FORM, PIECEWISE, Sample, Segment, WITHOUT_BODY, sample},
+    place::{CANARY, Door, Place},
+    samples::{
+        ANYBODYS_ROOM, DOORS, FREE_FORM, IDS, OPEN, PIECEWISE, REFUSED, Sample, Segment, TYPED,
+        WITHOUT_BODY, credentials, path_of, sample, with_query,
+    },
 };
 use crate::{harness::Reply, people::PASSWORD};
 
@@ -47,9 +52,16 @@ both_engines! {
             }
             before = after;
             let logged = place.logged();
+            let answered = logged
+                .lines()
+                .filter(|line| line.contains("answered a request") && line.contains(&place.request_ids));
+            let lines = answered.count();
+            if lines != cases.len() {
+                wrong.push(format!("`{}`: {lines} of {} answers are logged", row.name, cases.len()));
+            }
             for secret in [CANARY, PASSWORD, &place.alice.token, &place.mallory.token] {
-                if logged.contains(secret) {
-                    wrong.push(format!("`{}`: the log shows a secret: {logged}", row.name));
+                if let Some(line) = logged.lines().find(|line| line.contains(secret)) {
+                    wrong.push(format!("`{}`: the log shows a secret: {line}", row.name));
                 }
             }
         }
@@ -61,6 +73,32 @@ both_engines! {
             wrong.join("\n")
         );
     }
+}
+
+/// What is wrong with a bad request must be what was made wrong in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_requests_that_are_made_bad_are_good() {
+    let place = Place::over(Scratch::new(On::Sqlite).await).await;
+    let mut wrong = Vec::new();
+    let ends = ["logout", "logout_all", "deactivate", "leave_room"];
+    let rows = routes::table().into_iter();
+    for row in rows.filter(|row| !ends.contains(&row.name)) {
+        let mut maker = Maker::of(&row, &place);
+        let (target, headers) = (maker.target(), maker.own_headers());
+        let body = match row.method.is_safe() {
+            true => Vec::new(),
+            false => maker.good.body.to_string().into_bytes(),
+        };
+        maker.push("good", &target, &headers, &body, Wants::ANY_REFUSAL);
+        for case in maker.cases {
+            let reply = place.exchange(case.door, &case.bytes).await;
+            let is_known = REFUSED.iter().any(|(name, _)| *name == row.name);
+            if (reply.status == 400) != is_known {
+                wrong.push(format!("{} `{}`: {}", row.method, row.name, reply.body));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// A bad request and what it should be answered with.
@@ -109,18 +147,16 @@ const WRONG_TOKEN: Wants = Wants(&[(401, "M_UNKNOWN_TOKEN")]);
 const NOT_SIGNED: Wants = Wants(&[(401, "M_UNAUTHORIZED")]);
 const TOO_LARGE: Wants = Wants(&[(413, "M_TOO_LARGE")]);
 const MULTIPART: Wants = Wants(&[(415, "M_NOT_JSON")]);
+const NO_ID: Wants = Wants(&[
+    (400, "M_INVALID_PARAM"),
+    (403, "M_FORBIDDEN"),
+    (404, "M_NOT_FOUND"),
+]);
 const NOT_THEIRS: Wants = Wants(&[(403, "M_FORBIDDEN")]);
 const NOT_THEIR_ROOM: Wants = Wants(&[(403, "M_FORBIDDEN"), (404, "M_NOT_FOUND")]);
 
 fn cases(row: &Row, place: &Place) -> Vec<Case> {
-    let good = sample(row, place, &place.alice);
-    let mut maker = Maker {
-        alice: &place.alice.token,
-        row,
-        credentials: credentials(row, &place.alice),
-        good,
-        cases: Vec::new(),
-    };
+    let mut maker = Maker::of(row, place);
     maker.callers();
     maker.paths();
     maker.queries();
@@ -128,17 +164,6 @@ fn cases(row: &Row, place: &Place) -> Vec<Case> {
     maker.framing();
     maker.somebody_elses(place);
     maker.cases
-}
-
-/// The header of a good request by somebody.
-fn credentials(row: &Row, by: &Account) -> Option<String> {
-    match row.auth {
-        AuthClass::AccessToken | AuthClass::OptionalAccessToken => {
-            Some(format!("authorization: Bearer {}", by.token))
-        }
-        AuthClass::ServerSignature => Some(SIGNED.to_owned()),
-        AuthClass::None | AuthClass::OptionalAppserviceToken | AuthClass::Administrator => None,
-    }
 }
 
 struct Maker<'r> {
@@ -149,37 +174,20 @@ struct Maker<'r> {
     cases: Vec<Case>,
 }
 
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
-
-fn path_of(segments: &[Segment]) -> String {
-    let mut path = String::new();
-    for segment in segments {
-        path.push('/');
-        match segment {
-            Segment::Fixed(text) => path.push_str(text),
-            Segment::Variable { value, .. } => {
-                path.extend(utf8_percent_encode(value, COMPONENT));
-            }
+impl<'r> Maker<'r> {
+    fn of(row: &'r Row, place: &'r Place) -> Self {
+        Self {
+            row,
+            alice: &place.alice.token,
+            credentials: credentials(row, &place.alice),
+            good: sample(row, place, &place.alice),
+            cases: Vec::new(),
         }
     }
-    path
-}
 
-fn with_query(path: &str, query: &[(&'static str, String)]) -> String {
-    let pairs: Vec<String> = query
-        .iter()
-        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, COMPONENT)))
-        .collect();
-    match pairs.is_empty() {
-        true => path.to_owned(),
-        false => format!("{path}?{}", pairs.join("&")),
-    }
-}
-
-impl Maker<'_> {
     /// The path and query of the good request.
     fn target(&self) -> String {
-        with_query(&path_of(&self.good.path), &self.good.query)
+        self.good.target()
     }
 
     fn is_json_read(&self) -> bool {
@@ -303,10 +311,19 @@ impl Maker<'_> {
                 continue;
             };
             let name = name.clone();
-            for (what, raw, wants) in [
+            let mut wrong = vec![
                 ("is no UTF-8", "%FF", INVALID_PARAM),
                 ("holds a zero", "a%00b", INVALID_PARAM),
-            ] {
+            ];
+            if IDS.contains(&&*name) {
+                let wants = match self.row.auth {
+                    AuthClass::AccessToken => NO_ID,
+                    _ => Wants::ANY_REFUSAL,
+                };
+                wrong.push(("is no id", "x", wants));
+                wrong.push(("is another kind of id", "%5Ex:one.test", wants));
+            }
+            for (what, raw, wants) in wrong {
                 let mut path = self.good.path.clone();
                 path[at] = Segment::Fixed(raw.to_owned());
                 let target = with_query(&path_of(&path), &self.good.query);
@@ -321,6 +338,10 @@ impl Maker<'_> {
         let headers = self.own_headers();
         let path = path_of(&self.good.path);
         for (name, _) in self.good.query.clone() {
+            let typed = match TYPED.contains(&name) {
+                true => Some(("has a wrong type", "~", self.of_shape(INVALID_PARAM))),
+                false => None,
+            };
             let others: Vec<_> = self
                 .good
                 .query
@@ -330,14 +351,11 @@ impl Maker<'_> {
                 .collect();
             let others = with_query(&path, &others);
             let joint = if others.contains('?') { '&' } else { '?' };
-            let target = format!("{others}{joint}{name}=%FF");
-            self.push(
-                format!("`{name}` is no UTF-8"),
-                &target,
-                &headers,
-                &body,
-                INVALID_PARAM,
-            );
+            let no_utf8 = ("is no UTF-8", "%FF", INVALID_PARAM);
+            for (what, raw, wants) in [no_utf8].into_iter().chain(typed) {
+                let target = format!("{others}{joint}{name}={raw}");
+                self.push(format!("`{name}` {what}"), &target, &headers, &body, wants);
+            }
         }
     }
 
@@ -386,6 +404,27 @@ impl Maker<'_> {
         self.push("deep lists", &target, &headers, deep.as_bytes(), too_deep);
         if !PIECEWISE.iter().any(|(name, _)| *name == self.row.name) {
             self.fields(&target, &headers, &deep);
+            self.inner_fields(&target, &headers);
+        }
+    }
+
+    /// Each value inside the body's fields in turn, where the specification says what it is.
+    fn inner_fields(&mut self, target: &str, headers: &[String]) {
+        let mut places = Vec::new();
+        inner(&self.good.body, String::new(), 0, &mut places);
+        let wants = self.of_shape(WRONG_TYPE);
+        for place in places {
+            let is_open = OPEN.iter().any(|(name, field)| {
+                (*name == self.row.name || *name == "*") && place.starts_with(field)
+            });
+            let mut body = self.good.body.clone();
+            let value = match body.pointer_mut(&place) {
+                Some(value) if !is_open => value,
+                _ => continue,
+            };
+            *value = of_another_type(value);
+            let (what, body) = (format!("`{place}` has a wrong type"), body.to_string());
+            self.push(what, target, headers, body.as_bytes(), wants);
         }
     }
 
@@ -422,11 +461,7 @@ impl Maker<'_> {
             };
             put("is deep", deep, too_deep);
             if !is_free {
-                let other = match value {
-                    Value::String(_) | Value::Null => json!(5),
-                    Value::Number(_) | Value::Bool(_) => json!("x"),
-                    Value::Array(_) | Value::Object(_) => json!(CANARY),
-                };
+                let other = of_another_type(value);
                 put("has a wrong type", &other.to_string(), wrong_type);
             }
         }
@@ -467,7 +502,11 @@ impl Maker<'_> {
         let is_room = (path.contains("{room_id}") && !path.contains("/room_keys/"))
             || path.contains("{room_id_or_alias}");
         let is_theirs = path.contains("/user/{user_id}/")
-            || (path.contains("/profile/{user_id}") && row.method != Method::GET);
+            || path.contains("/typing/{user_id}")
+            || (["/profile/{user_id}", "/presence/{user_id}"]
+                .iter()
+                .any(|of_a_person| path.contains(of_a_person))
+                && row.method != Method::GET);
         let headers: Vec<String> = credentials(row, &place.mallory).into_iter().collect();
         let body = self.good.body.to_string().into_bytes();
         if is_person && is_theirs {
@@ -476,15 +515,56 @@ impl Maker<'_> {
         }
         let is_open = ANYBODYS_ROOM.iter().any(|(name, _)| *name == row.name);
         if is_room && !is_open && row.auth != AuthClass::None {
-            let theirs = sample(row, place, &place.mallory);
-            let target = with_query(&path_of(&theirs.path), &theirs.query);
-            let body = theirs.body.to_string().into_bytes();
-            let wants = match row.auth {
-                AuthClass::ServerSignature => Wants::ANY_REFUSAL,
-                _ => NOT_THEIR_ROOM,
-            };
-            self.push("another person's room", &target, &headers, &body, wants);
+            self.outsiders(place);
         }
+    }
+
+    /// Everybody who is not in the room, in Alice's place.
+    fn outsiders(&mut self, place: &Place) {
+        let row = self.row;
+        // All people are one to other servers.
+        let (wants, count) = match row.auth {
+            AuthClass::ServerSignature => (Wants::ANY_REFUSAL, 1),
+            _ => (NOT_THEIR_ROOM, usize::MAX),
+        };
+        for (relation, who) in place.outsiders().into_iter().take(count) {
+            let may_read = relation == "left" && row.method.is_safe();
+            let is_door = DOORS
+                .iter()
+                .any(|(name, whose, _)| *name == row.name && whose.contains(&relation));
+            if may_read || is_door {
+                continue;
+            }
+            let theirs = sample(row, place, who);
+            let headers: Vec<String> = credentials(row, who).into_iter().collect();
+            let body = theirs.body.to_string().into_bytes();
+            let what = format!("the room of another person, who {relation}");
+            self.push(what, &theirs.target(), &headers, &body, wants);
+        }
+    }
+}
+
+fn of_another_type(value: &Value) -> Value {
+    match value {
+        Value::String(_) | Value::Null => json!(5),
+        Value::Number(_) | Value::Bool(_) => json!("x"),
+        Value::Array(_) | Value::Object(_) => json!(CANARY),
+    }
+}
+
+/// The places of all values below the first level, as JSON pointers.
+fn inner(value: &Value, place: String, level: usize, places: &mut Vec<String>) {
+    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(key, it)| (escaped(key), it)).collect(),
+        Value::Array(items) => (0..).map(|at: usize| at.to_string()).zip(items).collect(),
+        _ => Vec::new(),
+    };
+    for (key, child) in children {
+        inner(child, format!("{place}/{key}"), level + 1, places);
+    }
+    if level > 1 {
+        places.push(place);
     }
 }
 

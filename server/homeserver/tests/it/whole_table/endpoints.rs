@@ -24,14 +24,25 @@ fn place(method: &str, path: &str) -> Place {
     format!("{method} {}", segments.collect::<Vec<_>>().join("/"))
 }
 
-/// The endpoints that a homeserver answers, as the specification writes them.
-fn specified() -> BTreeMap<Place, String> {
-    let mut endpoints = BTreeMap::new();
+/// An endpoint as the specification writes it.
+#[derive(Default)]
+struct Endpoint {
+    /// Its method and path.
+    line: String,
+    /// What can be done there: mostly one operation.
+    operations: BTreeSet<&'static str>,
+}
+
+/// The endpoints that a homeserver answers.
+fn specified() -> BTreeMap<Place, Endpoint> {
+    let mut endpoints: BTreeMap<Place, Endpoint> = BTreeMap::new();
     for line in ENDPOINTS.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
         if matches!(fields[0], "client-server" | "server-server") {
             let (method, path) = (fields[1], fields[2]);
-            endpoints.insert(place(method, path), format!("{method} {path}"));
+            let endpoint = endpoints.entry(place(method, path)).or_default();
+            endpoint.line = format!("{method} {path}");
+            endpoint.operations.insert(fields[3]);
         }
     }
     endpoints
@@ -77,14 +88,18 @@ fn other_versions(place: &str) -> impl Iterator<Item = Place> + '_ {
 #[test]
 fn every_endpoint_of_the_specification_is_served_or_named_as_not_yet_served() {
     let (specified, served) = (specified(), served());
-    let listed = listed(NOT_YET_SERVED);
+    // A line with an operation is about one of several at a path, of which others are served.
+    let of_path = |(_, line): &(Place, &str)| line.split(' ').count() < 3;
+    let (listed, operations): (Vec<_>, Vec<_>) =
+        listed(NOT_YET_SERVED).into_iter().partition(of_path);
     let names: BTreeSet<&Place> = listed.iter().map(|(place, _)| place).collect();
     let mut wrong = Vec::new();
     for (place, endpoint) in &specified {
         if !served.contains(place) && !names.contains(place) {
             wrong.push(format!(
-                "{endpoint}: the table of routes lacks it; serve it (a row in `rows()`). The list \
-                 `tests/routes/not_yet_served.txt` takes no new lines"
+                "{}: the table of routes lacks it; serve it (a row in `rows()`). The list \
+                 `tests/routes/not_yet_served.txt` takes no new lines",
+                endpoint.line
             ));
         }
     }
@@ -94,7 +109,10 @@ fn every_endpoint_of_the_specification_is_served_or_named_as_not_yet_served() {
             wrong.push(format!(
                 "{line}: it is served now; remove its line from `tests/routes/not_yet_served.txt`"
             ));
-        } else if specified.get(place).is_none_or(|endpoint| endpoint != line) {
+        } else if specified
+            .get(place)
+            .is_none_or(|endpoint| endpoint.line != *line)
+        {
             wrong.push(format!(
                 "{line}: `tests/routes/endpoints.csv` has no such endpoint; remove the line from \
                  `tests/routes/not_yet_served.txt`"
@@ -106,6 +124,17 @@ fn every_endpoint_of_the_specification_is_served_or_named_as_not_yet_served() {
             ));
         }
         before = line;
+    }
+    for (place, line) in &operations {
+        let operation = line.split(' ').nth(2).unwrap_or_default();
+        let known = specified.get(place).filter(|endpoint| {
+            endpoint.operations.len() > 1 && endpoint.operations.contains(operation)
+        });
+        if known.is_none() || !served.contains(place) {
+            wrong.push(format!(
+                "{line}: it is no operation beside another one that is served"
+            ));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,10 +1,11 @@
 //! What a good request to each row looks like, and where a row differs from the rule. A new row
 //! needs a line here only if it has variables, a query or a body that no other has.
 
-use hearth::routes::Row;
+use hearth::{http::auth::AuthClass, routes::Row};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::place::{Account, Place};
+use super::place::{Account, Place, SIGNED};
 
 /// A good request to a row.
 #[derive(Debug)]
@@ -64,6 +65,105 @@ pub(super) const ANYBODYS_ROOM: &[(&str, &str)] = &[
     ),
 ];
 
+/// Rows of a room that are for some who are not in it: which, and why.
+pub(super) const DOORS: &[(&str, &[&str], &str)] = &[
+    ("join_room_by_id", &["is invited"], "an invite is taken"),
+    (
+        "join_room_by_id_or_alias",
+        &["is invited"],
+        "an invite is taken",
+    ),
+    (
+        "leave_room",
+        &["is invited", "left"],
+        "an invite is refused; who left may leave again",
+    ),
+    (
+        "get_summary",
+        &["is invited"],
+        "an invite shows what it is for",
+    ),
+    (
+        "get_hierarchy",
+        &["is invited"],
+        "an invite shows what it is for",
+    ),
+];
+
+/// Variables of paths that have a grammar.
+pub(super) const IDS: &[&str] = &[
+    "room_id",
+    "room_id_or_alias",
+    "user_id",
+    "event_id",
+    "room_alias",
+];
+
+/// Parameters that are no free text: `~` is none of their values.
+pub(super) const TYPED: &[&str] = &[
+    "at",
+    "dir",
+    "filter",
+    "from",
+    "full_state",
+    "include",
+    "limit",
+    "max_depth",
+    "membership",
+    "recurse",
+    "set_presence",
+    "since",
+    "suggested_only",
+    "timeout",
+    "to",
+    "ts",
+    "use_state_after",
+];
+
+/// Fields whose insides are content, or an open set of the client's own: the row (or all, `*`), and
+/// where in the body.
+pub(super) const OPEN: &[(&str, &str)] = &[
+    ("*", "/auth"),
+    ("create_room", "/creation_content"),
+    ("create_room", "/initial_state/0/content/"),
+    ("create_room", "/power_level_content_override"),
+    ("send_event_to_device", "/messages/"),
+];
+
+/// Rows whose sample is refused as it is, and why.
+pub(super) const REFUSED: &[(&str, &str)] = &[
+    ("registration_nonce", "the shared secret is not set"),
+    ("register_signed", "the shared secret is not set"),
+    ("forget_room", "Alice is in the room"),
+    ("get_key_changes", "its tokens are of one server's past"),
+    ("get_dehydrated_events", "its token is of one server's past"),
+    ("upload_keys", "keys are signed: keys.rs breaks good ones"),
+    (
+        "upload_signing_keys",
+        "keys are signed: keys.rs breaks good ones",
+    ),
+    (
+        "put_dehydrated_device",
+        "keys are signed: dehydrated_devices.rs breaks good ones",
+    ),
+    (
+        "create_join_event",
+        "events are signed: strangers.rs breaks good ones",
+    ),
+    (
+        "create_knock_event",
+        "events are signed: strangers.rs breaks good ones",
+    ),
+    (
+        "create_leave_event",
+        "events are signed: strangers.rs breaks good ones",
+    ),
+    (
+        "create_invite",
+        "events are signed: strangers.rs breaks good ones",
+    ),
+];
+
 /// The sample of a row, as somebody sends it.
 pub(super) fn sample(row: &Row, place: &Place, by: &Account) -> Sample {
     let path = row.paths[0].split('/').skip(1).map(|segment| {
@@ -82,6 +182,51 @@ pub(super) fn sample(row: &Row, place: &Place, by: &Account) -> Sample {
         path: path.collect(),
         query: query(row),
         body: body(row, place, by),
+    }
+}
+
+/// The header of a good request by somebody.
+pub(super) fn credentials(row: &Row, by: &Account) -> Option<String> {
+    match row.auth {
+        AuthClass::AccessToken | AuthClass::OptionalAccessToken => {
+            Some(format!("authorization: Bearer {}", by.token))
+        }
+        AuthClass::ServerSignature => Some(SIGNED.to_owned()),
+        AuthClass::None | AuthClass::OptionalAppserviceToken | AuthClass::Administrator => None,
+    }
+}
+
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+
+pub(super) fn path_of(segments: &[Segment]) -> String {
+    let mut path = String::new();
+    for segment in segments {
+        path.push('/');
+        match segment {
+            Segment::Fixed(text) => path.push_str(text),
+            Segment::Variable { value, .. } => {
+                path.extend(utf8_percent_encode(value, COMPONENT));
+            }
+        }
+    }
+    path
+}
+
+pub(super) fn with_query(path: &str, query: &[(&'static str, String)]) -> String {
+    let pairs: Vec<String> = query
+        .iter()
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, COMPONENT)))
+        .collect();
+    match pairs.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{}", pairs.join("&")),
+    }
+}
+
+impl Sample {
+    /// Path and query, as a request names them.
+    pub(super) fn target(&self) -> String {
+        with_query(&path_of(&self.path), &self.query)
     }
 }
 
@@ -119,23 +264,36 @@ fn variable(row: &Row, name: &str, place: &Place, by: &Account) -> String {
 
 fn query(row: &Row) -> Vec<(&'static str, String)> {
     let pairs: &[(&str, &str)] = match row.name {
-        "get_message_events" => &[("dir", "b"), ("limit", "1")],
+        "get_message_events" => &[("dir", "b"), ("limit", "1"), ("filter", "{}")],
+        "get_member_events" => &[("membership", "join")],
         "get_username_availability" => &[("username", "bob")],
         "check_registration_token_validity" => &[("token", "t")],
         "get_key_changes" => &[("from", "x"), ("to", "x")],
-        "sync_events" => &[("since", "x"), ("timeout", "0"), ("filter", "{}")],
+        "sync_events" => &[
+            ("timeout", "0"),
+            ("filter", "{}"),
+            ("full_state", "true"),
+            ("set_presence", "offline"),
+            ("use_state_after", "true"),
+        ],
         "sliding_sync" => &[("timeout", "0"), ("set_presence", "offline")],
-        "query_profile" => &[("user_id", "@alice:one.test"), ("field", "displayname")],
+        "get_profile_information" => &[("user_id", "@alice:one.test"), ("field", "displayname")],
         "get_backfill" => &[("v", "$x"), ("limit", "1")],
-        "get_state" | "get_state_ids" => &[("event_id", "$x")],
-        "make_join" | "make_knock" => &[("ver", "12")],
+        "get_room_state" | "get_room_state_ids" => &[("event_id", "$x")],
+        "prepare_join_event" | "prepare_knock_event" => &[("ver", "12")],
+        "get_openid_userinfo" => &[("access_token", "x")],
         name if name.contains("backup_keys") => &[("version", "1")],
         "get_event_by_timestamp" => &[("ts", "1"), ("dir", "f")],
         "get_context" => &[("limit", "1"), ("filter", "{}")],
-        "get_hierarchy" => &[("limit", "1"), ("from", "0.100.false")],
+        "get_hierarchy" => &[
+            ("limit", "1"),
+            ("max_depth", "1"),
+            ("suggested_only", "true"),
+            ("from", "0.1.true"),
+        ],
         "get_threads" => &[("limit", "1"), ("include", "all")],
-        "get_public_rooms" => &[("limit", "1"), ("since", "x"), ("server", "one.test")],
-        "query_directory" => &[("room_alias", "#a:one.test")],
+        "get_public_rooms" => &[("limit", "1"), ("server", "one.test")],
+        "get_room_information" => &[("room_alias", "#a:one.test")],
         "get_relating_events" => &[("dir", "b"), ("limit", "1"), ("recurse", "true")],
         "get_dehydrated_events" => &[("from", "x")],
         "get_mutual_rooms" => &[("user_id", "@bob:one.test"), ("from", "0")],
@@ -162,13 +320,16 @@ fn body(row: &Row, place: &Place, by: &Account) -> Value {
         "get_public_rooms_filtered" => {
             json!({ "limit": 1, "filter": { "generic_search_term": "x" } })
         }
-        "upgrade_room" => json!({ "new_version": "12", "additional_creators": [] }),
+        "upgrade_room" => json!({
+            "new_version": "12", "additional_creators": [place.mallory.user_id],
+        }),
         "create_tag" => json!({ "order": 0.5 }),
         "report_room" | "report_content" | "report_user" => json!({ "reason": "r" }),
         "search_users" => json!({ "search_term": "x", "limit": 1 }),
         "create_room" => json!({
             "name": "n", "topic": "t", "preset": "private_chat", "visibility": "private",
-            "invite": [place.mallory.user_id], "initial_state": [], "creation_content": {},
+            "invite": [place.mallory.user_id], "creation_content": {},
+            "initial_state": [{ "type": "org.test", "state_key": "", "content": {} }],
             "room_version": "12", "power_level_content_override": {}, "is_direct": false,
         }),
         "register" => json!({
@@ -191,23 +352,44 @@ fn body(row: &Row, place: &Place, by: &Account) -> Value {
         "update_device" => json!({ "display_name": "n" }),
         "delete_device" => json!({ "auth": {} }),
         "delete_devices" => json!({ "devices": [by.device_id], "auth": {} }),
-        "create_filter" => json!({ "room": {}, "presence": {} }),
+        "create_filter" => json!({
+            "room": {
+                "rooms": [place.room_id], "include_leave": true,
+                "timeline": { "limit": 1, "types": ["m.x"], "lazy_load_members": true },
+                "state": { "not_senders": [by.user_id], "contains_url": true },
+            },
+            "presence": { "limit": 1 }, "event_fields": ["type"],
+        }),
         "upload_keys" => json!({ "device_keys": {}, "one_time_keys": {}, "fallback_keys": {} }),
-        "get_keys" => json!({ "device_keys": {} }),
-        "claim_keys" => json!({ "one_time_keys": {} }),
+        "get_keys" => json!({ "device_keys": { (by.user_id.clone()): [by.device_id] } }),
+        "claim_keys" => json!({ "one_time_keys": {
+            (by.user_id.clone()): { (by.device_id.clone()): "signed_curve25519" },
+        } }),
         "upload_signing_keys" => json!({ "master_key": {}, "self_signing_key": {} }),
         "upload_signatures" => json!({ (by.user_id.clone()): {} }),
         "send_event_to_device" => {
             json!({ "messages": { (place.mallory.user_id.clone()): { "*": { "a": 1 } } } })
         }
         "sliding_sync" => json!({
-            "conn_id": "c", "lists": {}, "room_subscriptions": {}, "extensions": {},
+            "conn_id": "c",
+            "lists": { "all": {
+                "ranges": [[0, 1]], "timeline_limit": 1, "required_state": [["m.x", "*"]],
+                "filters": { "is_dm": false, "spaces": [place.room_id], "tags": ["u.x"] },
+            } },
+            "room_subscriptions": { (place.room_id.clone()): { "timeline_limit": 1 } },
+            "extensions": {
+                "to_device": { "enabled": true, "since": "1" }, "e2ee": { "enabled": true },
+                "receipts": { "lists": ["all"], "rooms": [place.room_id] },
+            },
         }),
         "redact_event" => json!({ "reason": "r" }),
         "set_read_marker" => json!({ "m.read": place.event_id, "m.fully_read": place.event_id }),
         "create_typing_event" => json!({ "typing": true, "timeout": 1 }),
         "set_presence" => json!({ "presence": "online", "status_msg": "s" }),
-        "set_pushrule" => json!({ "actions": [], "conditions": [] }),
+        "set_pushrule" => json!({
+            "actions": ["notify"],
+            "conditions": [{ "kind": "event_match", "key": "type", "pattern": "m.x" }],
+        }),
         "set_pushrule_actions" => json!({ "actions": [] }),
         "set_pushrule_enabled" => json!({ "enabled": true }),
         "create_backup_version" | "update_backup_version" => json!({
@@ -221,14 +403,17 @@ fn body(row: &Row, place: &Place, by: &Account) -> Value {
         }),
         "put_dehydrated_device" => json!({ "device_id": "D", "device_data": {} }),
         "send_transaction_message" => json!({ "origin": "two.test", "pdus": [], "edus": [] }),
+        "create_invite" => json!({ "room_version": "12", "event": {}, "invite_room_state": [] }),
         "get_missing_events" => json!({ "latest_events": [], "earliest_events": [], "limit": 1 }),
-        "user_create" => json!({ "username": "carol", "password": "p", "admin": false }),
-        "user_password" => json!({ "password": "p" }),
+        "user_create" => json!({
+            "localpart": "carol", "password": "p", "display_name": "n", "admin": false,
+        }),
+        "user_password" => json!({ "password": "p", "log_out": true }),
         "user_moderate" => json!({ "locked": true, "suspended": true }),
         "user_deactivate" => json!({ "erase": true }),
         "user_token" => json!({ "device_id": "D", "display_name": "n" }),
         "registration_token_create" => json!({
-            "token": "t", "uses_allowed": 1, "expires_ts_ms": 1,
+            "token": "t", "uses_allowed": 1, "expires_ts_ms": 4_102_444_800_000_i64,
         }),
         _ => json!({}),
     }

@@ -3,11 +3,11 @@
 //!
 //! The harness notes every exchange. The judge runs in the same process, waits until no test talks
 //! to a server any more, and names the rows that nobody has shown to work. What it can see is
-//! whether a row that changes something was followed, in the same test, by a request to another
-//! row; what that request asserts is for reviewers.
+//! whether a row that changes something was followed, in the same test, by a request to a row that
+//! `effects.rs` says shows its effect; what that request asserts is for reviewers.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashMap, HashSet},
     process::Command,
     sync::{
         LazyLock, Mutex, MutexGuard, PoisonError,
@@ -23,6 +23,8 @@ use hearth::{
 };
 use http::Method;
 
+use super::effects::shown_by;
+
 /// Names may be shared between APIs; the method and the first path are not.
 type RowKey = (Method, String);
 
@@ -34,6 +36,7 @@ fn key(row: &Row) -> RowKey {
 struct Exchange {
     test: String,
     row: RowKey,
+    name: &'static str,
     success: bool,
 }
 
@@ -55,8 +58,13 @@ pub(crate) fn note(method: &str, path: &str, status: u16) {
     };
     let test = thread::current().name().unwrap_or("-").to_owned();
     let success = (200..300).contains(&status);
-    let row = key(row);
-    seen().push(Exchange { test, row, success });
+    let (row, name) = (key(row), row.name);
+    seen().push(Exchange {
+        test,
+        row,
+        name,
+        success,
+    });
 }
 
 /// Held while a test has a server: the judge waits for it.
@@ -76,11 +84,6 @@ impl Drop for Talk {
     }
 }
 
-/// A new person is no proof of what another did.
-fn is_register((_, path): &RowKey) -> bool {
-    path.ends_with("/register")
-}
-
 /// The rows that no test has shown to work, each with what is missing.
 fn unproven() -> Vec<String> {
     let exchanges = seen().clone();
@@ -89,13 +92,15 @@ fn unproven() -> Vec<String> {
         .filter(|exchange| exchange.success)
         .map(|exchange| &exchange.row)
         .collect();
-    let mut proven = HashSet::new();
+    // By row, the names of those that were asked after it.
+    let mut asked: HashMap<&RowKey, BTreeSet<&str>> = HashMap::new();
     for (at, exchange) in exchanges.iter().enumerate() {
-        let shows = |later: &Exchange| {
-            later.test == exchange.test && later.row != exchange.row && !is_register(&later.row)
-        };
-        if exchange.success && exchanges[at + 1..].iter().any(shows) {
-            proven.insert(&exchange.row);
+        if exchange.success {
+            let later = exchanges[at + 1..].iter();
+            let later = later.filter(|later| later.test == exchange.test);
+            let others = later.filter(|later| later.row != exchange.row);
+            let names = others.map(|later| later.name);
+            asked.entry(&exchange.row).or_default().extend(names);
         }
     }
     let mut missing = Vec::new();
@@ -109,10 +114,17 @@ fn unproven() -> Vec<String> {
             missing.push(format!(
                 "{name}: no test in this binary gets a success from it"
             ));
-        } else if row.method != Method::GET && !proven.contains(&key(&row)) {
-            missing.push(format!(
-                "{name}: after its success no test asks another route for the effect"
-            ));
+        } else if row.method != Method::GET {
+            let asked = &asked[&key(&row)];
+            match shown_by(row.name) {
+                None => missing.push(format!("{name}: say in effects.rs what shows its effect")),
+                Some(rows) if !rows.is_empty() && !rows.iter().any(|row| asked.contains(row)) => {
+                    missing.push(format!(
+                        "{name}: after its success no test asks {rows:?} (see effects.rs), but {asked:?}"
+                    ));
+                }
+                Some(_) => {}
+            }
         }
     }
     missing.sort();

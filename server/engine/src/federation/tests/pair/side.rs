@@ -21,7 +21,6 @@ use crate::context::{Context, Settings, Spawn as _};
 use crate::erased::Erased;
 use crate::federation::Federation;
 use crate::json::Json;
-use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::push::Push;
 use crate::rooms::Rooms;
@@ -32,7 +31,7 @@ use crate::rooms::plan::{Draft, Plan};
 use crate::rooms::send::Send;
 use crate::rooms::serve::Reader;
 use crate::rooms::view::SharedRoom;
-use crate::testing::{START_MS, SpawnNow, settings};
+use crate::testing::{START_MS, SpawnNow};
 
 /// A server's rooms.
 pub(in crate::federation::tests) struct Side {
@@ -47,7 +46,7 @@ impl Side {
         name: &str,
         scratch: &Scratch,
         (other, wire): (&Far, &Arc<Wire>),
-        memory: MemoryBudget,
+        settings: Settings,
     ) -> Self {
         let mut whose = identity();
         whose.server_name = name.to_owned();
@@ -61,7 +60,7 @@ impl Side {
         };
         let ctx = Arc::new(Context {
             erased: Erased::new(storage.clone()),
-            push: Push::new(&storage, settings().memory),
+            push: Push::new(&storage, settings.memory),
             storage,
             server_name,
             signing_key: key(name),
@@ -69,10 +68,7 @@ impl Side {
             entropy: Arc::new(SeededEntropy::new(u64::from(name.as_bytes()[0]))),
             tasks: Arc::new(SpawnNow),
             peers: Arc::new(link),
-            settings: Settings {
-                memory,
-                ..settings()
-            },
+            settings,
             notifier: Notifier::default(),
         });
         let rooms = Rooms::new(Arc::clone(&ctx));
