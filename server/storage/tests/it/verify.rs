@@ -226,7 +226,7 @@ async fn traffic(on: On, fixture: &str) -> Scratch {
     let owner = owner(&scratch).await;
     let (storage, background) = Storage::open(&scratch.options(), &owner).await.unwrap();
     drop((storage, background.checkpointer));
-    background.writer.run().await;
+    Box::pin(background.writer.run()).await;
     scratch
 }
 
