@@ -1,9 +1,11 @@
 //! What a good request to each row looks like, and where a row differs from the rule. A new row
 //! needs a line here only if it has variables, a query or a body that no other has.
 
+mod bodies;
+
 use hearth::{http::auth::AuthClass, routes::Row};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::place::{Account, Place, SIGNED};
 
@@ -181,7 +183,7 @@ pub(super) fn sample(row: &Row, place: &Place, by: &Account) -> Sample {
     Sample {
         path: path.collect(),
         query: query(row),
-        body: body(row, place, by),
+        body: bodies::body(row, place, by),
     }
 }
 
@@ -303,118 +305,4 @@ fn query(row: &Row) -> Vec<(&'static str, String)> {
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()))
         .collect()
-}
-
-fn body(row: &Row, place: &Place, by: &Account) -> Value {
-    match row.name {
-        _ if FREE_FORM.contains(&row.name) => json!({ "body": "hello" }),
-        "invite_user" | "kick_user" | "ban_user" | "unban_user" => {
-            json!({ "user_id": place.mallory.user_id, "reason": "r" })
-        }
-        "join_room_by_id" | "join_room_by_id_or_alias" | "knock_room" | "leave_room" => {
-            json!({ "reason": "r" })
-        }
-        "set_profile_field" => json!({ "displayname": "A" }),
-        "create_alias" => json!({ "room_id": place.room_id }),
-        "set_room_visibility" => json!({ "visibility": "public" }),
-        "get_public_rooms_filtered" => {
-            json!({ "limit": 1, "filter": { "generic_search_term": "x" } })
-        }
-        "upgrade_room" => json!({
-            "new_version": "12", "additional_creators": [place.mallory.user_id],
-        }),
-        "create_tag" => json!({ "order": 0.5 }),
-        "report_room" | "report_content" | "report_user" => json!({ "reason": "r" }),
-        "search_users" => json!({ "search_term": "x", "limit": 1 }),
-        "create_room" => json!({
-            "name": "n", "topic": "t", "preset": "private_chat", "visibility": "private",
-            "invite": [place.mallory.user_id], "creation_content": {},
-            "initial_state": [{ "type": "org.test", "state_key": "", "content": {} }],
-            "room_version": "12", "power_level_content_override": {}, "is_direct": false,
-        }),
-        "register" => json!({
-            "username": "carol", "password": "p", "device_id": "D", "auth": {},
-            "initial_device_display_name": "n", "inhibit_login": true,
-        }),
-        "login" => json!({
-            "type": "m.login.password", "password": "p", "device_id": "D",
-            "identifier": { "type": "m.id.user", "user": "alice" },
-        }),
-        "refresh_token" => json!({ "refresh_token": "r" }),
-        "get_login_token" => json!({ "auth": {} }),
-        "deactivate" => json!({ "erase": true, "auth": {} }),
-        "register_signed" => json!({
-            "nonce": "n", "username": "carol", "password": "p", "admin": false, "mac": "00",
-        }),
-        "lock_user" => json!({ "locked": true }),
-        "suspend_user" => json!({ "suspended": true }),
-        "change_password" => json!({ "new_password": "p", "logout_devices": true, "auth": {} }),
-        "update_device" => json!({ "display_name": "n" }),
-        "delete_device" => json!({ "auth": {} }),
-        "delete_devices" => json!({ "devices": [by.device_id], "auth": {} }),
-        "create_filter" => json!({
-            "room": {
-                "rooms": [place.room_id], "include_leave": true,
-                "timeline": { "limit": 1, "types": ["m.x"], "lazy_load_members": true },
-                "state": { "not_senders": [by.user_id], "contains_url": true },
-            },
-            "presence": { "limit": 1 }, "event_fields": ["type"],
-        }),
-        "upload_keys" => json!({ "device_keys": {}, "one_time_keys": {}, "fallback_keys": {} }),
-        "get_keys" => json!({ "device_keys": { (by.user_id.clone()): [by.device_id] } }),
-        "claim_keys" => json!({ "one_time_keys": {
-            (by.user_id.clone()): { (by.device_id.clone()): "signed_curve25519" },
-        } }),
-        "upload_signing_keys" => json!({ "master_key": {}, "self_signing_key": {} }),
-        "upload_signatures" => json!({ (by.user_id.clone()): {} }),
-        "send_event_to_device" => {
-            json!({ "messages": { (place.mallory.user_id.clone()): { "*": { "a": 1 } } } })
-        }
-        "sliding_sync" => json!({
-            "conn_id": "c",
-            "lists": { "all": {
-                "ranges": [[0, 1]], "timeline_limit": 1, "required_state": [["m.x", "*"]],
-                "filters": { "is_dm": false, "spaces": [place.room_id], "tags": ["u.x"] },
-            } },
-            "room_subscriptions": { (place.room_id.clone()): { "timeline_limit": 1 } },
-            "extensions": {
-                "to_device": { "enabled": true, "since": "1" }, "e2ee": { "enabled": true },
-                "receipts": { "lists": ["all"], "rooms": [place.room_id] },
-            },
-        }),
-        "redact_event" => json!({ "reason": "r" }),
-        "set_read_marker" => json!({ "m.read": place.event_id, "m.fully_read": place.event_id }),
-        "create_typing_event" => json!({ "typing": true, "timeout": 1 }),
-        "set_presence" => json!({ "presence": "online", "status_msg": "s" }),
-        "set_pushrule" => json!({
-            "actions": ["notify"],
-            "conditions": [{ "kind": "event_match", "key": "type", "pattern": "m.x" }],
-        }),
-        "set_pushrule_actions" => json!({ "actions": [] }),
-        "set_pushrule_enabled" => json!({ "enabled": true }),
-        "create_backup_version" | "update_backup_version" => json!({
-            "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {},
-        }),
-        "add_backup_keys" => json!({ "rooms": {} }),
-        "add_backup_keys_for_room" => json!({ "sessions": {} }),
-        "add_backup_keys_for_session" => json!({
-            "first_message_index": 0, "forwarded_count": 0, "is_verified": false,
-            "session_data": {},
-        }),
-        "put_dehydrated_device" => json!({ "device_id": "D", "device_data": {} }),
-        "send_transaction_message" => json!({ "origin": "two.test", "pdus": [], "edus": [] }),
-        "create_invite" => json!({ "room_version": "12", "event": {}, "invite_room_state": [] }),
-        "get_missing_events" => json!({ "latest_events": [], "earliest_events": [], "limit": 1 }),
-        "user_create" => json!({
-            "localpart": "carol", "password": "p", "display_name": "n", "admin": false,
-        }),
-        "user_password" => json!({ "password": "p", "log_out": true }),
-        "user_moderate" => json!({ "locked": true, "suspended": true }),
-        "user_deactivate" => json!({ "erase": true }),
-        "user_token" => json!({ "device_id": "D", "display_name": "n" }),
-        "registration_token_create" => json!({
-            "token": "t", "uses_allowed": 1, "expires_ts_ms": 4_102_444_800_000_i64,
-        }),
-        _ => json!({}),
-    }
 }
