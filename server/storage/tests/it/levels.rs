@@ -29,6 +29,7 @@ const LEVELS: &[(i64, Kept)] = &[
     (10, Kept::No("it landed with 12")),
     (11, Kept::No("it landed with 12")),
     (12, Kept::Fixture),
+    (13, Kept::No("it landed with 14")),
 ];
 
 /// Whether databases of a level are kept.
