@@ -51,6 +51,7 @@ pub mod summary;
 pub(crate) mod threads;
 mod timestamps;
 pub mod typing;
+mod unchanged;
 mod unseen;
 pub mod upgrade;
 pub mod view;

@@ -256,29 +256,6 @@ impl<'a> Plan<'a> {
         .await
     }
 
-    /// The event by which a state is already what its sender says once more: there is nothing to tell anybody.
-    async fn held_already(
-        &self,
-        event: &Event,
-        before: &Snapshot,
-    ) -> Result<Option<Known>, RoomError> {
-        let Some(state_key) = event.state_key() else {
-            return Ok(None);
-        };
-        if before.nid != self.view.current.nid {
-            return Ok(None);
-        }
-        let place = [(event.kind(), state_key.into())];
-        let state = self.state_events(before, &place).await?;
-        let same = |known: &&Known| {
-            let held = &known.event;
-            known.redacted_by.is_none()
-                && held.sender() == event.sender()
-                && held.content_bytes() == event.content_bytes()
-        };
-        Ok(state.find(event.kind(), state_key).filter(same).cloned())
-    }
-
     /// The ends of the graph that an event of ours follows: no more than an event may name. Those that
     /// are left are for the next one. Ours come first and then the deepest: whoever puts forks into the
     /// room's past must not make us leave out where our people are joined.
