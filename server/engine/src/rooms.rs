@@ -62,7 +62,7 @@ mod vouch;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hearth_protocol::room_version::{RoomVersionRules, rules_for};
@@ -87,6 +87,7 @@ pub(crate) use crate::rooms::people::Memberships;
 pub use crate::rooms::people::{RoomMembership, UserRooms};
 use crate::rooms::plan::{ClientTxn, Received};
 pub use crate::rooms::positions::RoomPositions;
+use crate::rooms::profiles::ProfileChanges;
 use crate::rooms::resident::Resident;
 use crate::rooms::typing::Typing;
 pub(crate) use crate::rooms::unseen::Unseen;
@@ -127,7 +128,7 @@ pub struct Inner {
     /// The time that the newest room was given.
     created_at_ms: AtomicI64,
     /// How many changes of profiles rooms were shown, or are being shown.
-    profile_changes: AtomicU64,
+    profile_changes: ProfileChanges,
 }
 
 impl std::ops::Deref for Rooms {
@@ -161,7 +162,7 @@ impl Rooms {
             sent: Mutex::default(),
             mailboxes: Mutex::new(HashMap::new()),
             created_at_ms: AtomicI64::new(0),
-            profile_changes: AtomicU64::new(0),
+            profile_changes: ProfileChanges::default(),
             ctx,
         }))
     }

@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgConnection, SqliteConnection};
 
-use crate::bundle::{ANSWER, Bundle, Gres};
+use crate::bundle::{Bundle, Gres};
 use crate::driver::{Conn, Engine, Pool};
 use crate::error::StorageError;
 use crate::script::{Lite, Script};
@@ -171,34 +171,38 @@ pub(crate) async fn is_there(conn: &mut WriteConn) -> bool {
     }
 }
 
-/// Waits for an answer of the database, from PostgreSQL no longer than one that works takes.
+/// Waits for an answer of the database, from PostgreSQL no longer than so.
 ///
 /// # Errors
 /// When it is one, or does not come in time.
 pub(crate) async fn in_time<T>(
     to: &ConnectTo,
+    patience: Duration,
     answer: impl Future<Output = Result<T, StorageError>>,
 ) -> Result<T, StorageError> {
     match to {
         Engine::Sqlite(_) => answer.await,
         Engine::Postgres(_) => {
-            let answer = tokio::time::timeout(ANSWER, answer).await;
+            let answer = tokio::time::timeout(patience, answer).await;
             answer.unwrap_or(Err(StorageError::Unavailable(Trouble::Unreachable)))
         }
     }
 }
 
 /// Ends a session of PostgreSQL, and with it the locks that it holds; says whether there was one.
-pub(crate) async fn session_end(conn: Conn<'_>) -> bool {
+pub(crate) async fn session_end(conn: &mut WriteConn) -> bool {
     if matches!(conn, Engine::Sqlite(_)) {
         return false;
     }
+    let end = async {
+        sql!(
+            conn.conn(),
+            scalar::<bool>,
+            "SELECT pg_terminate_backend(pg_backend_pid())"
+        )
+    };
     // It ends before it answers.
-    let _ended = sql!(
-        conn,
-        scalar::<bool>,
-        "SELECT pg_terminate_backend(pg_backend_pid())"
-    );
+    let _ended = tokio::time::timeout(PING, end).await;
     true
 }
 
@@ -250,9 +254,8 @@ fn pool_options<D: sqlx::Database>(size: u32, standing: &Standing) -> PoolOption
         .min_connections(0)
         .test_before_acquire(false)
         .before_acquire(move |conn: &mut D::Connection, used| {
-            let well_for = standing.well_for();
-            let opened_since = used.age < well_for;
-            let fresh = used.idle_for < TESTED_AFTER.min(well_for);
+            let opened_since = used.age < standing.reached_for();
+            let fresh = used.idle_for < TESTED_AFTER.min(standing.well_for());
             Box::pin(async move { Ok(opened_since && (fresh || answers(conn).await)) })
         })
         .acquire_timeout(Duration::from_secs(10))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 
+use crate::bundle::ANSWER;
 use crate::dialect::{self, ConnectTo};
 use crate::driver::Engine;
 use crate::error::StorageError;
@@ -48,7 +49,7 @@ pub(crate) async fn announce(to: &ConnectTo, mut head: watch::Receiver<i64>) {
                 )
             };
             // A connection that was lost while nobody looked says nothing of the database.
-            if dialect::in_time(to, notify).await.is_err() {
+            if dialect::in_time(to, ANSWER, notify).await.is_err() {
                 break;
             }
             told = position;

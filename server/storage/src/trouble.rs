@@ -94,6 +94,8 @@ pub struct Standing {
     now: watch::Sender<Option<Trouble>>,
     /// When the last trouble ended.
     ended: Arc<Mutex<Option<Instant>>>,
+    /// When the writer last had to reach it anew.
+    reached: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Standing {
@@ -126,10 +128,19 @@ impl Standing {
         }
     }
 
+    /// Notes that the writer lost its connection and has another one now.
+    pub(crate) fn is_reached_anew(&self) {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     /// How long ago the last trouble ended: a connection that was not used since may be dead.
     pub(crate) fn well_for(&self) -> Duration {
-        let ended = *self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.map_or(Duration::MAX, |ended| ended.elapsed())
+        since(&self.ended)
+    }
+
+    /// How long ago the writer lost its connection and got another one: those that are older are lost, too.
+    pub(crate) fn reached_for(&self) -> Duration {
+        since(&self.reached)
     }
 
     fn becomes(&self, now: Option<Trouble>) -> bool {
@@ -139,6 +150,11 @@ impl Standing {
             news
         })
     }
+}
+
+fn since(moment: &Mutex<Option<Instant>>) -> Duration {
+    let moment = *moment.lock().unwrap_or_else(PoisonError::into_inner);
+    moment.map_or(Duration::MAX, |moment| moment.elapsed())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::transaction::{Verdict, Written, write};
+use crate::bundle::ANSWER;
 use crate::commit::{Commit, CommitError, Outcome, Rows, Slot};
 use crate::dialect::{self, ConnectTo, Waiting, WriteConn};
 use crate::error::StorageError;
@@ -33,6 +34,10 @@ const BATCH_MAX: usize = 256;
 /// How long a transaction waits for the company that the last one had: a flush for many costs what a
 /// flush for one does, and those who were just answered are about to hand over more.
 const COMPANY: Duration = Duration::from_millis(1);
+
+/// What is added for each row to the time that PostgreSQL has for an answer: a room that is handed over by
+/// another server comes in one commit, however large it is.
+const EACH_ROW: Duration = Duration::from_millis(10);
 
 /// Between two attempts to reach a lost database.
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -340,7 +345,8 @@ impl WriterTask {
         self.figures.failures.fetch_add(1, Ordering::Relaxed);
         // A lost connection takes the transaction along, and SQLite undoes some by itself.
         if !failure.error.is_disconnect() {
-            let undone = sql!(conn.conn(), execute, "ROLLBACK");
+            let undo = async { sql!(conn.conn(), execute, "ROLLBACK") };
+            let undone = dialect::in_time(&self.to, ANSWER, undo).await;
             let lost = undone.is_err_and(|error| error.is_disconnect());
             self.conn = (!lost).then_some(conn);
         }
@@ -353,7 +359,9 @@ impl WriterTask {
         part: &[Submission],
     ) -> Result<Vec<Verdict>, Failure> {
         let started = Instant::now();
-        let write = dialect::in_time(&self.to, write(conn, part, &self.revisions));
+        let rows = part.iter().map(|it| it.commit.rows.count()).sum();
+        let write = write(conn, part, &self.revisions);
+        let write = dialect::in_time(&self.to, patience(rows), write);
         let Written {
             transaction,
             verdicts,
@@ -396,7 +404,7 @@ impl WriterTask {
             interrupt.at(interrupt::Stage::BeforeCommit).await;
         }
         let started = Instant::now();
-        dialect::in_time(&self.to, conn.commit(waiting)).await?;
+        dialect::in_time(&self.to, ANSWER, conn.commit(waiting)).await?;
         self.figures.flushes.note_time(started.elapsed());
         #[cfg(feature = "testing")]
         if let Some(interrupt) = self.interrupt.clone() {
@@ -435,7 +443,7 @@ impl WriterTask {
         let lately = self.begun_anew.is_some_and(|it| it.elapsed() < RECONNECT);
         if !lately
             && let Some(conn) = &mut self.conn
-            && dialect::session_end(conn.conn()).await
+            && dialect::session_end(conn).await
         {
             self.begun_anew = Some(Instant::now());
             drop(self.open().await);
@@ -470,7 +478,7 @@ impl WriterTask {
             return Ok(None);
         };
         let outcome = dialect::transaction_outcome(conn.conn(), transaction);
-        dialect::in_time(&self.to, outcome).await
+        dialect::in_time(&self.to, ANSWER, outcome).await
     }
 
     /// Sees to it that there is a connection, and says that the database is there again. Whoever reads may
@@ -482,6 +490,7 @@ impl WriterTask {
         };
         if !is_there {
             self.open().await?;
+            self.standing.is_reached_anew();
         }
         self.standing.works();
         Ok(())
@@ -530,6 +539,12 @@ impl From<StorageError> for Failure {
             in_doubt: None,
         }
     }
+}
+
+/// How long PostgreSQL may take over so many rows: much longer than one that works.
+fn patience(rows: usize) -> Duration {
+    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+    ANSWER.saturating_add(EACH_ROW.saturating_mul(rows))
 }
 
 /// Whether the next commit would meet the same. Damage harms those alone that touch it.

@@ -106,7 +106,7 @@ impl Rooms {
             .unwrap_or_else(|| self.ctx.settings.default_room_version.clone());
         let rules =
             rules_for(&version).ok_or_else(|| RoomError::UnsupportedVersion(version.clone()))?;
-        let changes = self.profiles_shown();
+        let changes = self.profiles_shown(&create.creator);
         let alias = create.alias_name.as_deref();
         let alias = alias.map(|name| self.alias_named(name)).transpose()?;
         must_be_creators(rules, &create.creation_content)?;

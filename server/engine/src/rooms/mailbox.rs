@@ -390,10 +390,10 @@ async fn planned<'a>(
         match work(&mut plan, &job).await {
             Ok(done) => planned.push((job, done)),
             Err(error) => {
-                use RoomError::{DuplicateAnnotation, Forbidden, NoGuests, NotFound};
+                use RoomError::{DuplicateAnnotation, Forbidden, NoGuests, NoThreadRoot, NotFound};
                 let rules = matches!(
                     error,
-                    Forbidden(_) | NotFound(_) | NoGuests | DuplicateAnnotation
+                    Forbidden(_) | NotFound(_) | NoGuests | NoThreadRoot | DuplicateAnnotation
                 );
                 let refused = rules && job.work.is_refused_whole();
                 drop(job.answer.send(Err(error)));

@@ -151,7 +151,7 @@ impl Rooms {
         {
             return Ok(());
         }
-        let changes = self.profiles_shown();
+        let changes = self.profiles_shown(&user);
         self.enter(room_id, user.clone(), reason, via).await?;
         let Ok(room) = self.room(room_id).await else {
             return Ok(());

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hearth_storage::StorageError;
-use hearth_storage::tables::profiles as rows;
-use hearth_types::ruma::{OwnedRoomId, UserId};
+use hearth_storage::tables::{accounts, profiles as rows};
+use hearth_storage::{StorageError, Trouble};
+use hearth_types::ruma::UserId;
 use serde_json::{Map, Value};
 
 use crate::context::Context;
@@ -38,6 +38,31 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// The fields of a profile that member events repeat.
 const SHOWN: [&str; 2] = ["displayname", "avatar_url"];
+
+/// How many changes of profiles were shown. A few people share a number: who shares it with somebody whose
+/// profile changes looks once more than they had to.
+pub(super) struct ProfileChanges([AtomicU64; 256]);
+
+impl Default for ProfileChanges {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; 256])
+    }
+}
+
+impl ProfileChanges {
+    fn of(&self, user: &UserId) -> &AtomicU64 {
+        let place = user.as_str().bytes();
+        let place = place.fold(0_u8, |place, byte| place.rotate_left(3) ^ byte);
+        &self.0[usize::from(place)]
+    }
+}
+
+/// Whether what failed can be done once the database works again. What fails otherwise must not keep
+/// others' changes from being shown.
+fn passes(error: &RoomError) -> bool {
+    let stopped = matches!(error, RoomError::Storage(StorageError::Stopped));
+    stopped || error.trouble().is_some_and(|it| it != Trouble::Damaged)
+}
 
 /// The follower.
 pub struct ProfileFollower {
@@ -97,7 +122,11 @@ impl ProfileFollower {
             let people: BTreeSet<i64> = changed.iter().map(|(_, user_nid)| *user_nid).collect();
             let mut is_shown = false;
             for user_nid in people {
-                is_shown |= self.rooms.show_profile(user_nid).await?;
+                match self.rooms.show_profile(user_nid).await {
+                    Ok(is_somewhere) => is_shown |= is_somewhere,
+                    Err(error) if passes(&error) => return Err(error),
+                    Err(error) => tracing::warn!(%error, "a changed profile is shown nowhere"),
+                }
             }
             let is_last = i64::try_from(changed.len()).unwrap_or(PAGE) < PAGE;
             let last = changed.last().filter(|_| !is_last);
@@ -118,22 +147,31 @@ impl Rooms {
     /// # Errors
     /// When the database fails.
     pub(crate) async fn show_profile(&self, user_nid: i64) -> Result<bool, RoomError> {
-        // Whoever comes into a room from now on sees that there was a change.
-        self.profile_changes.fetch_add(1, Ordering::SeqCst);
         let user_id = self.ctx.storage.user_id(user_nid).await?;
         let Ok(user) = <&UserId>::try_from(&*user_id) else {
             return Ok(false);
         };
-        let joined = self.joined(user_nid).await?;
+        let mut reader = self.ctx.storage.read().await?;
+        let account = accounts::account_by_id(reader.conn(), &user_id).await?;
+        drop(reader);
+        // Who is gone leaves: nobody needs to see them without a name first.
+        if account.is_some_and(|account| account.deactivated) {
+            return Ok(false);
+        }
+        // Whoever comes into a room from now on sees that there was a change.
+        self.profile_changes.of(user).fetch_add(1, Ordering::SeqCst);
+        let memberships = self.people.of(user_nid).await?;
+        let joined = memberships.iter().filter(|(_, it)| it.membership == "join");
+        let joined: Vec<i64> = joined.map(|(room_nid, _)| *room_nid).collect();
         let is_somewhere = !joined.is_empty();
-        let show = |room_id: OwnedRoomId| async move {
-            let shown = match self.room(&room_id).await {
+        let show = |room_nid: i64| async move {
+            let shown = match self.room_by_nid(room_nid).await {
                 Ok(room) => self.show_profile_in(&room, user).await,
                 Err(error) => Err(error),
             };
             match shown {
-                Err(error) if error.is_lasting() => {
-                    tracing::info!(room = %room_id, %error, "the room keeps the old profile");
+                Err(error) if !passes(&error) => {
+                    tracing::info!(room_nid, %error, "the room keeps the old profile");
                     Ok(())
                 }
                 shown => shown,
@@ -158,17 +196,17 @@ impl Rooms {
         self.ask(room, Work::Show(draft), true).await.map(drop)
     }
 
-    /// How many changes of profiles were shown until now, or are being shown.
-    pub(super) fn profiles_shown(&self) -> u64 {
-        self.profile_changes.load(Ordering::SeqCst)
+    /// How many changes of somebody's profile were shown until now, or are being shown.
+    pub(super) fn profiles_shown(&self, user: &UserId) -> u64 {
+        self.profile_changes.of(user).load(Ordering::SeqCst)
     }
 
-    /// Shows a person's profile in a room into which they came, if any was shown since: who shows a change
+    /// Shows a person's profile in a room into which they came, if a change was shown since: who shows it
     /// looks in which rooms they are, and may have looked before they were in this one.
     pub(super) async fn show_since(&self, shown: u64, room: &SharedRoom, user: &UserId) {
         let mut before = shown;
         loop {
-            let now = self.profiles_shown();
+            let now = self.profiles_shown(user);
             if now == before {
                 return;
             }

@@ -36,15 +36,38 @@ impl DeviceKeysUpload {
             return Err(Refusal::Absent.into());
         }
         if self.replaces {
-            sql!(
-                conn,
-                execute,
-                "DELETE FROM key_signatures WHERE target_nid = $1 AND target_key = $2",
-                self.user_nid,
-                &self.device_id
-            )?;
+            self.forget_the_old_one(conn).await?;
         }
         Ok(Outcome::Done)
+    }
+}
+
+impl DeviceKeysUpload {
+    /// Forgets what belonged to the identity that is replaced: signatures of it, and the keys for sessions
+    /// with it, whose ids the new one may use again.
+    async fn forget_the_old_one(&self, mut conn: Conn<'_>) -> Result<(), StorageError> {
+        sql!(
+            conn.again(),
+            execute,
+            "DELETE FROM key_signatures WHERE target_nid = $1 AND target_key = $2",
+            self.user_nid,
+            &self.device_id
+        )?;
+        sql!(
+            conn.again(),
+            execute,
+            "DELETE FROM one_time_keys WHERE user_nid = $1 AND device_id = $2",
+            self.user_nid,
+            &self.device_id
+        )?;
+        sql!(
+            conn,
+            execute,
+            "DELETE FROM fallback_keys WHERE user_nid = $1 AND device_id = $2",
+            self.user_nid,
+            &self.device_id
+        )?;
+        Ok(())
     }
 }
 

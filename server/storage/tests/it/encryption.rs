@@ -178,6 +178,31 @@ both_engines! {
 }
 
 both_engines! {
+    async fn keys_of_an_identity_go_with_it(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let nid = alice(&storage).await;
+        let identity = |content: &[u8], replaces| Guard::DeviceKeysUpload(DeviceKeysUpload {
+            user_nid: nid,
+            device_id: "A".to_owned(),
+            content: content.to_vec(),
+            replaces,
+        });
+        guard(&storage, identity(b"{}", false)).await.unwrap();
+        let keys = vec![key("A", "old"), key("B", "old"), key("C", "old")];
+        guard(&storage, upload(nid, keys, vec![key("F", "old")])).await.unwrap();
+        assert_eq!(claimed(&storage, nid).await.as_deref(), Some("A"));
+        // A client that lost its store counts from the beginning, whatever was issued or is left.
+        guard(&storage, identity(b"{\"new\":1}", true)).await.unwrap();
+        assert_eq!(claimed(&storage, nid).await, None, "not even the fallback key");
+        let keys = vec![key("A", "new"), key("B", "new")];
+        guard(&storage, upload(nid, keys, Vec::new())).await.unwrap();
+        for expected in ["A", "B"] {
+            assert_eq!(claimed(&storage, nid).await.as_deref(), Some(expected));
+        }
+    }
+}
+
+both_engines! {
     async fn issued_keys_of_the_last_uploads_are_remembered(scratch: Scratch) {
         let storage = scratch.open().await;
         let nid = alice(&storage).await;

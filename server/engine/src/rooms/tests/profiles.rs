@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearth_storage::tables::log::follower_position;
 use hearth_storage::tables::profiles::faces_changed;
-use hearth_storage::testing::Scratch;
+use hearth_storage::testing::{Scratch, execute};
 
 use super::*;
 use crate::accounts::{Accounts, Registration, Session};
@@ -140,5 +140,22 @@ both_engines! {
             assert_eq!(it.name_in(&other).await, name.as_str(), "joined");
             it.rooms.leave(&other, it.alice.user_id.clone(), None).await.unwrap();
         }
+    }
+}
+
+both_engines! {
+    async fn a_room_that_cannot_be_read_keeps_no_other_from_showing_a_change(scratch: Scratch) {
+        let mut it = Shown::new(&scratch).await;
+        it.follower().follow(None, it.head()).await.unwrap();
+        let room = || new_room("alice", Preset::PublicChat, "12");
+        it.rooms.create(room()).await.unwrap();
+        let other = it.rooms.create(room()).await.unwrap();
+        it.rename("Alicia").await;
+        let damage = "UPDATE rooms SET version = 'none' WHERE room_nid = (SELECT MIN(room_nid) FROM rooms)";
+        execute(&scratch, damage).await;
+        it.rooms = Rooms::new(Arc::clone(&it.server.context));
+        it.follower().follow(None, it.head()).await.unwrap();
+        assert_eq!(it.name_in(&other).await, "Alicia");
+        assert!(it.is_followed().await);
     }
 }
