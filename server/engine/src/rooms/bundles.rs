@@ -34,6 +34,9 @@ const NEWEST: Range<i64> = 0..50;
 /// spec: client-server v1.19 §Server-side aggregation of `m.reference`.
 const OLDER: Range<i64> = 50..500;
 
+/// Events of one page of which more than the newest is looked at: a page holds up to a thousand events.
+const DEEPER_MAX: usize = 10;
+
 /// What is told with events, by their local ids: `m.relations`.
 pub type Bundles = BTreeMap<i64, Box<RawValue>>;
 
@@ -226,7 +229,7 @@ impl Rooms {
         let full = newest.into_iter().filter(|(_, rows)| *rows == NEWEST.end);
         let short = full.filter(|(of, _)| !is_enough(of)).map(|((id, _), _)| id);
         let short: BTreeSet<String> = short.collect();
-        let short: Vec<String> = short.into_iter().collect();
+        let short: Vec<String> = short.into_iter().take(DEEPER_MAX).collect();
         self.add_related(viewpoint, &short, OLDER, &mut found)
             .await?;
         Ok(found)
