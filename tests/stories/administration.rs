@@ -131,7 +131,7 @@ on_both_engines! {
         assert_eq!(desk.json(&["user", "show", "bob"])["deactivated"], true);
         assert_eq!(login(password).await.0, 403);
         let sentence = desk.refusal(&["user", "lock", "bob"]);
-        assert!(sentence.contains("The user was not found"), "{sentence}");
+        assert!(sentence.contains("This account is deactivated"), "{sentence}");
         server.is_sound().await;
     }
 }
