@@ -23,8 +23,8 @@ use crate::accounts::Session;
 use crate::context::Context;
 use crate::outbox::Outbox;
 use crate::presence::people::{Person, State};
-use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
+use crate::rooms::{Rooms, joined};
 
 pub use news::KIND;
 pub use people::Status;
@@ -220,8 +220,7 @@ impl Presence {
                 None => {
                     people.insert(nid);
                     let memberships = self.0.rooms.people.of(nid).await?;
-                    let joined = memberships.iter().filter(|(_, it)| it.membership == "join");
-                    rooms.extend(joined.map(|(room_nid, _)| *room_nid));
+                    rooms.extend(joined(&memberships));
                 }
             }
         }

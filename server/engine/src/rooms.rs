@@ -83,7 +83,7 @@ use crate::rooms::guests::GuestAccess;
 use crate::rooms::ignored::IgnoredUsers;
 use crate::rooms::known::KnownEvents;
 use crate::rooms::mailbox::{Done, Mailbox, Work};
-pub(crate) use crate::rooms::people::Memberships;
+pub(crate) use crate::rooms::people::{Memberships, joined};
 pub use crate::rooms::people::{RoomMembership, UserRooms};
 use crate::rooms::plan::{ClientTxn, Received};
 pub use crate::rooms::positions::RoomPositions;

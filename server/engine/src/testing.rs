@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use hearth_protocol::ambient::{ManualClock, SeededEntropy};
 use hearth_protocol::signing::SigningKey;
 use hearth_storage::testing::{Scratch, identity};
-use hearth_types::ruma::ServerName;
+use hearth_types::ruma::{OwnedUserId, ServerName};
+use serde_json::Map;
 
 use crate::context::{Context, SessionLifetimes, Settings, Spawn};
 use crate::erased::Erased;
@@ -19,9 +20,29 @@ use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
 use crate::peers::{Isolated, Peers};
 use crate::push::Push;
+use crate::rooms::create::{CreateRoom, Preset};
 
 /// When the clock of a test starts.
 pub const START_MS: i64 = 1_800_000_000_000;
+
+/// A room of which nothing is said but whose it is and how it begins.
+#[must_use]
+pub fn new_room(creator: OwnedUserId, preset: Preset) -> CreateRoom {
+    CreateRoom {
+        creator,
+        version: None,
+        preset,
+        creation_content: Map::new(),
+        name: None,
+        topic: None,
+        power_levels: Map::new(),
+        initial_state: Vec::new(),
+        invite: Vec::new(),
+        is_direct: false,
+        is_published: false,
+        alias_name: None,
+    }
+}
 
 /// A server named `one.test` over a throw-away database.
 pub struct TestServer {

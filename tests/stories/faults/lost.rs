@@ -122,14 +122,7 @@ async fn cut_connections_lose_nothing_and_leave_nothing_half_done() {
         })
         .await;
         eventually(&server).await;
-        load.holds().await;
-        load.retries_count_once().await;
-        let shown = load.texts().await;
-        server.stop();
-        server.is_sound().await;
-        // Memory held what the database holds.
-        server.start_again().await;
-        assert_eq!(load.texts().await, shown, "seed {seed}");
+        nothing_is_lost(&mut server, &load, &format!("seed {seed}")).await;
     }
 }
 
@@ -184,13 +177,18 @@ async fn a_database_that_went_silent_is_given_up_and_found_again() {
         written.further(20).await;
     })
     .await;
+    nothing_is_lost(&mut server, &load, "after silence").await;
+}
+
+/// What was acknowledged is there and what was not is there once; memory held what the database holds.
+async fn nothing_is_lost(server: &mut Server, load: &Load, when: &str) {
     load.holds().await;
     load.retries_count_once().await;
     let shown = load.texts().await;
     server.stop();
     server.is_sound().await;
     server.start_again().await;
-    assert_eq!(load.texts().await, shown);
+    assert_eq!(load.texts().await, shown, "{when}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,9 +14,14 @@ use hearth_types::ruma::user_id;
 use serde_json::json;
 
 use super::*;
-use crate::testing::TestServer;
+use crate::rooms::create::{CreateRoom, Preset};
+use crate::testing::{TestServer, new_room};
 
 pub(super) const PASSWORD: &str = "correct horse";
+
+pub(super) fn room_of_bob(preset: Preset) -> CreateRoom {
+    new_room(user_id!("@bob:one.test").to_owned(), preset)
+}
 
 pub(super) fn accounts(server: &TestServer) -> Accounts {
     Accounts::new(Arc::clone(&server.context))

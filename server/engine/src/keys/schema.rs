@@ -133,9 +133,7 @@ pub(crate) fn device_keys(
     keys.object("signatures")?;
     signatures(keys, "device_keys")?;
     // Whoever asks for a device checks its own signature, and passes over one that has none.
-    if signature_of(keys, user_id, &signing_key).is_some() {
-        signed_by(keys, "device_keys", user_id, &signing_key)?;
-    }
+    is_signed_by(keys, "device_keys", user_id, &signing_key)?;
     identity(keys, "device_keys")
 }
 
@@ -219,17 +217,19 @@ pub(crate) fn own_signatures_only(
     Ok(())
 }
 
-fn signed_by(keys: &Object<'_>, field: &str, entity: &str, key_id: &str) -> Result<(), KeyError> {
+/// Whether a key has signed it; refuses what can be no signature.
+fn is_signed_by(
+    keys: &Object<'_>,
+    field: &str,
+    entity: &str,
+    key_id: &str,
+) -> Result<bool, KeyError> {
     match signature_of(keys, entity, key_id) {
-        Some(signature) if is_base64_of(signature, 64) => Ok(()),
-        Some(_) => Err(KeyError::invalid(
+        Some(signature) if !is_base64_of(signature, 64) => Err(KeyError::invalid(
             format!("{field}.signatures"),
             "must be Ed25519 signatures: 64 bytes in base64",
         )),
-        None => Err(KeyError::invalid(
-            format!("{field}.signatures"),
-            "must hold the device's own signature",
-        )),
+        signature => Ok(signature.is_some()),
     }
 }
 
@@ -302,7 +302,12 @@ fn one_time_key(
     }
     signatures(object, &field)?;
     own_signatures_only(object, &field, user_id)?;
-    signed_by(object, &field, user_id, &format!("ed25519:{device_id}"))?;
+    if !is_signed_by(object, &field, user_id, &format!("ed25519:{device_id}"))? {
+        return Err(KeyError::invalid(
+            format!("{field}.signatures"),
+            "must hold the device's own signature",
+        ));
+    }
     Ok(UploadedKey {
         algorithm: algorithm.to_owned(),
         key_id: key_id.to_owned(),

@@ -6,7 +6,7 @@ use hearth_storage::StorageError;
 use serde::Serialize;
 
 use super::{Presence, Shown};
-use crate::rooms::Rooms;
+use crate::rooms::{RoomMembership, Rooms, joined};
 
 /// The type of the event that tells of somebody's presence.
 pub const KIND: &str = "m.presence";
@@ -98,6 +98,5 @@ async fn shares_room(rooms: &Rooms, a_nid: i64, b_nid: i64) -> Result<bool, Stor
     } else {
         (&b, &a)
     };
-    let mut joined = few.iter().filter(|(_, it)| it.membership == "join");
-    Ok(joined.any(|(nid, _)| many.get(nid).is_some_and(|it| it.membership == "join")))
+    Ok(joined(few).any(|nid| many.get(&nid).is_some_and(RoomMembership::is_joined)))
 }

@@ -188,7 +188,7 @@ impl Rooms {
         user: &UserId,
     ) -> Result<Option<i64>, RoomError> {
         let recorded = self.recorded(room_nid, user).await?;
-        let joined = recorded.filter(|known| known.membership == "join");
+        let joined = recorded.filter(RoomMembership::is_joined);
         Ok(joined.map(|known| known.event_nid))
     }
 
@@ -340,10 +340,7 @@ impl Rooms {
         let members: Vec<i64> = room.live().local_members.iter().copied().collect();
         for member in members {
             let rooms = self.people.of(member).await?;
-            if rooms
-                .get(&room.nid)
-                .is_some_and(|known| known.membership == "join")
-            {
+            if rooms.get(&room.nid).is_some_and(RoomMembership::is_joined) {
                 return Ok(Some(room));
             }
         }

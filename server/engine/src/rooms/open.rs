@@ -17,7 +17,6 @@ use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::place::state_key_row;
 use crate::rooms::plan::Plan;
-use crate::rooms::summary::RoomSummary;
 
 /// The state that decides.
 const DECIDING: [&str; 2] = ["m.room.join_rules", "m.room.history_visibility"];
@@ -41,7 +40,7 @@ impl Plan<'_> {
         let state = self.state_events(&self.view.current, &places).await?;
         self.commit.rows.rooms_open.push(RoomOpen {
             room_nid: self.room.nid,
-            open: RoomSummary::of(self.room, &state).is_open(),
+            open: state.iter().any(|known| opens(known.event.json())),
         });
         Ok(())
     }

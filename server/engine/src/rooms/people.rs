@@ -22,8 +22,22 @@ pub struct RoomMembership {
     pub forgotten: bool,
 }
 
+impl RoomMembership {
+    /// Whether they are in the room.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.membership == "join"
+    }
+}
+
 /// A person's memberships by room.
 pub(crate) type Memberships = BTreeMap<i64, RoomMembership>;
+
+/// The rooms that somebody is in, in order.
+pub(crate) fn joined(memberships: &Memberships) -> impl Iterator<Item = i64> + Clone {
+    let joined = memberships.iter().filter(|(_, it)| it.is_joined());
+    joined.map(|(room_nid, _)| *room_nid)
+}
 
 impl Size for RoomMembership {
     fn size_bytes(&self) -> usize {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use hearth_protocol::PduDraft;
 use hearth_protocol::auth_events::auth_types;
+use hearth_protocol::canonical_json::MAX_INTEGER;
 use hearth_protocol::event::{Event, MAX_PREV_EVENTS, create_of_room_id};
 use hearth_protocol::room_version::{ReferenceFormat, RoomIdFormat};
 use hearth_protocol::verify::VerifiedPdu;
@@ -33,7 +34,7 @@ use crate::state::snapshots::Snapshot;
 
 /// The largest depth that an event can state: one that a remote stated must not leave us without a
 /// next.
-const DEPTH_MAX: i64 = (1 << 53) - 1;
+const DEPTH_MAX: i64 = MAX_INTEGER;
 
 /// Hashes of events, by id.
 type ReferenceHashes = BTreeMap<OwnedEventId, String>;

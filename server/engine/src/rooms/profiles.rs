@@ -21,6 +21,7 @@ use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::mailbox::Work;
 use crate::rooms::membership::{OnlyIf, SetMembership};
+use crate::rooms::people::joined;
 use crate::rooms::plan::{Draft, Plan};
 use crate::rooms::view::SharedRoom;
 
@@ -161,8 +162,7 @@ impl Rooms {
         // Whoever comes into a room from now on sees that there was a change.
         self.profile_changes.of(user).fetch_add(1, Ordering::SeqCst);
         let memberships = self.people.of(user_nid).await?;
-        let joined = memberships.iter().filter(|(_, it)| it.membership == "join");
-        let joined: Vec<i64> = joined.map(|(room_nid, _)| *room_nid).collect();
+        let joined: Vec<i64> = joined(&memberships).collect();
         let is_somewhere = !joined.is_empty();
         let show = |room_nid: i64| async move {
             let shown = match self.room_by_nid(room_nid).await {

@@ -10,7 +10,7 @@ use hearth_types::ruma::{OwnedEventId, OwnedRoomId, UserId};
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
-use crate::rooms::people::RoomMembership;
+use crate::rooms::people::{RoomMembership, joined};
 use crate::rooms::place::state_key_row;
 use crate::rooms::view::Room;
 use crate::rooms::viewpoint::Viewpoint;
@@ -183,13 +183,17 @@ impl Rooms {
     /// # Errors
     /// When the database fails.
     pub async fn joined(&self, user_nid: i64) -> Result<Vec<OwnedRoomId>, RoomError> {
-        let mut joined = Vec::new();
-        for (nid, member) in self.people.of(user_nid).await?.iter() {
-            if member.membership == "join" {
-                joined.push(self.room_by_nid(*nid).await?.id.clone());
-            }
+        let memberships = self.people.of(user_nid).await?;
+        let joined: Vec<i64> = joined(&memberships).collect();
+        self.ids_of(&joined).await
+    }
+
+    async fn ids_of(&self, room_nids: &[i64]) -> Result<Vec<OwnedRoomId>, RoomError> {
+        let mut ids = Vec::with_capacity(room_nids.len());
+        for nid in room_nids {
+            ids.push(self.room_by_nid(*nid).await?.id.clone());
         }
-        Ok(joined)
+        Ok(ids)
     }
 
     /// The rooms to which two people are both joined.
@@ -215,20 +219,13 @@ impl Rooms {
             Some(nid) => self.people.of(nid).await?,
             None => Arc::default(),
         };
-        let is_in =
-            |member: Option<&RoomMembership>| member.is_some_and(|it| it.membership == "join");
-        let joined = mine.iter().filter(|(_, member)| is_in(Some(*member)));
-        let both = joined.filter(|(nid, _)| is_in(theirs.get(nid)));
-        let both: Vec<i64> = both.map(|(nid, _)| *nid).collect();
+        let is_theirs = |nid: &i64| theirs.get(nid).is_some_and(RoomMembership::is_joined);
+        let both: Vec<i64> = joined(&mine).filter(is_theirs).collect();
         let from = both.partition_point(|nid| *nid <= after);
         let shown = &both[from..both.len().min(from.saturating_add(limit))];
-        let mut joined = Vec::with_capacity(shown.len());
-        for nid in shown {
-            joined.push(self.room_by_nid(*nid).await?.id.clone());
-        }
         let is_more = from + shown.len() < both.len();
         Ok(Mutual {
-            joined,
+            joined: self.ids_of(shown).await?,
             count: both.len(),
             next: shown.last().copied().filter(|_| is_more),
         })

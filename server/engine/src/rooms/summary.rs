@@ -86,11 +86,6 @@ impl RoomSummary {
         }
     }
 
-    /// Whether everybody may enter it, or read it.
-    pub(super) fn is_open(&self) -> bool {
-        self.join_rule == "public" || self.world_readable
-    }
-
     /// The entry of the directory that shows it.
     pub(super) fn published(&self, room_nid: i64, joined_members: i64) -> PublishedRow {
         let words = [&self.name, &self.topic, &self.canonical_alias];

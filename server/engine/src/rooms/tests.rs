@@ -12,8 +12,8 @@ use hearth_storage::both_engines;
 use hearth_storage::tables::events::live_events;
 use hearth_storage::testing::count;
 use hearth_types::ruma::{OwnedRoomId, OwnedUserId, UserId};
+use serde_json::json;
 use serde_json::value::to_raw_value;
-use serde_json::{Map, json};
 
 use crate::rooms::Rooms;
 use crate::rooms::create::{CreateRoom, Preset};
@@ -23,7 +23,7 @@ use crate::rooms::membership::{OnlyIf, SetMembership};
 use crate::rooms::plan::ClientTxn;
 use crate::rooms::send::Send;
 use crate::rooms::view::Shown;
-use crate::testing::TestServer;
+use crate::testing::{self, TestServer};
 
 fn user(name: &str) -> OwnedUserId {
     UserId::parse(format!("@{name}:one.test")).unwrap()
@@ -31,18 +31,9 @@ fn user(name: &str) -> OwnedUserId {
 
 pub(crate) fn new_room(creator: &str, preset: Preset, version: &str) -> CreateRoom {
     CreateRoom {
-        creator: user(creator),
         version: Some(version.to_owned()),
-        preset,
-        creation_content: Map::new(),
         name: Some("Hearth".to_owned()),
-        topic: None,
-        power_levels: Map::new(),
-        initial_state: Vec::new(),
-        invite: Vec::new(),
-        is_direct: false,
-        is_published: false,
-        alias_name: None,
+        ..testing::new_room(user(creator), preset)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! spec: client-server v1.19 §Room Upgrades.
 
+use hearth_protocol::canonical_json::MAX_INTEGER;
 use hearth_protocol::event::AuthContent;
 use hearth_protocol::power_levels::{LevelMap, LevelName, PowerLevels};
 use hearth_protocol::room_version::{CreatorPower, RoomIdFormat, RoomVersionRules, rules_for};
@@ -40,9 +41,6 @@ const BANS_MAX: usize = 1_000;
 
 /// The power that nobody of an old room should have who is no moderator.
 const MODERATOR: i64 = 50;
-
-/// The largest integer of canonical JSON.
-const INTEGER_MAX: i64 = (1 << 53) - 1;
 
 /// What a room is to be upgraded to.
 #[derive(Debug, Clone)]
@@ -338,7 +336,7 @@ fn in_integers(levels: &PowerLevels) -> Map<String, Value> {
     let integer = |key: &str, level: i64| {
         (
             key.to_owned(),
-            json!(level.clamp(-INTEGER_MAX, INTEGER_MAX)),
+            json!(level.clamp(-MAX_INTEGER, MAX_INTEGER)),
         )
     };
     let stated = LevelName::ALL

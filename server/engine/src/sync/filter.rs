@@ -8,6 +8,7 @@ use hearth_storage::cache::{Bounded, Size, bounded};
 use hearth_types::client::filter::{FilterDefinition, RoomEventFilter};
 use hearth_types::ruma::RoomId;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::rooms::form::{EventForm, EventFormat, Fields};
@@ -78,10 +79,7 @@ impl Filter {
     /// # Errors
     /// When it is none.
     pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut json: Value = serde_json::from_slice(json)?;
-        leave_nulls_out(&mut json);
-        let _valid = FilterDefinition::deserialize(&json)?;
-        Self::deserialize(json)
+        read_as::<FilterDefinition, _>(serde_json::from_slice(json)?)
     }
 
     /// The form in which events of rooms are wanted.
@@ -126,13 +124,10 @@ impl EventFilter {
     /// # Errors
     /// When it is none.
     pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut json: Value = serde_json::from_slice(json)?;
-        if json.is_null() {
-            return Ok(Self::default());
+        match serde_json::from_slice(json)? {
+            Value::Null => Ok(Self::default()),
+            json => read_as::<RoomEventFilter, _>(json),
         }
-        leave_nulls_out(&mut json);
-        let _valid = RoomEventFilter::deserialize(&json)?;
-        Self::deserialize(json)
     }
 
     /// All events, the newest so many of them.
@@ -228,6 +223,15 @@ impl Filters {
         };
         self.0.insert((user_nid, given.to_owned()), read);
     }
+}
+
+/// Reads what the specification's type takes, but for fields that are `null`.
+fn read_as<S: DeserializeOwned, T: DeserializeOwned>(
+    mut json: Value,
+) -> Result<T, serde_json::Error> {
+    leave_nulls_out(&mut json);
+    let _valid = S::deserialize(&json)?;
+    T::deserialize(json)
 }
 
 fn leave_nulls_out(json: &mut Value) {

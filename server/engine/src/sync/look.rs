@@ -18,7 +18,7 @@ use crate::device_lists::Changes;
 use crate::json::Json;
 use crate::notifier::Watch;
 use crate::rooms::serve::Reader;
-use crate::rooms::{Memberships, RoomMembership};
+use crate::rooms::{Memberships, RoomMembership, joined};
 
 /// What a client has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -187,10 +187,7 @@ impl<'a> Look<'a> {
         &self,
         memberships: &'m Memberships,
     ) -> Result<(Vec<Part<'m>>, bool), SyncError> {
-        let joined = memberships
-            .iter()
-            .filter(|(_, member)| member.membership == "join")
-            .map(|(nid, _)| *nid);
+        let joined = joined(memberships);
         let positions = self.sync.rooms.positions.of(joined.clone()).await?;
         let typing = self.typing_news(joined.clone());
         let ephemeral = self.ephemeral_positions(joined).await?;

@@ -74,9 +74,9 @@ pub(super) async fn moderate(by: Administrator, call: Call) -> Result<Response<B
         suspended: request.suspended,
     };
     let accounts = &call.app.accounts;
-    accounts.find_open(&user_id).await?;
     match by.user {
         Some(by) => {
+            accounts.find_open(&user_id).await?;
             let session = &by.session;
             accounts.moderate_by(session, &user_id, moderation).await?;
         }

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use hearth::http::tls;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -26,6 +27,21 @@ const SOON: Duration = Duration::from_secs(5);
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
     timeout(SOON, stream.read_to_end(&mut rest)).await.is_ok()
+}
+
+/// Begins HTTP/2 on a connection.
+async fn begin_http2<S>(server: &Listener, stream: S) -> SendRequest<Empty<Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (send, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    server
+        .tasks
+        .spawn("client", async { drop(connection.await) });
+    send
 }
 
 #[tokio::test]
@@ -49,13 +65,7 @@ async fn a_connection_that_does_not_finish_the_start_of_http2_is_closed() {
     assert!(timeout(SOON, silent.read_to_end(&mut rest)).await.is_ok());
     // One that has begun may idle.
     let stream = certificates.connect(&server, b"h2").await;
-    let (mut send, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    server
-        .tasks
-        .spawn("client", async { drop(connection.await) });
+    let mut send = begin_http2(&server, stream).await;
     tokio::time::sleep(head_time * 3).await;
     assert_eq!(send.send_request(live()).await.unwrap().status(), 200);
 }
@@ -267,13 +277,7 @@ async fn tls_speaks_http1_and_http2() {
     assert_eq!(send.send_request(live()).await.unwrap().status(), 200);
 
     let stream = certificates.connect(&server, b"h2").await;
-    let (mut send, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    server
-        .tasks
-        .spawn("client", async { drop(connection.await) });
+    let mut send = begin_http2(&server, stream).await;
     let (one, two) = tokio::join!(send.clone().send_request(live()), send.send_request(live()));
     assert_eq!(one.unwrap().status(), 200);
     let body = two.unwrap().into_body().collect().await.unwrap().to_bytes();
@@ -284,13 +288,7 @@ async fn tls_speaks_http1_and_http2() {
 async fn a_plain_listener_speaks_http2_to_those_who_start_with_it() {
     let server = usual().await;
     let stream = TcpStream::connect(server.address).await.unwrap();
-    let (mut send, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    server
-        .tasks
-        .spawn("client", async { drop(connection.await) });
+    let mut send = begin_http2(&server, stream).await;
     assert_eq!(send.send_request(live()).await.unwrap().status(), 200);
 }
 

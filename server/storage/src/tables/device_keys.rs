@@ -36,38 +36,9 @@ impl DeviceKeysUpload {
             return Err(Refusal::Absent.into());
         }
         if self.replaces {
-            self.forget_the_old_one(conn).await?;
+            forget_what_goes_with(conn, &[(self.user_nid, &self.device_id)]).await?;
         }
         Ok(Outcome::Done)
-    }
-}
-
-impl DeviceKeysUpload {
-    /// Forgets what belonged to the identity that is replaced: signatures of it, and the keys for sessions
-    /// with it, whose ids the new one may use again.
-    async fn forget_the_old_one(&self, mut conn: Conn<'_>) -> Result<(), StorageError> {
-        sql!(
-            conn.again(),
-            execute,
-            "DELETE FROM key_signatures WHERE target_nid = $1 AND target_key = $2",
-            self.user_nid,
-            &self.device_id
-        )?;
-        sql!(
-            conn.again(),
-            execute,
-            "DELETE FROM one_time_keys WHERE user_nid = $1 AND device_id = $2",
-            self.user_nid,
-            &self.device_id
-        )?;
-        sql!(
-            conn,
-            execute,
-            "DELETE FROM fallback_keys WHERE user_nid = $1 AND device_id = $2",
-            self.user_nid,
-            &self.device_id
-        )?;
-        Ok(())
     }
 }
 
@@ -117,6 +88,24 @@ pub(crate) async fn forget(mut conn: Conn<'_>, gone: &[(i64, &str)]) -> Result<(
         gone,
         |row| (row.0 => BIGINT, row.1 => TEXT)
     )?;
+    forget_what_goes_with(conn.again(), gone).await?;
+    rows!(
+        conn,
+        execute,
+        "WITH k(user_nid, device_id) AS ({rows})
+         DELETE FROM to_device WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
+        gone,
+        |row| (row.0 => BIGINT, row.1 => TEXT)
+    )?;
+    Ok(())
+}
+
+/// Removes what belongs to the identities of these devices: signatures of them, and the keys for sessions
+/// with them, whose ids another identity may use again.
+async fn forget_what_goes_with(
+    mut conn: Conn<'_>,
+    gone: &[(i64, &str)],
+) -> Result<(), StorageError> {
     rows!(
         conn.again(),
         execute,
@@ -136,19 +125,11 @@ pub(crate) async fn forget(mut conn: Conn<'_>, gone: &[(i64, &str)]) -> Result<(
         |row| (row.0 => BIGINT, row.1 => TEXT)
     )?;
     rows!(
-        conn.again(),
+        conn,
         execute,
         "WITH k(user_nid, device_id) AS ({rows})
          DELETE FROM key_signatures
          WHERE (target_nid, target_key) IN (SELECT user_nid, device_id FROM k)",
-        gone,
-        |row| (row.0 => BIGINT, row.1 => TEXT)
-    )?;
-    rows!(
-        conn,
-        execute,
-        "WITH k(user_nid, device_id) AS ({rows})
-         DELETE FROM to_device WHERE (user_nid, device_id) IN (SELECT user_nid, device_id FROM k)",
         gone,
         |row| (row.0 => BIGINT, row.1 => TEXT)
     )?;

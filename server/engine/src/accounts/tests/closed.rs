@@ -9,7 +9,7 @@ use hearth_storage::testing::{count, execute};
 use super::*;
 use crate::departures::{Departures, Undone};
 use crate::rooms::Rooms;
-use crate::rooms::create::{CreateRoom, Preset};
+use crate::rooms::create::Preset;
 use crate::rooms::membership::SetMembership;
 
 both_engines! {
@@ -140,23 +140,6 @@ both_engines! {
         accounts.deactivate_account(&session.user_id, false).await.unwrap();
         let erased = count(&server.context.storage, "accounts WHERE erased").await;
         assert_eq!(erased, 1, "it stays so");
-    }
-}
-
-fn room_of_bob(preset: Preset) -> CreateRoom {
-    CreateRoom {
-        creator: user_id!("@bob:one.test").to_owned(),
-        version: None,
-        preset,
-        creation_content: serde_json::Map::new(),
-        name: None,
-        topic: None,
-        power_levels: serde_json::Map::new(),
-        initial_state: Vec::new(),
-        invite: Vec::new(),
-        is_direct: false,
-        is_published: false,
-        alias_name: None,
     }
 }
 

@@ -1,30 +1,12 @@
 //! Who is found by their name.
 
 use hearth_storage::both_engines;
-use serde_json::Map;
 use serde_json::value::to_raw_value;
 
 use super::*;
 use crate::rooms::Rooms;
-use crate::rooms::create::{CreateRoom, Preset};
+use crate::rooms::create::Preset;
 use crate::rooms::send::Send;
-
-fn room_of_bob(preset: Preset) -> CreateRoom {
-    CreateRoom {
-        creator: user_id!("@bob:one.test").to_owned(),
-        version: None,
-        preset,
-        creation_content: Map::new(),
-        name: None,
-        topic: None,
-        power_levels: Map::new(),
-        initial_state: Vec::new(),
-        invite: Vec::new(),
-        is_direct: false,
-        is_published: false,
-        alias_name: None,
-    }
-}
 
 fn setting(kind: &str, field: &str, value: &str) -> Send {
     Send {

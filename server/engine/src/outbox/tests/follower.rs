@@ -5,12 +5,13 @@ use hearth_protocol::room_version::rules_for;
 use hearth_protocol::signing::SigningKey;
 use hearth_types::ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::value::to_raw_value;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::*;
 use crate::rooms::create::{CreateRoom, Preset};
 use crate::rooms::membership::SetMembership;
 use crate::rooms::send::Send;
+use crate::testing::new_room;
 
 fn user(id: &str) -> OwnedUserId {
     UserId::parse(id).unwrap()
@@ -19,18 +20,8 @@ fn user(id: &str) -> OwnedUserId {
 impl Running {
     pub(super) async fn room(&self) -> OwnedRoomId {
         let create = CreateRoom {
-            creator: user("@alice:one.test"),
             version: Some("12".to_owned()),
-            preset: Preset::PublicChat,
-            creation_content: Map::new(),
-            name: None,
-            topic: None,
-            power_levels: Map::new(),
-            initial_state: Vec::new(),
-            invite: Vec::new(),
-            is_direct: false,
-            is_published: false,
-            alias_name: None,
+            ..new_room(user("@alice:one.test"), Preset::PublicChat)
         };
         self.rooms.create(create).await.unwrap()
     }

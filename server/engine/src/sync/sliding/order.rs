@@ -10,7 +10,7 @@ use hearth_storage::cache::{Bounded, Size, bounded};
 
 use super::told::Standing;
 use crate::rooms::facts::Facts;
-use crate::rooms::{Memberships, RoomMembership, Rooms};
+use crate::rooms::{Memberships, RoomMembership, Rooms, joined};
 
 /// One of a person's rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,11 +110,7 @@ impl Orders {
                 }
                 value
             }
-            None => {
-                let memberships = person.memberships.iter();
-                let joined = memberships.filter(|(_, member)| member.membership == "join");
-                Arc::new(rooms.facts.of(joined.map(|(nid, _)| *nid)).await?)
-            }
+            None => Arc::new(rooms.facts.of(joined(person.memberships)).await?),
         };
         self.facts.insert(person.user_nid, person.kept(&value));
         Ok(value)
@@ -131,7 +127,7 @@ impl Person<'_> {
         let changed = rooms.positions.changed_since(kept.at, most)?;
         let is_in = |nid: &i64| {
             let member = self.memberships.get(nid);
-            member.is_some_and(|member| member.membership == "join")
+            member.is_some_and(RoomMembership::is_joined)
         };
         Some((kept.value, changed.into_iter().filter(is_in).collect()))
     }
@@ -155,7 +151,7 @@ async fn entries(
         let members = of.iter().map(|nid| (*nid, memberships.get(nid)));
         members.filter_map(|(nid, member)| Some((nid, member?)))
     };
-    let joined = of().filter(|(_, member)| member.membership == "join");
+    let joined = of().filter(|(_, member)| member.is_joined());
     let positions = rooms.positions.of(joined.map(|(nid, _)| nid)).await?;
     let entry = |(nid, member): (i64, &RoomMembership)| Entry {
         position: positions.get(&nid).copied().unwrap_or(member.position),

@@ -9,9 +9,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::places::Places;
-use crate::rooms::Memberships;
-use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
+use crate::rooms::{Memberships, RoomMembership, Rooms};
 use crate::state::StateMap;
 
 #[derive(Debug, Clone)]
@@ -50,11 +49,7 @@ impl Spaces {
             let Some(nid) = rooms.room_nid(&space).await? else {
                 continue;
             };
-            let is_in = |nid| {
-                memberships
-                    .get(nid)
-                    .is_some_and(|it| it.membership == "join")
-            };
+            let is_in = |nid| memberships.get(nid).is_some_and(RoomMembership::is_joined);
             if is_in(&nid) {
                 all.extend(self.of(rooms, places, nid).await?.iter());
             }

@@ -7,7 +7,7 @@ use hearth_storage::testing::Scratch;
 use hearth_types::client::uiaa::AuthData;
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
 use serde_json::value::to_raw_value;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::accounts::{Accounts, Registration, Session};
 use crate::device_lists::DeviceLists;
@@ -22,7 +22,7 @@ use crate::rooms::plan::ClientTxn;
 use crate::rooms::send::Send;
 use crate::sync::filter::Filter;
 use crate::sync::{ClientSync, SetPresence, Sources, StateAt, SyncError, SyncRequest};
-use crate::testing::TestServer;
+use crate::testing::{TestServer, new_room};
 use crate::to_device::ToDevice;
 
 /// A server with everything that `/sync` is made of.
@@ -106,18 +106,8 @@ impl House {
     pub(crate) async fn create(&self, creator: &str, preset: Preset) -> OwnedRoomId {
         self.rooms
             .create(CreateRoom {
-                creator: user(creator),
-                version: None,
-                preset,
-                creation_content: Map::new(),
                 name: Some("Hearth".to_owned()),
-                topic: None,
-                power_levels: Map::new(),
-                initial_state: Vec::new(),
-                invite: Vec::new(),
-                is_direct: false,
-                is_published: false,
-                alias_name: None,
+                ..new_room(user(creator), preset)
             })
             .await
             .unwrap()

@@ -9,7 +9,7 @@ use hearth_types::ruma::{OwnedEventId, OwnedRoomId};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
-use super::people::{House, filter, next, request, user};
+use super::people::{House, filter, message, next, request, user};
 use crate::accounts::Session;
 use crate::receipts::{Markers, ReceiptKind, Thread};
 use crate::rooms::create::Preset;
@@ -51,11 +51,8 @@ async fn say(
         content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": root });
     }
     let send = Send {
-        sender: user(name),
-        kind: "m.room.message".to_owned(),
-        state_key: None,
         content: to_raw_value(&content).unwrap(),
-        txn: None,
+        ..message(name, "…", None)
     };
     house.rooms.send(room_id, send).await.unwrap()
 }

@@ -5,7 +5,7 @@ use hearth_types::ruma::{OwnedEventId, OwnedRoomId};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
-use super::people::{House, filter, next, request, user};
+use super::people::{House, filter, message, next, request, user};
 use crate::accounts::Session;
 use crate::json::Json;
 use crate::receipts::{ReceiptKind, Thread};
@@ -24,11 +24,8 @@ async fn relate(
     let relation = json!({ "rel_type": rel_type, "event_id": event_id });
     let content = json!({ "msgtype": "m.text", "body": "…", "m.relates_to": relation });
     let send = Send {
-        sender: user(name),
-        kind: "m.room.message".to_owned(),
-        state_key: None,
         content: to_raw_value(&content).unwrap(),
-        txn: None,
+        ..message(name, "…", None)
     };
     house.rooms.send(room_id, send).await
 }

@@ -14,7 +14,7 @@ use hearth_types::ruma::{
     EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId,
 };
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::link::{Far, Link, Wire, key, verified};
 use crate::context::{Context, Settings, Spawn as _};
@@ -31,7 +31,7 @@ use crate::rooms::plan::{Draft, Plan};
 use crate::rooms::send::Send;
 use crate::rooms::serve::Reader;
 use crate::rooms::view::SharedRoom;
-use crate::testing::{START_MS, SpawnNow};
+use crate::testing::{START_MS, SpawnNow, new_room};
 
 /// A server's rooms.
 pub(in crate::federation::tests) struct Side {
@@ -103,18 +103,9 @@ impl Side {
         version: &str,
     ) -> OwnedRoomId {
         let create = CreateRoom {
-            creator: id(creator),
             version: Some(version.to_owned()),
-            preset,
-            creation_content: Map::new(),
             name: Some("between".to_owned()),
-            topic: None,
-            power_levels: Map::new(),
-            initial_state: Vec::new(),
-            invite: Vec::new(),
-            is_direct: false,
-            is_published: false,
-            alias_name: None,
+            ..new_room(id(creator), preset)
         };
         self.rooms.create(create).await.unwrap()
     }

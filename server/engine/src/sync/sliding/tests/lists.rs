@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{pos, rooms_of, window};
 use crate::rooms::create::{CreateRoom, InitialState, Preset};
 use crate::sync::tests::people::{House, user};
+use crate::testing::new_room;
 
 async fn create(house: &House, kind: Option<&str>, initial_state: Value) -> OwnedRoomId {
     let mut creation_content = Map::new();
@@ -16,13 +17,7 @@ async fn create(house: &House, kind: Option<&str>, initial_state: Value) -> Owne
     house
         .rooms
         .create(CreateRoom {
-            creator: user("alice"),
-            version: None,
-            preset: Preset::PrivateChat,
             creation_content,
-            name: None,
-            topic: None,
-            power_levels: Map::new(),
             initial_state: initial_state
                 .as_array()
                 .unwrap()
@@ -33,10 +28,7 @@ async fn create(house: &House, kind: Option<&str>, initial_state: Value) -> Owne
                     content: event["content"].clone(),
                 })
                 .collect(),
-            invite: Vec::new(),
-            is_direct: false,
-            is_published: false,
-            alias_name: None,
+            ..new_room(user("alice"), Preset::PrivateChat)
         })
         .await
         .unwrap()
