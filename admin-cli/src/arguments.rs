@@ -152,11 +152,13 @@ pub(crate) enum TokenVerb {
     /// Show one token.
     Show {
         /// The token.
+        #[arg(allow_hyphen_values = true)]
         token: String,
     },
     /// Remove a token: it admits nobody any more.
     Delete {
         /// The token.
+        #[arg(allow_hyphen_values = true)]
         token: String,
     },
 }
@@ -186,12 +188,14 @@ pub(crate) enum ServerVerb {
 #[derive(Debug, Args)]
 pub(crate) struct OneUser {
     /// A user id, or the part before the colon.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) user: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Deactivate {
     /// A user id, or the part before the colon.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) user: String,
     /// Do not show people who come later what the person said.
     #[arg(long)]
@@ -201,25 +205,27 @@ pub(crate) struct Deactivate {
 #[derive(Debug, Args)]
 pub(crate) struct Devices {
     /// A user id, or the part before the colon.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) user: String,
     /// Log this device out; may be given several times.
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", allow_hyphen_values = true)]
     pub(crate) log_out: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct UserToken {
     /// A user id, or the part before the colon.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) user: String,
     /// What the new device is called.
-    #[arg(long, default_value = "hearthctl")]
+    #[arg(long, default_value = "hearthctl", allow_hyphen_values = true)]
     pub(crate) device_name: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateToken {
     /// The token, 1 to 64 of a-z, A-Z, 0-9 and -._~; by default one is made.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub(crate) token: Option<String>,
     /// How many people it admits; by default any number.
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
@@ -251,12 +257,13 @@ pub(crate) enum DbVerb {
 #[derive(Debug, Args)]
 pub(crate) struct CreateUser {
     /// The part of the user id before the colon.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) localpart: String,
     /// Let the person administer the server.
     #[arg(long)]
     pub(crate) admin: bool,
     /// The name that others see.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub(crate) display_name: Option<String>,
     #[command(flatten)]
     pub(crate) password: PasswordSource,
@@ -265,6 +272,7 @@ pub(crate) struct CreateUser {
 #[derive(Debug, Args)]
 pub(crate) struct ChangePassword {
     /// A user id, or the part before the colon.
+    #[arg(allow_hyphen_values = true)]
     pub(crate) user: String,
     /// Leave the person's devices logged in.
     #[arg(long)]
@@ -288,6 +296,31 @@ pub(crate) struct PasswordSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_others_chose_may_begin_with_a_hyphen() {
+        for (words, name) in [
+            (["registration-token", "show"].as_slice(), "-xDl3"),
+            (&["registration-token", "delete"], "--x"),
+            (&["registration-token", "create", "--token"], "-x"),
+            (&["user", "show"], "-x"),
+            (&["user", "create"], "-x"),
+            (&["user", "create", "ann", "--display-name"], "-x"),
+            (&["user", "lock"], "-x"),
+            (&["user", "password"], "-x"),
+            (&["user", "deactivate"], "-x"),
+            (&["user", "devices"], "-x"),
+            (&["user", "devices", "ann", "--log-out"], "-x"),
+            (&["user", "token"], "-x"),
+            (&["user", "token", "ann", "--device-name"], "-x"),
+        ] {
+            let line = [&["hearthctl"], words, &[name, "--json"]].concat();
+            let read = Arguments::try_parse_from(&line);
+            let read = read.unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            assert!(read.json, "{line:?}");
+        }
+        assert!(Arguments::try_parse_from(["hearthctl", "user", "list", "-x"]).is_err());
+    }
 
     #[test]
     fn a_duration_is_a_number_and_a_unit() {

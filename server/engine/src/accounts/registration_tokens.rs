@@ -10,9 +10,17 @@ use hearth_storage::{Commit, Guard, Refusal};
 use super::interactive::ShownToken;
 use super::sessions::hash_token;
 use super::{AccountError, Accounts};
+use crate::context::Context;
 
 /// The longest token.
 const TOKEN_BYTES_MAX: usize = 64;
+
+/// Letters of a token that the server makes: 100 random bits.
+const NEW_TOKEN_LETTERS: usize = 20;
+
+/// Digits and letters that nobody takes for each other: people type these tokens, and none of them
+/// begins like an option of a command.
+const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// A token that somebody makes.
 #[derive(Debug, Clone, Default)]
@@ -84,9 +92,7 @@ impl Accounts {
         new: NewRegistrationToken,
     ) -> Result<RegistrationToken, AccountError> {
         let now_ms = self.context.clock.now_ms();
-        let token = new
-            .token
-            .unwrap_or_else(|| self.context.random_word::<12>());
+        let token = new.token.unwrap_or_else(|| new_token(&self.context));
         check(&token, new.uses_allowed, new.expires_at_ms, now_ms)?;
         let stored = StoredRegistrationToken {
             token,
@@ -180,6 +186,13 @@ impl Accounts {
         // Nobody is waiting to be told.
         self.commit(0, commit, refused).await
     }
+}
+
+fn new_token(context: &Context) -> String {
+    let mut bytes = [0; NEW_TOKEN_LETTERS];
+    context.entropy.fill(&mut bytes);
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 32)]);
+    bytes.iter().map(letter).collect()
 }
 
 /// spec: appendices v1.19 §Opaque Identifiers

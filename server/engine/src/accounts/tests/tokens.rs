@@ -115,7 +115,8 @@ both_engines! {
             assert!(matches!(refused, AccountError::Invalid { field: it, .. } if it == field), "{token}");
         }
         let made = accounts.create_registration_token(NewRegistrationToken::default()).await.unwrap();
-        assert_eq!(made.stored.token.len(), 16);
+        assert_eq!(made.stored.token.len(), 20);
+        assert!(made.stored.token.bytes().all(|byte| byte.is_ascii_alphanumeric()), "people type it");
         let again = NewRegistrationToken { token: Some(made.stored.token.clone()), ..NewRegistrationToken::default() };
         assert!(matches!(accounts.create_registration_token(again).await, Err(AccountError::TokenInUse)));
         let listed = accounts.list_registration_tokens("", 1).await.unwrap();
