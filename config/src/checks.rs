@@ -42,6 +42,7 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
         "rooms.default_version",
         || "must name a room version".to_owned(),
     )?;
+    check_appservices(config)?;
     let socket = config.admin_socket();
     ensure(
         socket.as_os_str().as_bytes().len() <= SOCKET_PATH_BYTES_MAX,
@@ -53,6 +54,24 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
             )
         },
     )
+}
+
+/// What an application service is known by must be its own.
+fn check_appservices(config: &Config) -> Result<(), ConfigError> {
+    let services = &config.appservice.registrations;
+    for (number, service) in services.iter().enumerate() {
+        let earlier = || services[..number].iter();
+        let key = format!("appservice.registrations.{number}");
+        ensure(earlier().all(|other| other.id != service.id), &key, || {
+            format!("has the id `{}`, as another one has", service.id)
+        })?;
+        ensure(
+            earlier().all(|other| other.as_token != service.as_token),
+            &key,
+            || format!("(`{}`) has the `as_token` of another one", service.id),
+        )?;
+    }
+    Ok(())
 }
 
 fn check_listener(

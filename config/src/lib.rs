@@ -8,6 +8,7 @@
 
 #![deny(missing_docs)]
 
+mod appservice;
 mod checks;
 mod config;
 pub mod document;
@@ -22,6 +23,7 @@ mod setting;
 mod suggest;
 mod values;
 
+pub use appservice::{AppserviceRegistration, Namespace};
 pub use config::{Config, Override};
 pub use environment::variables;
 pub use error::ConfigError;

@@ -196,7 +196,7 @@ impl Here {
                 let content = json!({ "msgtype": "m.text", "body": uid });
                 let txn = txn.then(|| ClientTxn {
                     user_nid: self.session.user_nid,
-                    device_id: self.session.device_id.to_string(),
+                    device_id: self.session.place().to_string(),
                     endpoint: "send".to_owned(),
                     txn_id: uid,
                 });
@@ -289,6 +289,7 @@ impl Here {
             is_direct: false,
             is_published: false,
             alias_name: None,
+            appservice: None,
         };
         Ok(Done::Created(self.parts.rooms.create(create).await?))
     }
@@ -357,7 +358,7 @@ impl Here {
         let mut messages = Map::new();
         messages.insert(target.to_string(), json!({ "*": { "uid": uid } }));
         let body = json!({ "messages": messages }).to_string();
-        let sender = (&*self.me, &*self.session.device_id);
+        let sender = (&*self.me, self.session.place());
         let sent = &self.parts.to_device;
         match sent.send(sender, ("m.sim", &uid), body.as_bytes()).await {
             Ok(()) => Ok(Done::Told(target, uid)),

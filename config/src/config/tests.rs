@@ -311,3 +311,32 @@ fn a_missing_file_is_named() {
     ));
     assert!(error.starts_with("cannot read the configuration file /nonexistent/hearth.toml:"));
 }
+
+#[test]
+fn application_services_have_names_and_tokens_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, id: &str, token: &str| {
+        let text = format!(
+            "id: {id}\nurl: null\nas_token: {token}\nhs_token: h\nsender_localpart: bot\nnamespaces: {{}}\n"
+        );
+        std::fs::write(folder.path().join(name), text).unwrap();
+    };
+    let load = || {
+        let files = "[appservice]\nregistrations = [\"one.yaml\", \"two.yaml\"]\n";
+        let path = folder.path().join("hearth.toml");
+        Config::from_layers(Some((&path, &format!("{MINIMAL}{files}"))), &[], &[])
+    };
+    assert!(refusal(load()).contains("one.yaml, which cannot be used"));
+    write("one.yaml", "one", "a");
+    write("two.yaml", "two", "b");
+    let services = load().unwrap().appservice.registrations;
+    assert_eq!((&*services[0].id, &*services[1].id), ("one", "two"));
+    write("two.yaml", "one", "b");
+    assert!(refusal(load()).contains("the id `one`"));
+    write("two.yaml", "two", "a");
+    let same = refusal(load());
+    assert!(
+        same.contains("`two`") && same.contains("`as_token`"),
+        "{same}"
+    );
+}

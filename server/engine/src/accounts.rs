@@ -3,6 +3,7 @@
 
 mod account_data;
 mod admin;
+mod appservices;
 mod deactivate;
 mod devices;
 mod error;
@@ -39,6 +40,7 @@ use tokio::sync::Notify;
 
 pub use account_data::AccountData;
 pub use admin::{AccountList, NewAccount};
+pub use appservices::Asserted;
 pub use devices::Device;
 pub use error::AccountError;
 pub use interactive::Challenge;
@@ -51,7 +53,7 @@ pub use register::{Registered, Registration};
 pub use registration_tokens::{NewRegistrationToken, RegistrationToken, RegistrationTokenList};
 pub use search::Person;
 pub use seen::LastSeen;
-pub use sessions::{Session, Standing};
+pub use sessions::{NoDevice, Session, Standing};
 pub use shared_secret::SignedRegistration;
 
 use crate::context::Context;

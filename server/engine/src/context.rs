@@ -10,6 +10,7 @@ use hearth_protocol::signing::SigningKey;
 use hearth_storage::Storage;
 use hearth_types::ruma::OwnedServerName;
 
+use crate::appservices::Appservices;
 use crate::erased::Erased;
 use crate::memory::MemoryBudget;
 use crate::notifier::Notifier;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub guests_allowed: bool,
     /// With what who knows it may make accounts all the same.
     pub registration_shared_secret: Option<Secret>,
+    /// The application services that are registered.
+    pub appservices: Arc<Appservices>,
     /// How long sessions last that can be refreshed.
     pub sessions: SessionLifetimes,
     /// Memory of one password hash (argon2id), in KiB.

@@ -5,6 +5,7 @@
 //! randomness and tasks are what its [`context::Context`] was given.
 
 pub mod accounts;
+pub mod appservices;
 pub mod context;
 pub mod departures;
 pub mod device_lists;

@@ -99,7 +99,7 @@ impl Presence {
             });
         }
         self.with(session, |person, now_ms| {
-            person.sets(session.device_id.as_str(), status, now_ms);
+            person.sets(session.place().as_str(), status, now_ms);
             person.status_msg = status_msg.filter(|text| !text.is_empty()).map(Arc::from);
         });
         Ok(())
@@ -113,7 +113,7 @@ impl Presence {
         let timeout_ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         self.with(session, |person, now_ms| {
             let until_ms = now_ms.saturating_add(timeout_ms);
-            person.polls(session.device_id.as_str(), status, now_ms, until_ms);
+            person.polls(session.place().as_str(), status, now_ms, until_ms);
         });
     }
 

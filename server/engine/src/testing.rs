@@ -41,6 +41,7 @@ pub fn new_room(creator: OwnedUserId, preset: Preset) -> CreateRoom {
         is_direct: false,
         is_published: false,
         alias_name: None,
+        appservice: None,
     }
 }
 
@@ -97,6 +98,7 @@ pub fn settings() -> Settings {
     Settings {
         registration_enabled: true,
         registration_needs_token: false,
+        appservices: Arc::default(),
         guests_allowed: true,
         registration_shared_secret: None,
         sessions: SessionLifetimes {

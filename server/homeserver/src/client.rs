@@ -184,7 +184,7 @@ fn device_rows() -> Vec<Row> {
     vec![
         route(RateClass::Read, devices::get_devices),
         route(RateClass::Read, devices::get_device),
-        route(RateClass::Write, devices::update_device),
+        prebuilt(RateClass::Write, devices::update_device),
         route(RateClass::Login, devices::delete_device),
         route(RateClass::Login, devices::delete_devices),
     ]

@@ -15,6 +15,7 @@ pub mod error;
 pub mod json;
 mod key_error;
 pub mod proof;
+pub mod query;
 mod room_error;
 pub mod standing;
 pub mod tls;

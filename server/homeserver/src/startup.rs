@@ -80,17 +80,26 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     ended
 }
 
+/// Says what of the configuration nothing acts on yet.
+fn warn_of_what_is_missing(config: &Config) {
+    let settings = config.without_effect.join(", ");
+    if !settings.is_empty() {
+        tracing::warn!(settings, "nothing acts on these settings yet");
+    }
+    let services = config.appservice.registrations.iter();
+    for service in services.filter(|service| service.has_url) {
+        tracing::warn!(
+            id = service.id,
+            "this application service is sent no events yet: it can act and sync"
+        );
+    }
+}
+
 async fn serve(config: Config) -> Result<(), Failure> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let name = config.server.name.to_string();
-    let without_effect = config.without_effect.join(", ");
-    if !without_effect.is_empty() {
-        tracing::warn!(
-            settings = without_effect,
-            "nothing acts on these settings yet"
-        );
-    }
+    warn_of_what_is_missing(&config);
     let surroundings = Surroundings {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use hearth_config::{Config, DatabaseUrl};
 use hearth_engine::{
-    accounts::Accounts,
+    accounts::{AccountError, Accounts, Asserted},
+    appservices::{Appservice, Appservices},
     context::{Context, SessionLifetimes, Settings},
     departures::Departures,
     erased::Erased,
@@ -39,6 +40,7 @@ use crate::{
     http::{
         auth::{Authority, User},
         error::{Code, RouteError},
+        query,
     },
     signing_key::{self, SigningKeyError},
     tasks::Tasks,
@@ -57,6 +59,12 @@ pub enum WiringError {
     /// The server's name.
     #[error("`server.name` is no name that other servers take: {0}")]
     ServerName(#[from] IdParseError),
+    /// The accounts of application services.
+    #[error("a `sender_localpart` of `appservice.registrations` makes no user id: {0}")]
+    Appservice(IdParseError),
+    /// Their accounts in the database.
+    #[error("cannot make the accounts of the application services: {0}")]
+    Senders(AccountError),
     /// Other servers.
     #[error(transparent)]
     Federation(#[from] FederationError),
@@ -100,7 +108,7 @@ pub(crate) async fn wire(
         Some(network) => Arc::clone(network) as _,
         None => Arc::new(Isolated),
     };
-    let settings = settings(config);
+    let settings = settings(config, &server_name)?;
     let parts = Parts::new(Arc::new(Context {
         erased: Erased::new(storage.clone()),
         push: Push::new(&storage, settings.memory),
@@ -121,6 +129,10 @@ pub(crate) async fn wire(
     );
     tasks.spawn_background("upkeep", upkeep.run());
     let accounts = Arc::clone(&parts.accounts);
+    accounts
+        .make_senders()
+        .await
+        .map_err(WiringError::Senders)?;
     tasks.spawn_background("devices seen", async move { accounts.keep_seen().await });
     let departures = Departures::new(
         Arc::clone(&parts.context),
@@ -154,9 +166,12 @@ pub(crate) async fn wire(
 }
 
 /// What the engine reads of the configuration.
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, server_name: &ServerName) -> Result<Settings, WiringError> {
     let registration = &config.registration;
-    Settings {
+    let services = &config.appservice.registrations;
+    let appservices = Appservices::new(services, server_name).map_err(WiringError::Appservice)?;
+    Ok(Settings {
+        appservices: Arc::new(appservices),
         registration_enabled: registration.enabled,
         registration_needs_token: registration.require_token,
         guests_allowed: registration.allow_guests,
@@ -170,7 +185,7 @@ fn settings(config: &Config) -> Settings {
         presence_enabled: config.presence.enabled,
         retry_initial_ms: i64::from(config.federation.retry_initial_ms),
         memory: memory(config),
-    }
+    })
 }
 
 /// How long sessions last that can be refreshed.
@@ -309,18 +324,37 @@ fn unsigned(error: &InboundError) -> RouteError {
     RouteError::refuse(code, error.to_string())
 }
 
+/// For whom an application service says that it acts.
+///
+/// spec: application-service v1.19 §Identity assertion
+fn asserted(parts: &http::request::Parts) -> Asserted {
+    let query = parts.uri.query().unwrap_or_default();
+    let value = |name| query::value(query, name).map(Into::into);
+    Asserted {
+        user_id: value("user_id"),
+        device_id: value("device_id").or_else(|| value("org.matrix.msc3202.device_id")),
+    }
+}
+
 impl Authority for Gate {
     fn user<'a>(
         &'a self,
         token: &'a str,
-        _parts: &'a http::request::Parts,
+        parts: &'a http::request::Parts,
         address: IpAddr,
     ) -> BoxFuture<'a, Result<User, RouteError>> {
         async move {
-            let session = self.accounts.authenticate_from(token, address).await?;
+            let session = match self.accounts.appservice(token) {
+                Some(service) => self.accounts.act(service, asserted(parts)).await?,
+                None => self.accounts.authenticate_from(token, address).await?,
+            };
             Ok(User { session, address })
         }
         .boxed()
+    }
+
+    fn appservice(&self, as_token: &str) -> Option<Arc<Appservice>> {
+        self.accounts.appservice(as_token).map(Arc::clone)
     }
 
     fn server<'a>(

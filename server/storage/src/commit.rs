@@ -195,6 +195,8 @@ guards! {
     PurposeTokenStore(purpose_tokens::PurposeTokenStore),
     /// Takes a token for its one use.
     PurposeTokenTake(purpose_tokens::PurposeTokenTake),
+    /// Makes a device on which nobody signs in.
+    DeviceCreate(devices::DeviceCreate),
     /// Renames a device.
     DeviceRename(devices::DeviceRename),
     /// Removes devices with all that belongs to them.

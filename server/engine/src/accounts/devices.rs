@@ -107,7 +107,7 @@ impl Accounts {
         .await
     }
 
-    /// Removes devices, once the password confirms it. What is not there counts as removed.
+    /// Removes devices, once the password confirms it, or an application service wants it. What is not there counts as removed.
     ///
     /// # Errors
     /// [`AccountError::Interactive`] until it is confirmed; [`AccountError::Invalid`] for too many.
@@ -125,8 +125,11 @@ impl Accounts {
         }
         let mut named: Vec<&str> = device_ids.iter().map(|id| id.as_str()).collect();
         named.sort_unstable();
-        self.confirm(session, "delete_devices", &named.join("\n"), auth)
-            .await?;
+        // Who manages the devices of many has no password of theirs.
+        if session.appservice.is_none() {
+            self.confirm(session, "delete_devices", &named.join("\n"), auth)
+                .await?;
+        }
         let is_named = |device_id: &str| named.binary_search(&device_id).is_ok();
         self.remove_devices(session.user_nid, &session.user_id, is_named)
             .await
@@ -137,7 +140,7 @@ impl Accounts {
     /// # Errors
     /// When the database fails.
     pub async fn logout(&self, session: &Session) -> Result<(), AccountError> {
-        let is_own = |device_id: &str| device_id == session.device_id.as_str();
+        let is_own = |device_id: &str| device_id == session.place();
         self.remove_devices(session.user_nid, &session.user_id, is_own)
             .await
     }
@@ -163,7 +166,7 @@ impl Accounts {
         auth: Option<&AuthData>,
     ) -> Result<(), AccountError> {
         self.confirm(session, "change_password", "", auth).await?;
-        let is_other = |device_id: &str| device_id != session.device_id.as_str();
+        let is_other = |device_id: &str| device_id != session.place();
         let gone = |device_id: &str| logout_devices && is_other(device_id);
         self.replace_password(session.user_nid, &session.user_id, password, gone)
             .await

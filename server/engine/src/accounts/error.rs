@@ -1,6 +1,7 @@
 use hearth_storage::{Refusal, StorageError};
 
 use super::interactive::Challenge;
+use super::sessions::NoDevice;
 use crate::peers::PeerError;
 
 /// Why an account action was not done.
@@ -18,6 +19,18 @@ pub enum AccountError {
     /// The user name breaks a rule.
     #[error("the user name {0}")]
     InvalidUsername(&'static str),
+    /// The name belongs to an application service, or does not belong to the one that asks.
+    #[error("this {0} is reserved for an application service, or not for this one")]
+    Exclusive(&'static str),
+    /// An application service acts for people in its namespaces who have an account.
+    #[error("this application service does not act for such a person, or has not registered them")]
+    NotActedFor,
+    /// An application service names a device that the person does not have.
+    #[error("the person has no such device")]
+    UnknownDevice,
+    /// It is about a device, and there is none.
+    #[error(transparent)]
+    NoDevice(#[from] NoDevice),
     /// Somebody has the user name.
     #[error("the user name is taken")]
     UserInUse,

@@ -155,7 +155,7 @@ impl Accounts {
         Ok(opening.opened(user_id))
     }
 
-    async fn open(&self, user_nid: i64, guards: Vec<Guard>) -> Result<(), AccountError> {
+    pub(super) async fn open(&self, user_nid: i64, guards: Vec<Guard>) -> Result<(), AccountError> {
         let commit = Commit {
             guards,
             ..Commit::default()
@@ -163,18 +163,26 @@ impl Accounts {
         self.commit(user_nid, commit, |refusal| match refusal {
             // The password changed, or the account was closed, since it was checked.
             Refusal::Absent => AccountError::WrongPassword,
-            Refusal::Taken => AccountError::Invalid {
-                field: "device_id",
-                rule: "must not be that of a dehydrated device or a cross-signing key",
-            },
-            other => AccountError::unexpected(other),
+            refusal => device_refused(refusal),
         })
         .await
     }
 }
 
+/// Why somebody cannot have a device.
+pub(super) fn device_refused(refusal: &Refusal) -> AccountError {
+    match refusal {
+        Refusal::Absent => AccountError::Deactivated,
+        Refusal::Taken => AccountError::Invalid {
+            field: "device_id",
+            rule: "must not be that of a dehydrated device or a cross-signing key",
+        },
+        other => AccountError::unexpected(other),
+    }
+}
+
 /// Whether the account may get a new session. Its owner has proven to be that already.
-fn check_standing(account: &StoredAccount) -> Result<(), AccountError> {
+pub(super) fn check_standing(account: &StoredAccount) -> Result<(), AccountError> {
     match (account.deactivated, account.locked) {
         (true, _) => Err(AccountError::Deactivated),
         (_, true) => Err(AccountError::Locked),

@@ -51,7 +51,7 @@ impl Accounts {
     /// A token with which somebody else may ask this server who the person is.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`AccountError::NoDevice`]
     pub async fn openid_token(&self, session: &Session) -> Result<ShortToken, AccountError> {
         self.short_token(session, Purpose::OpenId, OPENID_LIFETIME_MS)
             .await
@@ -85,7 +85,7 @@ impl Accounts {
             token_hash: hash_token(&token).to_vec(),
             purpose,
             user_nid: session.user_nid,
-            device_id: session.device_id.to_string(),
+            device_id: session.device()?.to_string(),
             expires_at_ms: self.context.clock.now_ms() + lifetime_ms,
         };
         let commit = Commit {

@@ -95,9 +95,13 @@ impl Accounts {
     /// Whether a user name could be registered, by its owner or by an administrator.
     ///
     /// # Errors
-    /// [`AccountError::InvalidUsername`], [`AccountError::UserInUse`].
+    /// [`AccountError::InvalidUsername`], [`AccountError::Exclusive`], [`AccountError::UserInUse`].
     pub async fn available(&self, username: &str) -> Result<OwnedUserId, AccountError> {
         let user_id = names::new_user_id(&self.context, username)?;
+        let appservices = &self.context.settings.appservices;
+        if !appservices.may_have_user(None, &user_id) {
+            return Err(AccountError::Exclusive("user name"));
+        }
         match self.account(&user_id).await? {
             Some(_) => Err(AccountError::UserInUse),
             None => Ok(user_id),

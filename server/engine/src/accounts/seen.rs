@@ -55,7 +55,7 @@ impl Seen {
         };
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() < WAITING_MAX {
-            waiting.insert((session.user_nid, session.device_id.to_string()), seen);
+            waiting.insert((session.user_nid, session.place().to_string()), seen);
         }
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use hearth_storage::cache::{Bounded, CacheFigures, Size, bounded};
 use hearth_storage::tables::tokens::{self, TokenOwner};
-use hearth_types::ruma::{OwnedDeviceId, OwnedUserId, UserId};
+use hearth_types::ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use sha2::{Digest, Sha256};
 
 use super::seen::LastNoted;
 use super::{AccountError, Accounts};
+use crate::appservices::Appservice;
 
 /// What the owner of a session may do at the moment.
 ///
@@ -25,22 +26,65 @@ pub enum Standing {
     Locked,
 }
 
-/// A signed-in person on one device.
+impl Standing {
+    pub(super) fn of(locked: bool, suspended: bool) -> Self {
+        match (locked, suspended) {
+            (true, _) => Self::Locked,
+            (false, true) => Self::Suspended,
+            (false, false) => Self::Good,
+        }
+    }
+}
+
+/// A signed-in person on one device, or one for whom an application service acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// The person's local id.
     pub user_nid: i64,
     /// The person.
     pub user_id: OwnedUserId,
-    /// The device.
-    pub device_id: OwnedDeviceId,
+    /// The device; none where an application service acts without one.
+    pub device_id: Option<OwnedDeviceId>,
     /// Whether the person may administer the server.
     pub admin: bool,
     /// Whether the person is a guest: they may do little, whatever their standing.
     pub guest: bool,
     /// What the person may do at the moment.
     pub standing: Standing,
+    /// The application service that acts for the person, if one does.
+    pub appservice: Option<Arc<Appservice>>,
 }
+
+impl Session {
+    /// The device, for what belongs to one.
+    ///
+    /// # Errors
+    /// [`NoDevice`]
+    pub fn device(&self) -> Result<&DeviceId, NoDevice> {
+        self.device_id.as_deref().ok_or(NoDevice)
+    }
+
+    /// Whether the limits of requests hold: not for an application service itself, and for those it acts
+    /// for where its registration says so.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.appservice
+            .as_ref()
+            .is_none_or(|service| service.rate_limited && self.user_id != service.sender)
+    }
+
+    /// What keeps apart what is remembered for each device of a person: its id, or an empty one, which no
+    /// device has, where there is none.
+    #[must_use]
+    pub fn place(&self) -> &DeviceId {
+        self.device_id.as_deref().unwrap_or("".into())
+    }
+}
+
+/// An application service acts for somebody without saying on which device.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("this needs a device: name one by `device_id` in the query")]
+pub struct NoDevice;
 
 /// SHA-256 of a token: the only form in which one is kept.
 pub(super) type TokenHash = [u8; 32];
@@ -66,7 +110,7 @@ impl Size for Known {
         size_of::<Self>()
             + size_of::<Session>()
             + session.user_id.as_str().len()
-            + session.device_id.as_str().len()
+            + session.place().as_str().len()
     }
 }
 
@@ -119,9 +163,11 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::UnknownToken`] where the device was logged out, [`AccountError::Locked`].
     pub(crate) async fn must_stand(&self, session: &Session) -> Result<(), AccountError> {
+        if let Some(service) = &session.appservice {
+            return self.may_still_act(service, session).await;
+        }
         let mut reader = self.context.storage.read().await?;
-        let device_id = session.device_id.as_str();
-        match tokens::locked_on(reader.conn(), session.user_nid, device_id).await? {
+        match tokens::locked_on(reader.conn(), session.user_nid, session.place().as_str()).await? {
             None => Err(AccountError::UnknownToken),
             Some(true) => Err(AccountError::Locked),
             Some(false) => Ok(()),
@@ -178,14 +224,11 @@ fn known(owner: TokenOwner) -> Result<Known, AccountError> {
     let session = Session {
         user_nid: owner.user_nid,
         user_id,
-        device_id: owner.device_id.into(),
+        device_id: Some(owner.device_id.into()),
         admin: owner.admin,
         guest: owner.guest,
-        standing: match (owner.locked, owner.suspended) {
-            (true, _) => Standing::Locked,
-            (false, true) => Standing::Suspended,
-            (false, false) => Standing::Good,
-        },
+        standing: Standing::of(owner.locked, owner.suspended),
+        appservice: None,
     };
     Ok(Known {
         session: Arc::new(session),

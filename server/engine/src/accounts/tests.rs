@@ -1,5 +1,6 @@
 //! The rules of accounts, on both engines.
 
+mod appservices;
 mod closed;
 mod devices;
 mod found;

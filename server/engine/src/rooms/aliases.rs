@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
+use crate::appservices::Appservice;
 use crate::peers::PeerError;
 use crate::rooms::Rooms;
 use crate::rooms::error::RoomError;
@@ -40,6 +41,15 @@ pub struct RoomWay {
     pub servers: Vec<OwnedServerName>,
 }
 
+/// Who takes a name for a room.
+#[derive(Debug, Clone, Copy)]
+pub struct AliasTaker<'a> {
+    /// The person.
+    pub user: &'a UserId,
+    /// The application service that acts for them, if one does.
+    pub appservice: Option<&'a Appservice>,
+}
+
 /// What `m.room.canonical_alias` shows.
 #[derive(Debug, Default, Deserialize)]
 struct Shown {
@@ -61,18 +71,18 @@ impl Rooms {
     /// Gives a room a name of this server.
     ///
     /// # Errors
-    /// `Invalid` for what cannot be a name of ours, `AliasTaken`, `Forbidden` for who is not in the
-    /// room.
+    /// `Invalid` for what cannot be a name of ours, `AliasTaken`, `AliasExclusive`, `Forbidden` for who is
+    /// not in the room.
     pub async fn alias_take(
         &self,
         alias: &RoomAliasId,
         room_id: &RoomId,
-        user: &UserId,
+        taker: AliasTaker<'_>,
     ) -> Result<(), RoomError> {
         self.must_be_ours(alias)?;
         let room = self.room_for(room_id).await?;
-        self.must_be_joined(&room, user).await?;
-        let take = self.alias_guard(alias, room.nid, user).await?;
+        self.must_be_joined(&room, taker.user).await?;
+        let take = self.alias_guard(alias, room.nid, taker).await?;
         let mut commit = Commit::default();
         commit.guards.push(take);
         let taken = self.ctx.storage.writer().commit(commit).await;
@@ -80,13 +90,17 @@ impl Rooms {
         Ok(())
     }
 
-    /// The guard that takes a name.
+    /// The guard that takes a name, for who may have it.
     pub(super) async fn alias_guard(
         &self,
         alias: &RoomAliasId,
         room_nid: i64,
-        user: &UserId,
+        AliasTaker { user, appservice }: AliasTaker<'_>,
     ) -> Result<Guard, RoomError> {
+        let appservices = &self.ctx.settings.appservices;
+        if !appservices.may_have_alias(appservice, alias) {
+            return Err(RoomError::AliasExclusive);
+        }
         let server = user.server_name().as_str();
         let creator_nid = self.ctx.storage.user_intern(user.as_str(), server).await?;
         Ok(Guard::AliasTake(AliasTake {
@@ -96,7 +110,8 @@ impl Rooms {
         }))
     }
 
-    /// Takes a name away from its room: who took it may, and who may set what names the room shows.
+    /// Takes a name away from its room: who took it may, who may set what names the room shows, and who
+    /// disposes of all such names (`owns_all`).
     /// Where the room shows the name, it stops doing so, if the person may change that.
     ///
     /// # Errors
@@ -105,12 +120,12 @@ impl Rooms {
         &self,
         alias: &RoomAliasId,
         user: &UserId,
-        is_admin: bool,
+        owns_all: bool,
     ) -> Result<(), RoomError> {
         let stored = self.stored_alias(alias).await?;
         let room = self.room_by_nid(stored.room_nid).await?;
         let user_nid = self.ctx.storage.user_find(user.as_str()).await?;
-        let may = is_admin
+        let may = owns_all
             || user_nid == Some(stored.creator_nid)
             || self.may_set_state(&room, user, CANONICAL_ALIAS).await?;
         if !may {

@@ -17,8 +17,9 @@ use hearth_types::ruma::{OwnedRoomId, OwnedUserId, RoomAliasId, UserId};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
+use crate::appservices::Appservice;
 use crate::rooms::Rooms;
-use crate::rooms::aliases::CANONICAL_ALIAS;
+use crate::rooms::aliases::{AliasTaker, CANONICAL_ALIAS};
 use crate::rooms::authorize;
 use crate::rooms::error::RoomError;
 use crate::rooms::membership::SetMembership;
@@ -91,6 +92,8 @@ pub struct CreateRoom {
     pub is_published: bool,
     /// The name of its main alias: what stands between `#` and `:`.
     pub alias_name: Option<String>,
+    /// The application service that acts for the creator, if one does.
+    pub appservice: Option<Arc<Appservice>>,
 }
 
 impl Rooms {
@@ -131,7 +134,11 @@ impl Rooms {
             .partition(|user| self.ctx.is_ours(user.server_name().as_str()));
         plan.begin(event).await?;
         if let Some(alias) = &alias {
-            let take = self.alias_guard(alias, room_nid, &create.creator).await?;
+            let taker = AliasTaker {
+                user: &create.creator,
+                appservice: create.appservice.as_deref(),
+            };
+            let take = self.alias_guard(alias, room_nid, taker).await?;
             plan.commit.guards.push(take);
         }
         let drafts = self
@@ -413,6 +420,7 @@ fn state(
         state_key: Some(state_key.to_owned()),
         content: raw(content)?,
         redacts: None,
+        at_ms: None,
     })
 }
 

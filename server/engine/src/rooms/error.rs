@@ -36,6 +36,9 @@ pub enum RoomError {
     /// The name is another room's.
     #[error("the alias is taken")]
     AliasTaken,
+    /// The alias belongs to an application service, or does not belong to the one that asks.
+    #[error("this alias is reserved for an application service, or not for this one")]
+    AliasExclusive,
     /// A name that a room is to show does not lead to it.
     #[error("{0}")]
     BadAlias(String),

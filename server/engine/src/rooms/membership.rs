@@ -99,6 +99,7 @@ impl SetMembership {
                 }
             })?,
             redacts: None,
+            at_ms: None,
         })
     }
 }

@@ -52,6 +52,8 @@ pub struct Draft {
     pub content: Box<RawValue>,
     /// The event it redacts, for a redaction.
     pub redacts: Option<OwnedEventId>,
+    /// When it says it was sent; none for now.
+    pub at_ms: Option<i64>,
 }
 
 /// A device's transaction id. Its scope is one path.
@@ -401,7 +403,7 @@ impl<'a> Plan<'a> {
                 .collect(),
             auth_events: Vec::new(),
             depth: depth.min(DEPTH_MAX),
-            origin_server_ts: self.rooms.ctx.clock.now_ms(),
+            origin_server_ts: draft.at_ms.unwrap_or_else(|| self.rooms.ctx.clock.now_ms()),
             redacts: draft.redacts.clone(),
         };
         let types = pdu

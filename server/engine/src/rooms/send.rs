@@ -33,7 +33,23 @@ impl Rooms {
     ///
     /// # Errors
     /// `Forbidden` when the room's rules do not allow it, or the sender is not in the room.
-    pub async fn send(&self, room_id: &RoomId, mut send: Send) -> Result<OwnedEventId, RoomError> {
+    pub async fn send(&self, room_id: &RoomId, send: Send) -> Result<OwnedEventId, RoomError> {
+        self.send_at(room_id, send, None).await
+    }
+
+    /// The same, for an event that says it was sent at another time than now: what a bridge brings here
+    /// was said elsewhere, then. Where it stands in the room does not change by that.
+    ///
+    /// spec: application-service v1.19 §Timestamp massaging
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn send_at(
+        &self,
+        room_id: &RoomId,
+        mut send: Send,
+        at_ms: Option<i64>,
+    ) -> Result<OwnedEventId, RoomError> {
         let room = self.room_for(room_id).await?;
         if let Some(member) = member(&send) {
             // Boxed: a future is moved with all that it may become, and this one is large and rare.
@@ -53,6 +69,7 @@ impl Rooms {
             state_key: send.state_key,
             content: send.content,
             redacts,
+            at_ms,
         };
         self.append(&room, draft, send.txn).await
     }
@@ -118,6 +135,7 @@ impl Rooms {
             state_key: None,
             content: to_raw_value(&Content { reason }).map_err(|error| not_json(&error))?,
             redacts: Some(target.to_owned()),
+            at_ms: None,
         };
         self.append(&room, draft, txn).await
     }

@@ -87,6 +87,7 @@ impl Rooms {
             is_direct: false,
             is_published,
             alias_name: None,
+            appservice: None,
         };
         let new_id = self.create(create).await?;
         let new = self.room(&new_id).await?;

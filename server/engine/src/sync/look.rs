@@ -294,7 +294,7 @@ impl<'a> Look<'a> {
         Reader {
             user_nid: session.user_nid,
             user_id: &session.user_id,
-            device_id: Some(&session.device_id),
+            device_id: session.device_id.as_deref(),
             now_ms: self.now_ms,
         }
     }

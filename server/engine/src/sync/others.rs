@@ -94,7 +94,7 @@ impl Others {
         (watch, until): (&Arc<Watch>, i64),
     ) -> Result<Self, SyncError> {
         let session = &request.session;
-        let (user_nid, device_id) = (session.user_nid, &session.device_id);
+        let (user_nid, device_id) = (session.user_nid, session.place());
         let key = (user_nid, device_id.to_string());
         let from = since.token.map_or(0, |token| token.others);
         // In this order: a change that is counted here is committed, and one that is committed here

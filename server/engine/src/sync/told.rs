@@ -95,7 +95,7 @@ impl ToldMembers {
 }
 
 fn key(session: &Session) -> (i64, String) {
-    (session.user_nid, session.device_id.to_string())
+    (session.user_nid, session.place().to_string())
 }
 
 #[cfg(test)]
@@ -107,10 +107,11 @@ mod tests {
         Session {
             user_nid: 1,
             user_id: "@a:x".try_into().unwrap(),
-            device_id: "D".into(),
+            device_id: Some("D".into()),
             admin: false,
             guest: false,
             standing: Standing::Good,
+            appservice: None,
         }
     }
 

@@ -24,11 +24,10 @@ pub(super) async fn whoami(
     _request: whoami::v3::Request,
 ) -> Result<Response<Body>, RouteError> {
     let session = &user.session;
-    let body = json!({
-        "user_id": session.user_id,
-        "device_id": session.device_id,
-        "is_guest": session.guest,
-    });
+    let mut body = json!({ "user_id": session.user_id, "is_guest": session.guest });
+    if let Some(device_id) = &session.device_id {
+        body["device_id"] = device_id.as_str().into();
+    }
     Ok(json_response(StatusCode::OK, &body))
 }
 

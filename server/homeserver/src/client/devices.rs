@@ -6,11 +6,17 @@ use hearth_engine::accounts::Device;
 use hearth_types::client::device::{
     self, delete_device, delete_devices, get_device, get_devices, update_device,
 };
+use http::{Response, StatusCode};
+use serde_json::json;
 
 use super::moderation::milliseconds;
 use crate::{
     app::App,
-    http::{auth::User, error::RouteError},
+    http::{
+        auth::User,
+        body::Body,
+        error::{RouteError, json_response},
+    },
 };
 
 fn shown(device: Device) -> device::Device {
@@ -50,14 +56,24 @@ pub(super) async fn update_device(
     app: Arc<App>,
     user: User,
     request: update_device::v3::Request,
-) -> Result<update_device::v3::Response, RouteError> {
+) -> Result<Response<Body>, RouteError> {
     let (session, device_id) = (&user.session, &request.device_id);
-    match request.display_name {
+    let name = request.display_name;
+    if session.appservice.is_some() {
+        let is_new = app.accounts.put_device(session, device_id, name).await?;
+        let status = if is_new {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
+        return Ok(json_response(status, &json!({})));
+    }
+    match name {
         Some(name) => app.accounts.rename_device(session, device_id, name).await?,
         // spec: "If not given, the display name is unchanged."
         None => drop(app.accounts.device(session.user_nid, device_id).await?),
     }
-    Ok(update_device::v3::Response::new())
+    Ok(json_response(StatusCode::OK, &json!({})))
 }
 
 /// `DELETE /_matrix/client/v3/devices/{deviceId}`

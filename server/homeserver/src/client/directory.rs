@@ -1,6 +1,8 @@
 //! Names of rooms, and the directory of public ones.
 
-use hearth_engine::rooms::{error::RoomError, hierarchy::HierarchyAsk, published::DirectoryAsk};
+use hearth_engine::rooms::{
+    aliases::AliasTaker, error::RoomError, hierarchy::HierarchyAsk, published::DirectoryAsk,
+};
 use hearth_types::ruma::{OwnedRoomAliasId, OwnedRoomId, RoomAliasId};
 use http::{Response, StatusCode};
 use serde::Deserialize;
@@ -35,7 +37,11 @@ struct AliasOf {
 pub(super) async fn create_alias(user: User, call: Call) -> Result<Response<Body>, RouteError> {
     let AliasOf { room_id } = body(&call)?;
     let (rooms, alias) = (&call.app.rooms, alias(&call)?);
-    let taken = rooms.alias_take(&alias, &room_id, &user.session.user_id);
+    let taker = AliasTaker {
+        user: &user.session.user_id,
+        appservice: user.session.appservice.as_deref(),
+    };
+    let taken = rooms.alias_take(&alias, &room_id, taker);
     taken.await.map_err(|error| match error {
         RoomError::AliasTaken => {
             // Here the specification has its own code for it.
@@ -57,8 +63,10 @@ pub(super) async fn get_alias(_caller: Anyone, call: Call) -> Result<Response<Bo
 /// `DELETE /_matrix/client/v3/directory/room/{roomAlias}`
 pub(super) async fn delete_alias(user: User, call: Call) -> Result<Response<Body>, RouteError> {
     let (session, rooms) = (&user.session, &call.app.rooms);
+    let (alias, service) = (alias(&call)?, &session.appservice);
+    let owns = service.as_ref().is_some_and(|it| it.owns_alias(&alias));
     rooms
-        .alias_give_up(&alias(&call)?, &session.user_id, session.admin)
+        .alias_give_up(&alias, &session.user_id, session.admin || owns)
         .await?;
     Ok(json_response(StatusCode::OK, &json!({})))
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use hearth_engine::accounts::AccountError;
 use hearth_types::client::{keys::get_key_changes, uiaa::AuthData};
 use http::{Response, StatusCode};
 use serde::Deserialize;
@@ -23,10 +24,10 @@ use crate::{
 
 /// `POST /_matrix/client/v3/keys/upload`
 pub(super) async fn upload_keys(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    let session = &user.session;
-    let keys = &call.app.keys;
+    let (keys, session) = (&call.app.keys, &user.session);
+    let device_id = session.device().map_err(AccountError::from)?;
     let counts = keys
-        .upload(&session.user_id, &session.device_id, call.request.body())
+        .upload(&session.user_id, device_id, call.request.body())
         .await?;
     let body = json!({ "one_time_key_counts": counts });
     Ok(json_response(StatusCode::OK, &body))
@@ -78,7 +79,8 @@ pub(super) async fn upload_signing_keys(
         .keys
         .cross_signing_plan(&user.session.user_id, body)
         .await?;
-    if plan.needs_authorization() {
+    // Who looks after the keys of many has no password of theirs.
+    if plan.needs_authorization() && user.session.appservice.is_none() {
         let proof: Proof = read_with_proof(body, |body| {
             serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))
         })?;

@@ -12,7 +12,7 @@ use super::request::body;
 use crate::{
     app::App,
     http::{
-        auth::{Anyone, MaybeUser, User},
+        auth::{Anyone, MaybeAppservice, User},
         body::Body,
         error::{Code, RouteError, json_response},
         json::json_refusal,
@@ -24,6 +24,7 @@ use crate::{
 /// The ways to sign in.
 const PASSWORD: &str = "m.login.password";
 const TOKEN: &str = "m.login.token";
+const APPSERVICE: &str = "m.login.application_service";
 
 /// The body of a login. ruma's type panics where `type` is missing.
 #[derive(Deserialize)]
@@ -54,19 +55,25 @@ struct Refresh {
 
 /// `GET /_matrix/client/v3/login`
 pub(super) async fn get_login_types(
-    _app: Arc<App>,
+    app: Arc<App>,
     _caller: Anyone,
     _request: get_login_types::v3::Request,
 ) -> Result<Response<Body>, RouteError> {
-    let body = json!({ "flows": [
-        { "type": PASSWORD },
-        { "type": TOKEN, "get_login_token": true },
-    ] });
-    Ok(json_response(StatusCode::OK, &body))
+    let mut flows = vec![
+        json!({ "type": PASSWORD }),
+        json!({ "type": TOKEN, "get_login_token": true }),
+    ];
+    if app.context.settings.appservices.iter().next().is_some() {
+        flows.push(json!({ "type": APPSERVICE }));
+    }
+    Ok(json_response(StatusCode::OK, &json!({ "flows": flows })))
 }
 
 /// `POST /_matrix/client/v3/login`
-pub(super) async fn login(caller: MaybeUser, call: Call) -> Result<Response<Body>, RouteError> {
+pub(super) async fn login(
+    caller: MaybeAppservice,
+    call: Call,
+) -> Result<Response<Body>, RouteError> {
     let body = call.request.body();
     let request: Attempt =
         serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))?;
@@ -85,9 +92,14 @@ pub(super) async fn login(caller: MaybeUser, call: Call) -> Result<Response<Body
             let token = request.token.ok_or_else(|| missing("token"))?;
             app.accounts.login_by_token(&token, device).await?
         }
+        APPSERVICE => {
+            let service = caller.appservice()?;
+            let user = named_user(request.identifier, request.user)?;
+            app.accounts.login_by(service, &user, device).await?
+        }
         _ => {
-            let message = "This server knows no other login type than `m.login.password` and \
-                           `m.login.token`";
+            let message = "This server knows no other login type than `m.login.password`, \
+                           `m.login.token` and `m.login.application_service`";
             return Err(RouteError::refuse(Code::UNKNOWN, message).status(StatusCode::BAD_REQUEST));
         }
     };
@@ -173,19 +185,24 @@ fn missing(field: &str) -> RouteError {
 }
 
 fn by_password(request: Attempt, device: NewDevice) -> Result<Login, RouteError> {
-    let user = match request.identifier {
+    Ok(Login {
+        user: named_user(request.identifier, request.user)?,
+        password: request.password.ok_or_else(|| missing("password"))?,
+        device,
+    })
+}
+
+/// Who signs in: by `identifier`, or by `user` as it was before.
+fn named_user(identifier: Option<Identifier>, user: Option<String>) -> Result<String, RouteError> {
+    let user = match identifier {
         Some(identifier) if identifier.r#type == "m.id.user" => identifier.user,
         Some(_) => {
             let message = "This server knows no other `identifier` than `m.id.user`";
             return Err(RouteError::refuse(Code::INVALID_PARAM, message));
         }
-        None => request.user,
+        None => user,
     };
-    Ok(Login {
-        user: user.ok_or_else(|| missing("identifier.user"))?,
-        password: request.password.ok_or_else(|| missing("password"))?,
-        device,
-    })
+    user.ok_or_else(|| missing("identifier.user"))
 }
 
 /// `POST /_matrix/client/v3/logout`

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use hearth_engine::accounts::{AccountError, NewDevice, Registered, Registration};
+use hearth_engine::{
+    accounts::{AccountError, NewDevice, Registered, Registration},
+    appservices::Appservice,
+};
 use hearth_types::client::account::{
     check_registration_token_validity, get_username_availability,
-    register::{self, RegistrationKind},
+    register::{self, LoginType, RegistrationKind},
 };
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -14,7 +17,7 @@ use super::login;
 use crate::{
     app::App,
     http::{
-        auth::{Anyone, MaybeUser},
+        auth::{Anyone, MaybeAppservice},
         body::Body,
         error::{Code, RouteError, json_response},
     },
@@ -23,9 +26,12 @@ use crate::{
 /// `POST /_matrix/client/v3/register`
 pub(super) async fn register(
     app: Arc<App>,
-    _caller: MaybeUser,
+    caller: MaybeAppservice,
     request: register::v3::Request,
 ) -> Result<Response<Body>, RouteError> {
+    if matches!(request.login_type, Some(LoginType::ApplicationService)) {
+        return register_by(&app, caller.appservice()?, request).await;
+    }
     match request.kind {
         RegistrationKind::User => {}
         RegistrationKind::Guest => {
@@ -54,6 +60,25 @@ pub(super) async fn register(
         .register(registration, request.auth.as_ref())
         .await?;
     Ok(json_response(StatusCode::OK, &shown(&app, made)))
+}
+
+/// Registers somebody for whom an application service acts.
+async fn register_by(
+    app: &App,
+    service: &Appservice,
+    request: register::v3::Request,
+) -> Result<Response<Body>, RouteError> {
+    let username = request
+        .username
+        .ok_or_else(|| RouteError::refuse(Code::MISSING_PARAM, "`username` is missing"))?;
+    let device = NewDevice {
+        device_id: request.device_id.map(Into::into),
+        display_name: request.initial_device_display_name,
+        refreshes: request.refresh_token,
+    };
+    let device = (!request.inhibit_login).then_some(device);
+    let made = app.accounts.register_by(service, &username, device).await?;
+    Ok(json_response(StatusCode::OK, &shown(app, made)))
 }
 
 /// A new account, as the one who made it is told of it.

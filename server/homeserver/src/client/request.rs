@@ -7,7 +7,6 @@ use hearth_engine::{
     sync::{filter::EventFilter, token::decode_place},
 };
 use hearth_types::ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
-use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -16,6 +15,7 @@ use crate::{
         auth::User,
         error::{Code, RouteError},
         json::json_refusal,
+        query,
     },
     routes::Call,
 };
@@ -70,13 +70,9 @@ pub(super) fn content(call: &Call) -> Result<Box<RawValue>, RouteError> {
 /// The values of a parameter of the query.
 pub(super) fn query_all(call: &Call, name: &str) -> Result<Vec<String>, RouteError> {
     let query = call.request.uri().query().unwrap_or_default();
-    let pairs = query.split('&').filter_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(key).as_deref() == Some(name)).then_some(value)
-    });
-    pairs
+    query::values(query, name)
         .map(|value| {
-            decode(value)
+            value
                 .map(Cow::into_owned)
                 .ok_or_else(|| invalid(name, "is not UTF-8 once decoded"))
         })
@@ -102,15 +98,6 @@ pub(super) fn query_number(call: &Call, name: &str) -> Result<Option<u64>, Route
     let value = query(call, name)?;
     let number = value.map(|value| value.parse().map_err(|_| invalid(name, "must be a number")));
     number.transpose()
-}
-
-fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains(['%', '+']) {
-        return Some(Cow::Borrowed(text));
-    }
-    let spaced = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
-    Some(Cow::Owned(decoded.into_owned()))
 }
 
 /// A place in a room's history that the query names by a token.
@@ -139,7 +126,7 @@ pub(super) fn txn(user: &User, endpoint: String, txn_id: &str) -> Result<ClientT
     }
     Ok(ClientTxn {
         user_nid: user.session.user_nid,
-        device_id: user.session.device_id.to_string(),
+        device_id: user.session.place().to_string(),
         endpoint,
         txn_id: txn_id.to_owned(),
     })
@@ -160,7 +147,7 @@ pub(super) fn reader<'u>(user: &'u User, call: &Call) -> Reader<'u> {
     Reader {
         user_nid: user.session.user_nid,
         user_id: &user.session.user_id,
-        device_id: Some(&user.session.device_id),
+        device_id: user.session.device_id.as_deref(),
         now_ms: call.app.context.clock.now_ms(),
     }
 }

@@ -5,12 +5,15 @@ use hearth_engine::{
     json::Json,
     rooms::{error::RoomError, known::Known, send::Send, viewpoint::Viewpoint},
 };
+use hearth_protocol::canonical_json::MAX_INTEGER;
 use hearth_types::ruma::{EventId, OwnedEventId};
 use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::request::{body, content, invalid, query, reader, room_id, txn, viewpoint};
+use super::request::{
+    body, content, invalid, query, query_number, reader, room_id, txn, viewpoint,
+};
 use crate::{
     http::{
         auth::User,
@@ -30,7 +33,8 @@ pub(super) async fn send(user: User, call: Call) -> Result<Response<Body>, Route
         content: content(&call)?,
         txn: Some(txn(&user, format!("send {}", call.arg(1)), call.arg(2))?),
     };
-    let event_id = call.app.rooms.send(&room_id(&call)?, send).await?;
+    let (room_id, at_ms) = (room_id(&call)?, stated_ms(&user, &call)?);
+    let event_id = call.app.rooms.send_at(&room_id, send, at_ms).await?;
     call.app.presence.acts(&user.session);
     sent(&event_id)
 }
@@ -45,7 +49,22 @@ pub(super) async fn set_state(user: User, call: Call) -> Result<Response<Body>, 
         content: content(&call)?,
         txn: None,
     };
-    sent(&call.app.rooms.send(&room_id(&call)?, send).await?)
+    let (room_id, at_ms) = (room_id(&call)?, stated_ms(&user, &call)?);
+    sent(&call.app.rooms.send_at(&room_id, send, at_ms).await?)
+}
+
+/// When an event was sent that an application service brings here, as it says.
+///
+/// spec: application-service v1.19 §Timestamp massaging
+fn stated_ms(user: &User, call: &Call) -> Result<Option<i64>, RouteError> {
+    if user.session.appservice.is_none() {
+        return Ok(None);
+    }
+    let at_ms = query_number(call, "ts")?.map(i64::try_from).transpose();
+    at_ms
+        .ok()
+        .filter(|at_ms| at_ms.is_none_or(|at_ms| at_ms <= MAX_INTEGER))
+        .ok_or_else(|| invalid("ts", "must be at most 2^53 - 1"))
 }
 
 #[derive(Deserialize)]

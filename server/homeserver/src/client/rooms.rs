@@ -128,6 +128,7 @@ impl NewRoom {
             is_direct: self.is_direct,
             is_published: matches!(self.visibility, Some(Visibility::Public)),
             alias_name: self.room_alias_name,
+            appservice: user.session.appservice.clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn send_event_to_device(
     user: User,
     call: Call,
 ) -> Result<Response<Body>, RouteError> {
-    let from = (&*user.session.user_id, &*user.session.device_id);
+    let from = (&*user.session.user_id, user.session.place());
     let named = (call.arg(0), call.arg(1));
     call.app
         .to_device

@@ -31,6 +31,7 @@ impl From<AccountError> for RouteError {
             | E::NotThatGuest
             | E::NotAdmin
             | E::NotOwner
+            | E::NotActedFor
             | E::AmongAdmins => Code::FORBIDDEN,
             // As the tools expect it that speak this scheme.
             E::NoSharedSecret | E::UnknownNonce => {
@@ -41,6 +42,9 @@ impl From<AccountError> for RouteError {
             E::TokenInUse => Code::INVALID_PARAM,
             E::InvalidUsername(_) => Code::INVALID_USERNAME,
             E::UserInUse => Code::USER_IN_USE,
+            E::Exclusive(_) => Code::EXCLUSIVE,
+            E::UnknownDevice => Code::UNKNOWN_DEVICE,
+            E::NoDevice(_) => Code::MISSING_PARAM,
             E::WeakPassword(_) => Code::WEAK_PASSWORD,
             E::Deactivated => Code::USER_DEACTIVATED,
             E::Missing(_) => Code::MISSING_PARAM,

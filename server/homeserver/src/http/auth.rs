@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use hearth_engine::accounts::Session;
+use hearth_engine::{accounts::Session, appservices::Appservice};
 use hearth_types::ruma::{
     OwnedServerName,
     api::{
@@ -16,9 +16,11 @@ use hearth_types::ruma::{
     },
 };
 use http::{Request, header, request::Parts};
-use percent_encoding::percent_decode_str;
 
-use super::error::{Code, RouteError};
+use super::{
+    error::{Code, RouteError},
+    query,
+};
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,6 +79,40 @@ pub struct MaybeUser {
     pub address: IpAddr,
 }
 
+/// A caller of a route on which the token of an application service counts, and no other.
+#[derive(Clone, Debug)]
+pub struct MaybeAppservice {
+    /// What was shown.
+    pub shown: Shown,
+    /// Where the request comes from.
+    pub address: IpAddr,
+}
+
+/// The token that came with a request on such a route.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// None.
+    Nothing,
+    /// One that is not that of an application service.
+    Another,
+    /// That of an application service.
+    Appservice(Arc<Appservice>),
+}
+
+impl MaybeAppservice {
+    /// The application service, for what only one may do.
+    ///
+    /// # Errors
+    /// `M_MISSING_TOKEN`, `M_UNKNOWN_TOKEN`.
+    pub fn appservice(&self) -> Result<&Appservice, RouteError> {
+        match &self.shown {
+            Shown::Appservice(service) => Ok(service),
+            Shown::Nothing => Err(missing_token()),
+            Shown::Another => Err(RouteError::unknown_token(false)),
+        }
+    }
+}
+
 /// Another server whose signature of this request was checked.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -100,6 +136,8 @@ pub enum Caller {
     Anyone(Anyone),
     /// A token's owner.
     User(User),
+    /// An application service, or anyone.
+    MaybeAppservice(MaybeAppservice),
     /// Another server.
     Server(Server),
     /// An administrator of this server, on a route for those.
@@ -180,10 +218,13 @@ impl Scheme for AccessTokenOptional {
 
 impl Scheme for AppserviceTokenOptional {
     const CLASS: AuthClass = AuthClass::OptionalAppserviceToken;
-    type Caller = MaybeUser;
+    type Caller = MaybeAppservice;
 
-    fn caller(caller: Caller) -> Option<MaybeUser> {
-        AccessTokenOptional::caller(caller)
+    fn caller(caller: Caller) -> Option<MaybeAppservice> {
+        match caller {
+            Caller::MaybeAppservice(it) => Some(it),
+            _ => None,
+        }
     }
 }
 
@@ -214,7 +255,8 @@ impl Scheme for Administration {
 
 /// Who may call. The process wires accounts and the key ring behind it.
 pub trait Authority: Send + Sync + 'static {
-    /// The owner of an access token; `parts` carry the identity assertion of application services.
+    /// The owner of an access token, or for whom the application service acts whose token it is: `parts`
+    /// say that.
     ///
     /// # Errors
     /// `M_UNKNOWN_TOKEN`, `M_USER_LOCKED`, …
@@ -224,6 +266,9 @@ pub trait Authority: Send + Sync + 'static {
         parts: &'a Parts,
         address: IpAddr,
     ) -> BoxFuture<'a, Result<User, RouteError>>;
+
+    /// The application service whose token it is.
+    fn appservice(&self, as_token: &str) -> Option<Arc<Appservice>>;
 
     /// The server that signed this request.
     ///
@@ -251,18 +296,8 @@ pub fn access_token(parts: &Parts) -> Option<String> {
             .then(|| token.trim().to_owned())
     });
     bearer
-        .or_else(|| query_token(parts.uri.query()?))
+        .or_else(|| query::value(parts.uri.query()?, "access_token").map(Into::into))
         .filter(|token| !token.is_empty())
-}
-
-fn query_token(query: &str) -> Option<String> {
-    let value = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("access_token="))?;
-    percent_decode_str(&value.replace('+', " "))
-        .decode_utf8()
-        .ok()
-        .map(Into::into)
 }
 
 /// The caller of a request on a route whose class needs no body to tell.
@@ -278,23 +313,33 @@ pub async fn caller(
     let anyone = Caller::Anyone(Anyone { address });
     let token = match class {
         AuthClass::None | AuthClass::ServerSignature => return Ok(anyone),
-        AuthClass::AccessToken
-        | AuthClass::Administrator
-        | AuthClass::OptionalAccessToken
-        | AuthClass::OptionalAppserviceToken => access_token(parts),
+        AuthClass::OptionalAppserviceToken => {
+            let shown = shown(access_token(parts).as_deref(), authority);
+            return Ok(Caller::MaybeAppservice(MaybeAppservice { shown, address }));
+        }
+        AuthClass::AccessToken | AuthClass::Administrator | AuthClass::OptionalAccessToken => {
+            access_token(parts)
+        }
     };
     match token {
         Some(token) => match authority.user(&token, parts, address).await {
-            Err(RouteError::Refused(_)) if class == AuthClass::OptionalAppserviceToken => {
-                Ok(anyone)
-            }
             Ok(user) if class == AuthClass::Administrator => administrator(user),
             known => known.map(Caller::User),
         },
-        None if matches!(class, AuthClass::AccessToken | AuthClass::Administrator) => Err(
-            RouteError::refuse(Code::MISSING_TOKEN, "This endpoint needs an access token"),
-        ),
-        None => Ok(anyone),
+        None if class == AuthClass::OptionalAccessToken => Ok(anyone),
+        None => Err(missing_token()),
+    }
+}
+
+fn missing_token() -> RouteError {
+    RouteError::refuse(Code::MISSING_TOKEN, "This endpoint needs an access token")
+}
+
+fn shown(token: Option<&str>, authority: &dyn Authority) -> Shown {
+    match token.map(|token| authority.appservice(token)) {
+        None => Shown::Nothing,
+        Some(None) => Shown::Another,
+        Some(Some(service)) => Shown::Appservice(service),
     }
 }
 

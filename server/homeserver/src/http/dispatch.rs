@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    auth::{self, Anyone, AuthClass, Caller, Server, User},
+    auth::{self, Anyone, AuthClass, Caller, Server, Shown, User},
     body::{self, Body, BodyBudget, BodyKind, BodyTime, Terms, Unread},
     client_address::client_address,
     compress::{self, Coding},
@@ -310,7 +310,7 @@ impl Front {
     /// A place among the requests of one person that are being answered.
     fn take_place(&self, class: RateClass, caller: &Caller) -> Result<Option<Place>, RouteError> {
         match caller {
-            Caller::User(user) => self
+            Caller::User(user) if user.session.is_limited() => self
                 .app
                 .concurrency
                 .take(class, user.session.user_nid)
@@ -323,9 +323,14 @@ impl Front {
     fn take_rate(&self, class: RateClass, caller: &Caller) -> Result<(), RouteError> {
         let subject = match caller {
             Caller::Owner => return Ok(()),
+            Caller::User(user) if !user.session.is_limited() => return Ok(()),
             Caller::User(user) | Caller::Admin(user) => Subject::User(user.session.user_id.clone()),
             Caller::Server(server) => Subject::Server(server.name.clone()),
             Caller::Anyone(anyone) => Subject::address(anyone.address),
+            Caller::MaybeAppservice(it) => match it.shown {
+                Shown::Appservice(_) => return Ok(()),
+                Shown::Nothing | Shown::Another => Subject::address(it.address),
+            },
         };
         let now_ms = self.app.context.clock.now_ms();
         self.app

@@ -23,6 +23,7 @@ impl From<RoomError> for RouteError {
             E::Invalid { .. } => Code::INVALID_PARAM,
             E::TooLarge(_) => Code::TOO_LARGE,
             E::AliasTaken => Code::ROOM_IN_USE,
+            E::AliasExclusive => Code::EXCLUSIVE,
             E::NoGuests => Code::GUEST_ACCESS_FORBIDDEN,
             E::DuplicateAnnotation => Code::DUPLICATE_ANNOTATION,
             E::BadAlias(_) => Code::BAD_ALIAS,

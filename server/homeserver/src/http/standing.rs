@@ -117,10 +117,6 @@ pub(super) fn check(row: &Row, path_args: &[String], caller: &Caller) -> Result<
     let (Caller::User(user) | Caller::Admin(user)) = caller else {
         return Ok(());
     };
-    // There, a person's token is as good as none.
-    if row.auth == AuthClass::OptionalAppserviceToken {
-        return Ok(());
-    }
     match user.session.standing {
         Standing::Locked if !LOCKED.contains(&row.name) => Err(RouteError::locked()),
         Standing::Suspended if !row.method.is_safe() && !SUSPENDED.contains(&row.name) => {

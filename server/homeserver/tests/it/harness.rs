@@ -18,7 +18,7 @@ use hearth::{
     counts::RequestCounts,
     http::{
         accept::{Bounds, Socket, bind, bind_owner},
-        auth::{Anyone, Authority, Server, User},
+        auth::{Anyone, Authority, MaybeAppservice, Server, User},
         body::{Body, BodyBudget, BodyTime},
         dispatch::{Front, RequestIds},
         error::{Code, RouteError, json_response},
@@ -31,6 +31,7 @@ use hearth::{
 use hearth_config::Config;
 use hearth_engine::{
     accounts::{Accounts, Session, Standing},
+    appservices::Appservice,
     testing::TestServer,
 };
 use hearth_storage::testing::{On, Scratch};
@@ -215,10 +216,11 @@ impl Authority for OneToken {
         let session = Session {
             user_nid: 1,
             user_id: "@alice:one.test".try_into().unwrap(),
-            device_id: "DEVICE".into(),
+            device_id: Some("DEVICE".into()),
             admin: false,
             guest: false,
             standing: Standing::Good,
+            appservice: None,
         };
         let user = User {
             session: Arc::new(session),
@@ -226,6 +228,10 @@ impl Authority for OneToken {
         };
         let known = (token == "good+token").then_some(user);
         async { known.ok_or_else(|| RouteError::unknown_token(true)) }.boxed()
+    }
+
+    fn appservice(&self, _as_token: &str) -> Option<Arc<Appservice>> {
+        None
     }
 
     fn server<'a>(
@@ -288,11 +294,7 @@ async fn whoami(_: Arc<App>, user: User, _: whoami::v3::Request) -> Answer {
     ok(&json!({ "user_id": user.session.user_id, "address": user.address }))
 }
 
-async fn login(
-    _: Arc<App>,
-    caller: hearth::http::auth::MaybeUser,
-    request: login::v3::Request,
-) -> Answer {
+async fn login(_: Arc<App>, caller: MaybeAppservice, request: login::v3::Request) -> Answer {
     ok(&json!({ "device_id": request.device_id, "address": caller.address }))
 }
 

@@ -5,6 +5,8 @@ mod accounts;
 #[cfg(test)]
 mod administration;
 #[cfg(test)]
+mod appservices;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod dehydrated_devices;

@@ -124,7 +124,13 @@ impl Town {
         exchange(stream, &request(method, &path, &[], &text_of(body))).await
     }
 
-    async fn send(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Reply {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> Reply {
         // Another API's path is given whole.
         let path = match path.starts_with("/_matrix") {
             true => path.to_owned(),

@@ -6,6 +6,8 @@ use crate::commit::{CommitError, Outcome, Refusal, Stamped, last_of_each};
 use crate::dialect::is_storable;
 use crate::driver::Conn;
 use crate::error::StorageError;
+use crate::tables::cross_signing::is_key_of;
+use crate::tables::dehydrated_devices::is_dehydrated;
 use crate::{rows, sql};
 
 /// A device as it is stored.
@@ -54,6 +56,69 @@ pub(crate) async fn device_seen(
             row.at_ms => BIGINT,
             row.address.as_str() => TEXT
         )
+    )?;
+    Ok(())
+}
+
+/// A guard that makes a device on which nobody signs in; the account must be active. Neither a
+/// dehydrated device nor a cross-signing key has its id ([`Refusal::Taken`]). One that is there stays as
+/// it is.
+#[derive(Debug, Clone)]
+pub struct DeviceCreate {
+    /// Whose it is.
+    pub user_nid: i64,
+    /// Its id.
+    pub device_id: String,
+    /// Its name.
+    pub display_name: Option<String>,
+    /// When it is made.
+    pub created_at_ms: i64,
+}
+
+impl DeviceCreate {
+    pub(crate) async fn run(&self, mut conn: Conn<'_>) -> Result<Outcome, CommitError> {
+        let may = sql!(
+            conn.again(),
+            scalar::<i64>,
+            "SELECT user_nid FROM accounts WHERE user_nid = $1 AND NOT deactivated",
+            self.user_nid
+        )?;
+        if may.is_none() {
+            return Err(Refusal::Absent.into());
+        }
+        let device = (self.user_nid, self.device_id.as_str());
+        make(
+            conn,
+            device,
+            self.display_name.as_deref(),
+            self.created_at_ms,
+        )
+        .await?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// Makes a device, unless it is there.
+pub(crate) async fn make(
+    mut conn: Conn<'_>,
+    (user_nid, device_id): (i64, &str),
+    display_name: Option<&str>,
+    created_at_ms: i64,
+) -> Result<(), CommitError> {
+    if is_dehydrated(conn.again(), user_nid, device_id).await?
+        || is_key_of(conn.again(), user_nid, device_id).await?
+    {
+        return Err(Refusal::Taken.into());
+    }
+    sql!(
+        conn,
+        execute,
+        "INSERT INTO devices (user_nid, device_id, display_name, created_at_ms)
+         VALUES ($1, $2, $3, $4) ON CONFLICT (user_nid, device_id) DO NOTHING",
+        user_nid,
+        device_id,
+        display_name,
+        created_at_ms
     )?;
     Ok(())
 }

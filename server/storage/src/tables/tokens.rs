@@ -8,13 +8,12 @@ use crate::commit::{CommitError, Outcome, Refusal};
 use crate::driver::Conn;
 use crate::error::StorageError;
 use crate::sql;
-use crate::tables::cross_signing::is_key_of;
-use crate::tables::dehydrated_devices::is_dehydrated;
+use crate::tables::devices;
 use crate::tables::refresh_tokens::{self, RefreshOpen};
 
 /// A guard that opens a session: the device is made unless it is there, and its former tokens give
 /// way to a new one. The account must be active, and its password still be the one that was
-/// checked; a dehydrated device takes no session, nor does a cross-signing key ([`Refusal::Taken`]).
+/// checked; for what the device may not be, see [`DeviceCreate`].
 /// Its outcome is the hashes of the tokens that are no longer valid.
 #[derive(Debug, Clone)]
 pub struct SessionOpen {
@@ -50,11 +49,9 @@ impl SessionOpen {
         if may.is_none() {
             return Err(Refusal::Absent.into());
         }
-        if is_dehydrated(conn.again(), self.user_nid, &self.device_id).await?
-            || is_key_of(conn.again(), self.user_nid, &self.device_id).await?
-        {
-            return Err(Refusal::Taken.into());
-        }
+        let device = (self.user_nid, self.device_id.as_str());
+        let name = self.display_name.as_deref();
+        devices::make(conn.again(), device, name, self.created_at_ms).await?;
         let revoked = sql!(
             conn.again(),
             scalars::<Vec<u8>>,
@@ -62,23 +59,12 @@ impl SessionOpen {
             self.user_nid,
             &self.device_id
         )?;
-        sql!(
-            conn.again(),
-            execute,
-            "INSERT INTO devices (user_nid, device_id, display_name, created_at_ms)
-             VALUES ($1, $2, $3, $4) ON CONFLICT (user_nid, device_id) DO NOTHING",
-            self.user_nid,
-            &self.device_id,
-            self.display_name.as_deref(),
-            self.created_at_ms
-        )?;
         let token = NewToken {
             token_hash: &self.token_hash,
             created_at_ms: self.created_at_ms,
             expires_at_ms: self.expires_at_ms,
             fresh: false,
         };
-        let device = (self.user_nid, self.device_id.as_str());
         insert(conn.again(), device, token).await?;
         refresh_tokens::open(conn, device, self.refresh.as_ref()).await?;
         Ok(Outcome::Tokens(revoked))

@@ -2,7 +2,7 @@
 
 use hearth_storage::tables::account_data::{self, AccountDataRow};
 use hearth_storage::tables::accounts::{self, AccountCreate, PasswordSet};
-use hearth_storage::tables::devices::{self, DeviceRename, DevicesRemove};
+use hearth_storage::tables::devices::{self, DeviceCreate, DeviceRename, DevicesRemove};
 use hearth_storage::tables::events;
 use hearth_storage::tables::filters::{self, FilterStore};
 use hearth_storage::tables::profiles::{self, ProfileRow};
@@ -218,6 +218,33 @@ both_engines! {
         let list = devices::device_list(reader.conn(), nid).await.unwrap();
         assert_eq!(list.len(), 1);
         assert_eq!(list[0].display_name.as_deref(), Some("Phone"));
+    }
+}
+
+both_engines! {
+    async fn a_device_is_made_without_a_session(scratch: Scratch) {
+        let storage = scratch.open().await;
+        let nid = alice(&storage).await;
+        let make = |user_nid: i64, name: &str| {
+            Guard::DeviceCreate(DeviceCreate {
+                user_nid,
+                device_id: "A".to_owned(),
+                display_name: Some(name.to_owned()),
+                created_at_ms: 7,
+            })
+        };
+        guard(&storage, make(nid, "Bridge")).await.unwrap();
+        guard(&storage, make(nid, "Another")).await.unwrap();
+        assert_eq!(refusal(guard(&storage, make(nid + 1, "Nobody's")).await), Refusal::Absent);
+        let mut reader = storage.read().await.unwrap();
+        let list = devices::device_list(reader.conn(), nid).await.unwrap();
+        assert_eq!(list.len(), 1);
+        assert_eq!((list[0].display_name.as_deref(), list[0].created_at_ms), (Some("Bridge"), 7));
+        drop(reader);
+        assert_eq!(count(&storage, "access_tokens").await, 0);
+        // Who signs in on it later has the device that is there.
+        guard(&storage, Guard::SessionOpen(session(nid, "A", 1))).await.unwrap();
+        assert_eq!(count(&storage, "devices").await, 1);
     }
 }
 

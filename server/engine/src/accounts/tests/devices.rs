@@ -108,15 +108,15 @@ both_engines! {
         let (alice, _) = join(&accounts, "alice").await;
         let (bob, _) = join(&accounts, "bob").await;
         let name = || "Laptop".to_owned();
-        accounts.rename_device(&alice, &alice.device_id, name()).await.unwrap();
-        let device = accounts.device(alice.user_nid, &alice.device_id).await.unwrap();
+        accounts.rename_device(&alice, alice.place(), name()).await.unwrap();
+        let device = accounts.device(alice.user_nid, alice.place()).await.unwrap();
         assert_eq!(device.display_name, Some(name()));
-        let refused = accounts.rename_device(&bob, &alice.device_id, name()).await.unwrap_err();
+        let refused = accounts.rename_device(&bob, alice.place(), name()).await.unwrap_err();
         assert!(matches!(refused, AccountError::NotFound(_)), "{refused}");
         let refused = accounts.rename_device(&alice, "a\0b".into(), name()).await.unwrap_err();
         assert!(matches!(refused, AccountError::NotFound(_)), "{refused}");
         let odd = "x".repeat(1_001);
-        let refused = accounts.rename_device(&alice, &alice.device_id, odd).await.unwrap_err();
+        let refused = accounts.rename_device(&alice, alice.place(), odd).await.unwrap_err();
         assert!(matches!(refused, AccountError::Invalid { .. }), "{refused}");
     }
 }

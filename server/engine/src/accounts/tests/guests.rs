@@ -27,7 +27,7 @@ both_engines! {
         let session = accounts.authenticate(&opened.access_token).await.unwrap();
         assert!(session.guest && !session.admin);
         assert_eq!((opened.expires_in_ms, &opened.refresh_token), (None, &None));
-        let device = accounts.device(session.user_nid, &session.device_id).await.unwrap();
+        let device = accounts.device(session.user_nid, session.place()).await.unwrap();
         assert_eq!(device.display_name.as_deref(), Some("Web"));
         for password in [PASSWORD, ""] {
             let refused = login(&accounts, made.user_id.localpart(), password, None).await;

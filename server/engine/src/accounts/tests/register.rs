@@ -15,7 +15,7 @@ both_engines! {
         let LoggedIn { device_id, access_token: token, .. } = made.session.unwrap();
         assert_eq!(device_id, "PHONE");
         let session = accounts.authenticate(&token).await.unwrap();
-        assert_eq!((&*session.user_id, &session.device_id), (&*made.user_id, &device_id));
+        assert_eq!((&*session.user_id, session.device().unwrap()), (&*made.user_id, &*device_id));
         assert!(!session.admin);
         let shown = accounts.own_profile(&made.user_id).await.unwrap();
         assert_eq!(shown["displayname"], "alice");

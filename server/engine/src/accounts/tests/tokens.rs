@@ -140,7 +140,7 @@ both_engines! {
         assert_eq!(token.expires_in_ms, 120_000);
         let by = async |token: &ShortToken| accounts.login_by_token(&token.token, NewDevice::default()).await;
         let opened = by(&token).await.unwrap();
-        assert_ne!(opened.device_id, session.device_id);
+        assert_ne!(opened.device_id, session.place());
         assert!(matches!(by(&token).await, Err(AccountError::WrongLoginToken)), "it is good once");
         let late = made().await;
         server.clock.advance(120_000);

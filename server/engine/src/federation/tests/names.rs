@@ -3,11 +3,12 @@
 use hearth_storage::Commit;
 use hearth_storage::both_engines;
 use hearth_storage::tables::account_data::{AccountDataRow, GLOBAL};
-use hearth_types::ruma::RoomAliasId;
+use hearth_types::ruma::{RoomAliasId, UserId};
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::pair::{Pair, id};
+use crate::rooms::aliases::AliasTaker;
 use crate::rooms::create::Preset;
 use crate::rooms::error::RoomError;
 use crate::rooms::send::Send;
@@ -15,12 +16,19 @@ use crate::rooms::send::Send;
 const ALICE: &str = "@alice:one.test";
 const BOB: &str = "@bob:two.test";
 
+fn taker(user: &UserId) -> AliasTaker<'_> {
+    AliasTaker {
+        user,
+        appservice: None,
+    }
+}
+
 both_engines! {
     async fn a_room_is_found_by_its_name_at_another_server(scratch: Scratch) {
         let pair = Pair::new(scratch).await;
         let room = pair.one.create(ALICE, Preset::PublicChat, "12").await;
         let alias = RoomAliasId::parse("#fire:one.test").unwrap();
-        pair.one.rooms.alias_take(&alias, &room, &id(ALICE)).await.unwrap();
+        pair.one.rooms.alias_take(&alias, &room, taker(&id(ALICE))).await.unwrap();
         let way = pair.two.rooms.alias(&alias).await.unwrap();
         assert_eq!((&way.room_id, way.servers[0].as_str()), (&room, "one.test"));
         pair.two.join_over(&room, BOB, way.servers[0].as_str()).await.unwrap();
@@ -30,7 +38,7 @@ both_engines! {
         let none = RoomAliasId::parse("#none:one.test").unwrap();
         let none = pair.two.rooms.alias(&none).await;
         assert!(matches!(none, Err(RoomError::NotFound(_))), "{none:?}");
-        let foreign = pair.two.rooms.alias_take(&alias, &room, &id(BOB)).await;
+        let foreign = pair.two.rooms.alias_take(&alias, &room, taker(&id(BOB))).await;
         assert!(matches!(foreign, Err(RoomError::Invalid { .. })), "{foreign:?}");
         // A name of another server may be shown, if it leads here.
         let show = |alias: &str| Send {
@@ -43,7 +51,7 @@ both_engines! {
         let theirs = RoomAliasId::parse("#feu:two.test").unwrap();
         let wrong = pair.one.rooms.send(&room, show("#feu:two.test")).await;
         assert!(matches!(wrong, Err(RoomError::BadAlias(_))), "{wrong:?}");
-        pair.two.rooms.alias_take(&theirs, &room, &id(BOB)).await.unwrap();
+        pair.two.rooms.alias_take(&theirs, &room, taker(&id(BOB))).await.unwrap();
         pair.one.rooms.send(&room, show("#feu:two.test")).await.unwrap();
     }
 }

@@ -52,10 +52,11 @@ async fn client(side: &Side, user_id: &str) -> Client {
     let session = Session {
         user_nid: side.person(user_id).await,
         user_id: user_id.try_into().unwrap(),
-        device_id: "DEVICE".into(),
+        device_id: Some("DEVICE".into()),
         admin: false,
         guest: false,
         standing: Standing::Good,
+        appservice: None,
     };
     // With forks, only the state after the timeline says what won.
     Client::new(&Arc::new(session), StateAt::End)

@@ -16,10 +16,11 @@ impl Running {
         Session {
             user_nid: storage.user_intern(ALICE, "one.test").await.unwrap(),
             user_id: ALICE.try_into().unwrap(),
-            device_id: "DEVICE".into(),
+            device_id: Some("DEVICE".into()),
             admin: false,
             guest: false,
             standing: Standing::Good,
+            appservice: None,
         }
     }
 

@@ -174,7 +174,7 @@ impl Connections {
         conn_id: &str,
         begins: bool,
     ) -> Result<Arc<Connection>, SyncError> {
-        let key = (session.user_nid, session.device_id.to_string());
+        let key = (session.user_nid, session.place().to_string());
         let device = self.device(&key).await?;
         let mut connections = device.connections();
         let known = connections
@@ -229,7 +229,7 @@ impl Connections {
         connection: &Connection,
     ) -> Result<(), StorageError> {
         connection.is_changed.store(true, Ordering::Release);
-        let key = (session.user_nid, session.device_id.to_string());
+        let key = (session.user_nid, session.place().to_string());
         let device = self.device(&key).await?;
         let size_bytes = device.size_bytes();
         let weighed_bytes = device.weighed_bytes.load(Ordering::Acquire);

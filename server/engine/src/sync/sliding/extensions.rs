@@ -111,7 +111,7 @@ impl Extras {
             (extras.messages, extras.messages_up_to) = look.messages(since).await?;
         }
         if let Some(since) = stand.devices {
-            let keys = KeysLeft::of(sync, session.user_nid, session.device_id.as_str());
+            let keys = KeysLeft::of(sync, session.user_nid, session.place().as_str());
             extras.keys = Arc::new(keys.await?);
             if since != 0 {
                 let changes = sync.lists.changes(session.user_nid, since, look.until);
@@ -273,7 +273,7 @@ impl Look<'_> {
     /// Messages to the device, and up to where these are all. What it has is deleted.
     async fn messages(&self, since: i64) -> Result<(Vec<Bytes>, i64), SyncError> {
         let (to_device, session) = (&self.sync.to_device, &self.request.session);
-        let (user_nid, device_id) = (session.user_nid, &session.device_id);
+        let (user_nid, device_id) = (session.user_nid, session.place());
         if since != 0 {
             to_device.delivered(user_nid, device_id, since).await?;
         }

@@ -202,7 +202,7 @@ impl Look<'_> {
         Reader {
             user_nid: session.user_nid,
             user_id: &session.user_id,
-            device_id: Some(&session.device_id),
+            device_id: session.device_id.as_deref(),
             now_ms: self.now_ms,
         }
     }

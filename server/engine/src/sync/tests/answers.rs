@@ -78,7 +78,7 @@ both_engines! {
         let (a, b) = (house.sync(&alice, None).await, house.sync(&bob, None).await);
         let txn = ClientTxn {
             user_nid: alice.user_nid,
-            device_id: alice.device_id.to_string(),
+            device_id: alice.place().to_string(),
             endpoint: "send".to_owned(),
             txn_id: "m1".to_owned(),
         };
@@ -191,7 +191,7 @@ both_engines! {
             let body = json!({ "messages": { "@bob:one.test": { "*": { "n": number } } } });
             house.to_device
                 .send(
-                    (&alice.user_id, &alice.device_id),
+                    (&alice.user_id, alice.place()),
                     ("m.test", &number.to_string()),
                     &serde_json::to_vec(&body).unwrap(),
                 )
@@ -373,7 +373,7 @@ both_engines! {
         let room_id = house.create("alice", Preset::PublicChat).await;
         let key = json!({
             "key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-            "signatures": { "@alice:one.test": { (format!("ed25519:{}", alice.device_id)): "A".repeat(86) } },
+            "signatures": { "@alice:one.test": { (format!("ed25519:{}", alice.place())): "A".repeat(86) } },
         });
         let keys = json!({ "one_time_keys": { "signed_curve25519:A": key } });
         let mut since = house.sync(&alice, None).await;
@@ -387,7 +387,7 @@ both_engines! {
                 0 => {
                     let body = json!({ "messages": { "@alice:one.test": { "*": { "n": 1 } } } });
                     let body = serde_json::to_vec(&body).unwrap();
-                    let sender = (&*bob.user_id, &*bob.device_id);
+                    let sender = (&*bob.user_id, bob.place());
                     house.to_device.send(sender, ("m.test", "1"), &body).await.unwrap();
                 }
                 1 => {
@@ -398,10 +398,10 @@ both_engines! {
                 }
                 2 => {
                     let body = serde_json::to_vec(&keys).unwrap();
-                    house.keys.upload(&alice.user_id, &alice.device_id, &body).await.unwrap();
+                    house.keys.upload(&alice.user_id, alice.place(), &body).await.unwrap();
                 }
                 3 => {
-                    let device = json!({ (alice.device_id.as_str()): "signed_curve25519" });
+                    let device = json!({ (alice.place().as_str()): "signed_curve25519" });
                     let body = json!({ "one_time_keys": { "@alice:one.test": device } });
                     house.keys.claim(&serde_json::to_vec(&body).unwrap()).await.unwrap();
                 }

@@ -15,7 +15,7 @@ use hearth::http::{
     auth::{Authority, User},
     error::{Code, RouteError},
 };
-use hearth_engine::accounts::Accounts;
+use hearth_engine::{accounts::Accounts, appservices::Appservice};
 use hearth_storage::testing::Scratch;
 use hearth_types::ruma::OwnedServerName;
 use http::Request;
@@ -263,6 +263,10 @@ impl Authority for PeopleAndTwo {
             Ok(User { session, address })
         }
         .boxed()
+    }
+
+    fn appservice(&self, _as_token: &str) -> Option<Arc<Appservice>> {
+        None
     }
 
     fn server<'a>(

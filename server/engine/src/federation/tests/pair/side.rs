@@ -369,6 +369,7 @@ impl Side {
             state_key: state_key.map(ToOwned::to_owned),
             content: RawValue::from_string(content.to_owned()).unwrap(),
             redacts: None,
+            at_ms: None,
         };
         let mut plan = Plan::new(&self.rooms, &room, view);
         let before = plan.ground().await.unwrap();
@@ -393,6 +394,7 @@ impl Side {
             state_key: None,
             content: to_raw_value(&json!({ "body": "out of place" })).unwrap(),
             redacts: None,
+            at_ms: None,
         };
         let mut plan = Plan::new(&self.rooms, &room, view);
         let before = plan.ground().await.unwrap();

@@ -67,10 +67,11 @@ impl Story {
                 let session = Session {
                     user_nid: pair.one.person(user_id).await,
                     user_id: user_id.try_into().unwrap(),
-                    device_id: format!("{user_id} {state_at:?} {lazy}").into(),
+                    device_id: Some(format!("{user_id} {state_at:?} {lazy}").into()),
                     admin: false,
                     guest: false,
                     standing: Standing::Good,
+                    appservice: None,
                 };
                 clients.push(Client::new(&Arc::new(session), Way { state_at, lazy }));
             }

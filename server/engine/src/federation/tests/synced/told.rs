@@ -155,11 +155,7 @@ impl Client {
         for event in timeline {
             let event_id = text(event, "event_id");
             let is_first = told.events.insert(event_id.clone());
-            assert!(
-                is_first,
-                "{}: {event_id} came twice",
-                self.session.device_id
-            );
+            assert!(is_first, "{}: {event_id} came twice", self.session.place());
             shown.insert(event_id);
         }
         if room["timeline"]["limited"] == true {
@@ -201,13 +197,13 @@ impl Client {
             assert!(
                 known.is_some(),
                 "{}: who is {sender}?",
-                self.session.device_id
+                self.session.place()
             );
             // While a gap is being filled, there may be news since.
             let is_now = side.ctx.storage.writer().head().committed() == self.asked_at;
             if is_now && self.way.state_at != StateAt::Start {
                 let (known, now) = (known.unwrap(), member.event.event_id().as_str());
-                assert_eq!(known, now, "{}: {sender}", self.session.device_id);
+                assert_eq!(known, now, "{}: {sender}", self.session.place());
             }
         }
     }
@@ -245,7 +241,7 @@ impl Client {
         };
         let mut fresh = Self::new(&self.session, way);
         fresh.ask(asked, false).await;
-        let who = format!("{} ({:?})", self.session.device_id, self.way);
+        let who = format!("{} ({:?})", self.session.place(), self.way);
         assert_eq!(self.invited, fresh.invited, "{who}'s invites");
         assert_eq!(self.data, fresh.data, "{who}'s account data");
         let ids = |client: &Self| client.rooms.keys().cloned().collect::<Vec<_>>();

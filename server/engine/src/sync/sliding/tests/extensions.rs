@@ -16,7 +16,7 @@ use crate::sync::tests::people::{House, types, user};
 async fn send(house: &House, from: &Arc<Session>, to: &str, number: usize) {
     let body = json!({ "messages": { to: { "*": { "n": number } } } });
     let body = serde_json::to_vec(&body).unwrap();
-    let sender = (&*from.user_id, &*from.device_id);
+    let sender = (&*from.user_id, from.place());
     let txn = number.to_string();
     house
         .to_device
