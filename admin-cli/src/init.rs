@@ -65,6 +65,8 @@ fn configuration(init: &Init, data_dir: &Path) -> Result<String, CliError> {
             values.push((key, text_of(flag, &absolute(path)?)?));
         }
     }
+    // A new server has no rooms yet that would differ, and no bots that cannot read.
+    values.push(("rooms.encryption_by_default", "private".to_owned()));
     if init.open_registration {
         values.push(("registration.enabled", "true".to_owned()));
     }
@@ -156,6 +158,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use clap::Parser as _;
+    use hearth_config::EncryptionDefault;
 
     use super::*;
     use crate::arguments::{Arguments, Verb};
@@ -181,6 +184,8 @@ mod tests {
         assert_eq!(config.server.name.as_str(), "one.test");
         assert_eq!(config.server.data_dir, folder.path().join("etc/data"));
         assert!(config.registration.enabled);
+        let by_default = config.rooms.encryption_by_default;
+        assert_eq!(by_default, EncryptionDefault::Private);
         assert_eq!((mode(&file), mode(&config.server.data_dir)), (0o600, 0o700));
     }
 

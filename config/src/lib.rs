@@ -29,4 +29,6 @@ pub use environment::variables;
 pub use error::ConfigError;
 pub use ipnet::IpNet;
 pub use secret::Secret;
-pub use values::{DatabaseUrl, LogFormat, LogLevel, PublicUrl, Resource, ServerName};
+pub use values::{
+    DatabaseUrl, EncryptionDefault, LogFormat, LogLevel, PublicUrl, Resource, ServerName,
+};

@@ -235,6 +235,18 @@ choice! {
 }
 
 choice! {
+    /// Which new rooms are encrypted although nobody asks for it.
+    pub enum EncryptionDefault {
+        /// None.
+        Never = "never",
+        /// Those that one has to be invited to.
+        Private = "private",
+        /// All of them.
+        All = "all",
+    }
+}
+
+choice! {
     /// The form of log lines.
     pub enum LogFormat {
         /// One line for people.

@@ -1,5 +1,6 @@
 //! Creating rooms, and everyone's way in and out of them.
 
+use hearth_config::EncryptionDefault;
 use hearth_engine::rooms::{
     create::{CreateRoom, InitialState, Preset},
     membership::{OnlyIf, SetMembership},
@@ -28,6 +29,9 @@ const INVITES_MAX: usize = 500;
 
 /// State events that a new room may begin with.
 const INITIAL_STATE_MAX: usize = 500;
+
+/// The state event that makes a room encrypted.
+const ENCRYPTION: &str = "m.room.encryption";
 
 /// Mutual rooms in an answer.
 const MUTUAL_MAX: usize = 500;
@@ -94,7 +98,9 @@ pub(super) async fn create_room(user: User, call: Call) -> Result<Response<Body>
             "and `initial_state` may have 500 entries each",
         ));
     }
-    let room_id = call.app.rooms.create(asked.by(&user)).await?;
+    let by_default = call.app.config.rooms.encryption_by_default;
+    let create = encrypted(asked.by(&user), by_default);
+    let room_id = call.app.rooms.create(create).await?;
     Ok(json_response(
         StatusCode::OK,
         &json!({ "room_id": room_id }),
@@ -131,6 +137,27 @@ impl NewRoom {
             appservice: user.session.appservice.clone(),
         }
     }
+}
+
+/// The room with encryption, where that is so by default. Spaces hold no messages, and application
+/// services ask for what they can read.
+fn encrypted(mut create: CreateRoom, by_default: EncryptionDefault) -> CreateRoom {
+    let is_encrypted = match by_default {
+        EncryptionDefault::Never => false,
+        EncryptionDefault::Private => create.preset != Preset::PublicChat,
+        EncryptionDefault::All => true,
+    };
+    let is_of_people = create.appservice.is_none() && !create.creation_content.contains_key("type");
+    let mut asked = create.initial_state.iter();
+    let is_asked = asked.any(|event| event.kind == ENCRYPTION && event.state_key.is_empty());
+    if is_encrypted && is_of_people && !is_asked {
+        create.initial_state.push(InitialState {
+            kind: ENCRYPTION.to_owned(),
+            state_key: String::new(),
+            content: json!({ "algorithm": "m.megolm.v1.aes-sha2" }),
+        });
+    }
+    create
 }
 
 #[derive(Default, Deserialize)]

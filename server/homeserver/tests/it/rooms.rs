@@ -380,3 +380,57 @@ async fn what_is_not_served_or_not_understood_is_refused_in_words() {
         "M_MISSING_TOKEN",
     );
 }
+
+#[tokio::test]
+async fn rooms_are_encrypted_by_default_where_the_settings_say_so() {
+    const SPACE: &str = "m.space";
+    for (setting, expected) in [
+        ("never", [false, false, false, true]),
+        ("private", [true, false, false, true]),
+        ("all", [true, true, false, true]),
+    ] {
+        let wanted = format!("[rooms]\nencryption_by_default = {setting:?}\n");
+        let town = Town::with(|settings| settings + &wanted).await;
+        let alice = town.register("alice").await;
+        let own = json!([{ "type": "m.room.encryption", "content": { "algorithm": "m.own" } }]);
+        let rooms = [
+            json!({ "preset": "trusted_private_chat" }),
+            json!({ "visibility": "public" }),
+            json!({ "creation_content": { "type": SPACE } }),
+            json!({ "preset": "public_chat", "initial_state": own }),
+        ];
+        for (room, expected) in rooms.into_iter().zip(expected) {
+            let is_own = room.get("initial_state").is_some();
+            let room_id = create(&alice, room.clone()).await;
+            let path = format!("/rooms/{room_id}/state/m.room.encryption");
+            let found = alice.get(&path).await;
+            assert_eq!(
+                found.status == 200,
+                expected,
+                "{setting}: {room}: {found:?}"
+            );
+            if expected {
+                let algorithm = if is_own {
+                    "m.own"
+                } else {
+                    "m.megolm.v1.aes-sha2"
+                };
+                assert_eq!(found.json()["algorithm"], algorithm);
+            }
+        }
+        // What was made without stays so, in a room that takes its place too.
+        let room_id = create(&alice, json!({ "visibility": "public" })).await;
+        if setting != "all" {
+            let upgrade = format!("/rooms/{room_id}/upgrade");
+            let upgraded = alice
+                .call("POST", &upgrade, &json!({ "new_version": "12" }))
+                .await;
+            let new = done(&upgraded)["replacement_room"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let path = format!("/rooms/{new}/state/m.room.encryption");
+            assert_eq!(alice.get(&path).await.status, 404);
+        }
+    }
+}
