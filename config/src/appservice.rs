@@ -105,6 +105,10 @@ impl AppserviceRegistration {
                 return Err(format!("`{key}` is empty"));
             }
         }
+        if !file.sender_localpart.bytes().all(is_of_user_id) {
+            let rule = "`sender_localpart` may only contain a-z, 0-9 and . _ = - / +";
+            return Err(rule.to_owned());
+        }
         Ok(Self {
             id: file.id,
             as_token: Secret::new(file.as_token),
@@ -115,6 +119,11 @@ impl AppserviceRegistration {
             has_url: file.url.is_some_and(|url| !url.is_empty()),
         })
     }
+}
+
+/// spec: appendices v1.19 §User Identifiers
+fn is_of_user_id(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._=-/+".contains(&byte)
 }
 
 impl Setting for AppserviceRegistration {
@@ -179,6 +188,7 @@ namespaces:
             ("_irc_.*", "(((a{1000}){1000}){1000})", "regex"),
             ("exclusive: false", "exclusive: maybe", "line 15"),
             ("sender_localpart: \"_irc_bot\"", "", "sender_localpart"),
+            ("\"_irc_bot\"", "IRC_bot", "`sender_localpart` may only"),
             (
                 "30c05ae90a248a4188e620216fa72e34",
                 "",

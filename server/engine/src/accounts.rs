@@ -152,7 +152,8 @@ impl Accounts {
         for outcome in &receipt.outcomes {
             if let Outcome::Tokens(hashes) = outcome {
                 self.sessions.forget(hashes);
-                standing_changes |= !hashes.is_empty();
+                // Also without one: an application service may be waiting for the person.
+                standing_changes = true;
             }
         }
         // Visible before anybody is woken to look for it.

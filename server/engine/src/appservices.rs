@@ -7,7 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use hearth_config::{AppserviceRegistration, Namespace};
-use hearth_types::ruma::{IdParseError, OwnedUserId, RoomAliasId, ServerName, UserId};
+use hearth_types::ruma::{
+    IdParseError, OwnedDeviceId, OwnedUserId, RoomAliasId, ServerName, UserId,
+};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of an `as_token`.
@@ -21,6 +23,8 @@ pub struct Appservice {
     pub sender: OwnedUserId,
     /// Whether those it acts for are held to the limits of requests.
     pub rate_limited: bool,
+    /// See [`crate::accounts::Session::place`].
+    pub(crate) place: OwnedDeviceId,
     users: Vec<Namespace>,
     aliases: Vec<Namespace>,
 }
@@ -70,10 +74,11 @@ impl Appservices {
         server_name: &ServerName,
     ) -> Result<Self, IdParseError> {
         let known = registrations.iter().map(|registration| {
-            let localpart = registration.sender_localpart.to_ascii_lowercase();
+            let localpart = &registration.sender_localpart;
             let service = Appservice {
                 id: registration.id.clone(),
                 sender: UserId::parse(format!("@{localpart}:{server_name}"))?,
+                place: format!("\u{1}{}", registration.id).into(),
                 rate_limited: registration.rate_limited,
                 users: registration.users.clone(),
                 aliases: registration.aliases.clone(),
@@ -97,26 +102,27 @@ impl Appservices {
         self.0.values().map(|service| &**service)
     }
 
-    /// Whether somebody may make an account of this name: `by` a service, or by themselves.
+    /// Whether somebody may make an account of this name: `by` a service, or by themselves. A service has
+    /// its own account, and no name that is another's alone.
     #[must_use]
     pub fn may_have_user(&self, by: Option<&Appservice>, user_id: &UserId) -> bool {
-        match by {
-            Some(service) => service.acts_for(user_id),
-            None => !self.iter().any(|service| {
-                *user_id == service.sender || reserves(&service.users, user_id.as_str())
-            }),
-        }
+        let own = by.is_some_and(|service| *user_id == service.sender);
+        let is_reserved = self.others(by).any(|service| {
+            *user_id == service.sender || reserves(&service.users, user_id.as_str())
+        });
+        by.is_none_or(|service| service.acts_for(user_id)) && (own || !is_reserved)
     }
 
     /// Whether somebody may take an alias: `by` a service, or by themselves.
     #[must_use]
     pub fn may_have_alias(&self, by: Option<&Appservice>, alias: &RoomAliasId) -> bool {
-        match by {
-            Some(service) => service.owns_alias(alias),
-            None => !self
-                .iter()
-                .any(|service| reserves(&service.aliases, alias.as_str())),
-        }
+        let mut others = self.others(by);
+        by.is_none_or(|service| service.owns_alias(alias))
+            && !others.any(|service| reserves(&service.aliases, alias.as_str()))
+    }
+
+    fn others(&self, by: Option<&Appservice>) -> impl Iterator<Item = &Appservice> {
+        self.iter().filter(move |service| Some(*service) != by)
     }
 }
 

@@ -19,8 +19,11 @@ use hearth_engine::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    concurrency::Concurrency, counts::RequestCounts, http::auth::Authority,
-    rate_limit::RateLimiter, routes::Row,
+    concurrency::Concurrency,
+    counts::RequestCounts,
+    http::{auth::Authority, error::RouteError},
+    rate_limit::{RateClass, RateLimiter, Subject},
+    routes::Row,
 };
 
 /// The process, as handlers see it.
@@ -51,6 +54,20 @@ impl std::ops::Deref for App {
 
     fn deref(&self) -> &Parts {
         &self.parts
+    }
+}
+
+impl App {
+    /// Counts one request.
+    ///
+    /// # Errors
+    /// `M_LIMIT_EXCEEDED`
+    pub fn take_rate(&self, class: RateClass, subject: Subject) -> Result<(), RouteError> {
+        let now_ms = self.context.clock.now_ms();
+        self.rate_limiter
+            .take(class, subject, now_ms)
+            .inspect_err(|_wait_ms| self.counts.limit(class))
+            .map_err(RouteError::limited)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use hearth_storage::tables::dehydrated_devices::dehydrated_device;
 use hearth_storage::tables::devices::DeviceCreate;
 use hearth_storage::{Commit, Guard};
 use hearth_types::ruma::{DeviceId, OwnedDeviceId, UserId};
@@ -33,9 +34,22 @@ impl Accounts {
         for service in self.context.settings.appservices.iter() {
             let name = service.sender.localpart();
             match self.create(self.account_of(service, name)?).await {
-                Ok(_) | Err(AccountError::UserInUse) => {}
-                Err(error) => return Err(error),
+                Err(AccountError::UserInUse) => self.look_at_sender(service).await?,
+                made => drop(made?),
             }
+        }
+        Ok(())
+    }
+
+    /// Warns of an account that somebody else may have made, and can sign in to, before there was the
+    /// service.
+    async fn look_at_sender(&self, service: &Appservice) -> Result<(), AccountError> {
+        let account = self.find(&service.sender).await?;
+        let (id, user_id) = (&service.id, &service.sender);
+        if account.deactivated {
+            tracing::warn!(id, %user_id, "the account of this application service is closed");
+        } else if account.password_hash.is_some() || account.admin || account.guest {
+            tracing::warn!(id, %user_id, "this application service acts in the account of a person");
         }
         Ok(())
     }
@@ -88,7 +102,14 @@ impl Accounts {
         user_nid: i64,
         device_id: &DeviceId,
     ) -> Result<(), AccountError> {
+        let mut reader = self.context.storage.read().await?;
+        let sleeping = dehydrated_device(reader.conn(), user_nid).await?;
+        drop(reader);
         match self.device(user_nid, device_id).await {
+            // Nobody is on it who could read what waits there.
+            Ok(_) if sleeping.is_some_and(|it| it.device_id == device_id.as_str()) => {
+                Err(AccountError::UnknownDevice)
+            }
             Err(AccountError::NotFound(_)) => Err(AccountError::UnknownDevice),
             other => other.map(drop),
         }
@@ -104,8 +125,7 @@ impl Accounts {
             user_id: Some(session.user_id.to_string()),
             device_id: session.device_id.as_ref().map(ToString::to_string),
         };
-        let now = self.act(service, asserted).await;
-        match now.map_err(|_| AccountError::UnknownToken)?.standing {
+        match self.act(service, asserted).await?.standing {
             Standing::Locked => Err(AccountError::Locked),
             _ => Ok(()),
         }
@@ -148,11 +168,11 @@ impl Accounts {
         })
     }
 
-    /// Signs somebody in whom an application service acts for.
+    /// Signs somebody in whom an application service acts for, unless they administer the server.
     ///
     /// # Errors
     /// [`AccountError::Exclusive`] for somebody else's person, [`AccountError::NotActedFor`] for one who
-    /// has no account, [`AccountError::Deactivated`], [`AccountError::Locked`],
+    /// has no account or is an administrator, [`AccountError::Deactivated`], [`AccountError::Locked`],
     /// [`AccountError::Invalid`] for the device.
     pub async fn login_by(
         &self,
@@ -165,7 +185,9 @@ impl Accounts {
             .filter(|user_id| service.acts_for(user_id))
             .ok_or(AccountError::Exclusive("user name"))?;
         let account = self.account(&user_id).await?;
-        let account = account.ok_or(AccountError::NotActedFor)?;
+        let account = account
+            .filter(|account| !account.admin)
+            .ok_or(AccountError::NotActedFor)?;
         check_standing(&account)?;
         let opening = Opening::new(&self.context, account.user_nid, device);
         let guards = vec![Guard::SessionOpen(opening.guard.clone())];

@@ -92,7 +92,8 @@ pub(super) struct Creation {
 }
 
 impl Accounts {
-    /// Whether a user name could be registered, by its owner or by an administrator.
+    /// Whether a user name could be registered. An administrator may also give an account a name that is
+    /// reserved for an application service.
     ///
     /// # Errors
     /// [`AccountError::InvalidUsername`], [`AccountError::Exclusive`], [`AccountError::UserInUse`].

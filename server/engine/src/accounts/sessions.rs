@@ -73,11 +73,15 @@ impl Session {
             .is_none_or(|service| service.rate_limited && self.user_id != service.sender)
     }
 
-    /// What keeps apart what is remembered for each device of a person: its id, or an empty one, which no
-    /// device has, where there is none.
+    /// What keeps apart what is remembered for each device of a person: its id, or one of the application
+    /// service that acts without a device. That begins with a control character, as none of a device does.
     #[must_use]
     pub fn place(&self) -> &DeviceId {
-        self.device_id.as_deref().unwrap_or("".into())
+        match (&self.device_id, &self.appservice) {
+            (Some(device_id), _) => device_id,
+            (None, Some(service)) => &service.place,
+            (None, None) => "".into(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
 use super::register::{Creation, Kind, Registered};
-use super::{AccountError, Accounts, NewDevice, names, profile};
+use super::{AccountError, Accounts, NewDevice, profile};
 
 /// How long a nonce is good.
 const NONCE_LIFETIME_MS: i64 = 60 * 1_000;
@@ -87,7 +87,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::NoSharedSecret`], [`AccountError::UnknownNonce`], [`AccountError::WrongMac`],
-    /// and what [`Accounts::create_account`] refuses.
+    /// and what [`Accounts::available`] and [`Accounts::create_account`] refuse.
     pub async fn register_signed(
         &self,
         wanted: SignedRegistration,
@@ -100,12 +100,9 @@ impl Accounts {
         if !is_signed(&wanted, secret.expose()) {
             return Err(AccountError::WrongMac);
         }
-        let user_id = names::new_user_id(&self.context, &wanted.username)?;
+        let user_id = self.available(&wanted.username).await?;
         if let Some(name) = &wanted.display_name {
             profile::check_display_name(name)?;
-        }
-        if self.account(&user_id).await?.is_some() {
-            return Err(AccountError::UserInUse);
         }
         let device = (!wanted.inhibit_login).then(NewDevice::default);
         self.create(Creation {

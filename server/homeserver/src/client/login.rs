@@ -12,7 +12,7 @@ use super::request::body;
 use crate::{
     app::App,
     http::{
-        auth::{Anyone, MaybeAppservice, User},
+        auth::{Anyone, MaybeAppservice, Shown, User},
         body::Body,
         error::{Code, RouteError, json_response},
         json::json_refusal,
@@ -78,6 +78,9 @@ pub(super) async fn login(
     let request: Attempt =
         serde_json::from_slice(body).map_err(|error| json_refusal(&error, body))?;
     let app = &call.app;
+    if request.r#type != APPSERVICE {
+        count_as_anybody(app, &caller, RateClass::Login)?;
+    }
     let device = NewDevice {
         device_id: request.device_id.clone(),
         display_name: request.initial_device_display_name.clone(),
@@ -104,6 +107,18 @@ pub(super) async fn login(
         }
     };
     Ok(json_response(StatusCode::OK, &shown(app, opened)))
+}
+
+/// Counts who shows the token of an application service for what anybody may ask: the dispatcher has not.
+pub(super) fn count_as_anybody(
+    app: &App,
+    caller: &MaybeAppservice,
+    class: RateClass,
+) -> Result<(), RouteError> {
+    match caller.shown {
+        Shown::Appservice(_) => app.take_rate(class, Subject::address(caller.address)),
+        Shown::Nothing | Shown::Another => Ok(()),
+    }
 }
 
 /// Logs somebody in by password, unless too many wrong ones were tried for the account of late. A name

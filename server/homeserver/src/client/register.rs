@@ -21,6 +21,7 @@ use crate::{
         body::Body,
         error::{Code, RouteError, json_response},
     },
+    rate_limit::RateClass,
 };
 
 /// `POST /_matrix/client/v3/register`
@@ -32,6 +33,7 @@ pub(super) async fn register(
     if matches!(request.login_type, Some(LoginType::ApplicationService)) {
         return register_by(&app, caller.appservice()?, request).await;
     }
+    login::count_as_anybody(&app, &caller, RateClass::Register)?;
     match request.kind {
         RegistrationKind::User => {}
         RegistrationKind::Guest => {

@@ -324,7 +324,12 @@ pub(super) async fn joined_rooms(user: User, call: Call) -> Result<Response<Body
 
 /// `GET /_matrix/client/v1/mutual_rooms`
 pub(super) async fn mutual_rooms(user: User, call: Call) -> Result<Response<Body>, RouteError> {
-    let other = query(&call, "user_id")?;
+    let mut named = query_all(&call, "user_id")?.into_iter();
+    // An application service says by the first one for whom it acts.
+    let other = match user.session.appservice {
+        Some(_) => named.next_back(),
+        None => named.next(),
+    };
     let other = other.ok_or_else(|| invalid("user_id", "is required"))?;
     let from = query(&call, "from")?.map(|from| from.parse());
     let from = from.transpose();

@@ -328,16 +328,12 @@ impl Front {
             Caller::Server(server) => Subject::Server(server.name.clone()),
             Caller::Anyone(anyone) => Subject::address(anyone.address),
             Caller::MaybeAppservice(it) => match it.shown {
+                // What it does for somebody else is counted where that is known.
                 Shown::Appservice(_) => return Ok(()),
                 Shown::Nothing | Shown::Another => Subject::address(it.address),
             },
         };
-        let now_ms = self.app.context.clock.now_ms();
-        self.app
-            .rate_limiter
-            .take(class, subject, now_ms)
-            .inspect_err(|_wait_ms| self.app.counts.limit(class))
-            .map_err(RouteError::limited)
+        self.app.take_rate(class, subject)
     }
 
     fn page_or_unknown(&self, parts: &Parts) -> Result<Response<Body>, RouteError> {

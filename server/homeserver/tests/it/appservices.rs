@@ -1,8 +1,11 @@
 //! Application services: a bridge with a registration file, as it talks to this server.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
+    dehydrated_devices::put,
     harness::Reply,
     people::{Person, Town, says},
 };
@@ -330,7 +333,9 @@ async fn a_bridge_looks_after_devices_and_keys() {
     for path in ["/account/deactivate", "/account/password"] {
         let body = json!({ "new_password": "long enough to be one" });
         let asked = bridge(&town, "POST", &format!("{path}?{ann}"), &body).await;
-        assert_eq!(asked.status, 401, "{path} needs the person's own proof");
+        assert_eq!(asked.status, 401, "{asked:?}");
+        let flows = json!([{ "stages": ["m.login.password"] }]);
+        assert_eq!(asked.json()["flows"], flows, "the person's own proof");
     }
 }
 
@@ -382,4 +387,78 @@ async fn limits_are_for_whom_the_registration_says() {
     let (free, _folder) = town(true, &free).await;
     register(&free, "_irc_ann").await;
     assert!(!refused(&free, ann).await, "its registration says so");
+}
+
+#[tokio::test]
+async fn nobody_acts_on_a_device_that_sleeps() {
+    let (town, _folder) = town(false, REGISTRATION).await;
+    let ann = register(&town, "_irc_ann").await;
+    assert_eq!(put(&ann, "asleep").await.status, 200);
+    let path = "/sync?user_id=@_irc_ann:one.test&device_id=asleep";
+    let refused = bridge(&town, "GET", path, &Value::Null).await;
+    assert_eq!(says(&refused), (400, "M_UNKNOWN_DEVICE".to_owned()));
+}
+
+#[tokio::test]
+async fn who_waits_for_somebody_without_a_token_is_told_of_a_lock() {
+    let (town, _folder) = town(false, REGISTRATION).await;
+    let quiet = json!({
+        "type": "m.login.application_service", "username": "_irc_ann", "inhibit_login": true,
+    });
+    done(&bridge(&town, "POST", "/register", &quiet).await);
+    let path = "/sync?user_id=@_irc_ann:one.test";
+    let begin = done(&bridge(&town, "GET", path, &Value::Null).await);
+    let path = format!(
+        "{path}&timeout=60000&since={}",
+        begin["next_batch"].as_str().unwrap()
+    );
+    let waiting = bridge(&town, "GET", &path, &Value::Null);
+    let root = town.administrator("root").await;
+    let locking = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let path = "/_matrix/client/v1/admin/lock/@_irc_ann:one.test";
+        done(&root.at("PUT", path, &json!({ "locked": true })).await)
+    };
+    let both = async { tokio::join!(waiting, locking) };
+    let told = tokio::time::timeout(Duration::from_secs(50), both).await;
+    let (told, _) = told.expect("told before the end of the wait");
+    assert_eq!(says(&told), (401, "M_USER_LOCKED".to_owned()));
+}
+
+#[tokio::test]
+async fn a_bridge_asks_for_the_rooms_of_somebody_else() {
+    let (town, _folder) = town(false, REGISTRATION).await;
+    let alice = town.register("alice").await;
+    let room = json!({ "preset": "public_chat" });
+    let made = done(&bridge(&town, "POST", "/createRoom", &room).await);
+    let room_id = made["room_id"].as_str().unwrap();
+    done(
+        &alice
+            .call("POST", &format!("/join/{room_id}"), &json!({}))
+            .await,
+    );
+    let path = "/_matrix/client/v1/mutual_rooms?user_id=@_irc_bot:one.test&user_id=@alice:one.test";
+    let found = done(&town.at("GET", path, Some(TOKEN), &Value::Null).await);
+    assert_eq!(found["joined"], json!([room_id]));
+}
+
+#[tokio::test]
+async fn the_token_of_a_bridge_does_not_lift_the_limits_of_others() {
+    let (town, _folder) = town(true, REGISTRATION).await;
+    for (path, body) in [
+        (
+            "/login",
+            json!({ "type": "m.login.token", "token": "wrong" }),
+        ),
+        (
+            "/register",
+            json!({ "username": "x", "password": "correct horse battery" }),
+        ),
+    ] {
+        let mut refused = false;
+        for _ in 0..40 {
+            refused |= bridge(&town, "POST", path, &body).await.status == 429;
+        }
+        assert!(refused, "{path}");
+    }
 }

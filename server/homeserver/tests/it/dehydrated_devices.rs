@@ -30,7 +30,7 @@ async fn ask(person: &Person<'_>, method: &str, rest: &str, body: &Value) -> Rep
     person.call_at(method, &path, body).await
 }
 
-async fn put(person: &Person<'_>, device_id: &str) -> Reply {
+pub(crate) async fn put(person: &Person<'_>, device_id: &str) -> Reply {
     ask(person, "PUT", "", &upload(person, device_id)).await
 }
 

@@ -73,6 +73,9 @@ both_engines! {
         let own = accounts.act(&service, Asserted::default()).await.unwrap();
         assert_eq!((&*own.user_id, &own.device_id), (user_id!("@_irc_bot:one.test"), &None));
         assert!(!own.is_limited() && own.device().is_err());
+        let another = accounts.appservice("another").unwrap();
+        let other = accounts.act(another, user("@_irc_bot:one.test")).await.unwrap();
+        assert_ne!(own.place(), other.place(), "two that act for the same person");
         // It is there already, also after the next start.
         accounts.make_senders().await.unwrap();
 
@@ -109,6 +112,9 @@ both_engines! {
         accounts.create_account(root).await.unwrap();
         let acting = accounts.act(&everybody, user("@root:one.test")).await.unwrap();
         assert!(!acting.admin);
+        // A token of their own would be one.
+        let signed_in = accounts.login_by(&everybody, "root", NewDevice::default()).await;
+        assert!(matches!(signed_in, Err(AccountError::NotActedFor)));
         // Nor do they change a password.
         let confirmed = accounts.change_password(&acting, "another one", true, None).await;
         assert!(matches!(confirmed, Err(AccountError::Interactive(_))));
@@ -124,6 +130,13 @@ both_engines! {
             let registered = accounts.register(registration(name), Some(&dummy())).await;
             assert!(matches!(registered, Err(AccountError::Exclusive(_))), "{name}");
         }
+        // Nor does a service take what is another's alone.
+        let everybody = Arc::clone(accounts.appservice("another").unwrap());
+        for name in ["_irc_ann", "_irc_bot"] {
+            let taken = accounts.register_by(&everybody, name, None).await;
+            assert!(matches!(taken, Err(AccountError::Exclusive(_))), "{name}");
+        }
+        accounts.register_by(&everybody, "somebody", None).await.unwrap();
         // What a namespace has that is not exclusive is for everybody.
         accounts.available("alice").await.unwrap();
         for (name, expected) in [("alice", "Exclusive"), ("_irc_ä", "InvalidUsername"), ("_irc_bot", "UserInUse")] {
@@ -177,12 +190,12 @@ both_engines! {
         assert!(matches!(accounts.openid_token(&bot).await, Err(AccountError::NoDevice(_))));
 
         accounts.delete_devices(&bot, &[bridge.to_owned()], None).await.unwrap();
-        assert!(matches!(accounts.must_stand(&on_it).await, Err(AccountError::UnknownToken)));
+        assert!(matches!(accounts.must_stand(&on_it).await, Err(AccountError::UnknownDevice)));
         accounts.must_stand(&bot).await.unwrap();
         accounts.moderate(&bot.user_id, lock()).await.unwrap();
         assert!(matches!(accounts.must_stand(&bot).await, Err(AccountError::Locked)));
         accounts.deactivate_account(&bot.user_id, false).await.unwrap();
-        assert!(matches!(accounts.must_stand(&bot).await, Err(AccountError::UnknownToken)));
+        assert!(matches!(accounts.must_stand(&bot).await, Err(AccountError::NotActedFor)));
         let late = accounts.put_device(&bot, bridge, None).await;
         assert!(matches!(late, Err(AccountError::Deactivated)));
     }
@@ -202,6 +215,17 @@ both_engines! {
         assert!(matches!(take("#a:one.test", Some(&service)).await, Err(RoomError::AliasExclusive)));
         take("#_irc_a:one.test", Some(&service)).await.unwrap();
         take("#a:one.test", None).await.unwrap();
+        let greedy = AppserviceRegistration {
+            aliases: vec![namespace(false, "#.*")],
+            ..bridge("greedy", "third")
+        };
+        let known = [bridge("irc", TOKEN), greedy];
+        let both = Appservices::new(&known, server_name!("one.test")).unwrap();
+        let by = both.of_token("third").map(|service| &**service);
+        for (alias, expected) in [("#_irc_c:one.test", false), ("#c:one.test", true)] {
+            let alias = RoomAliasId::parse(alias).unwrap();
+            assert_eq!(both.may_have_alias(by, &alias), expected, "{alias}");
+        }
         let named = CreateRoom { alias_name: Some("_irc_b".to_owned()), ..room_of_bob(Preset::PublicChat) };
         assert!(matches!(rooms.create(named.clone()).await, Err(RoomError::AliasExclusive)));
         rooms.create(CreateRoom { appservice: Some(Arc::clone(&service)), ..named }).await.unwrap();
