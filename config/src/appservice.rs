@@ -78,7 +78,14 @@ fn expression<'de, D: Deserializer<'de>>(from: D) -> Result<Regex, D::Error> {
     let build = |text: &str| RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
     build(&text)
         .and_then(|_| build(&format!("^(?:{text})")))
-        .map_err(|error| D::Error::custom(format!("`{text}` cannot be used as `regex`: {error}")))
+        .map_err(|error| D::Error::custom(format!("`{text}` is no `regex` here: {}", last(&error))))
+}
+
+/// What is wrong with an expression; the lines before show where.
+fn last(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
 }
 
 impl AppserviceRegistration {
@@ -199,6 +206,7 @@ namespaces:
             let wrong = BRIDGE.replace(from, to);
             let refusal = AppserviceRegistration::of_yaml(&wrong).unwrap_err();
             assert!(refusal.contains(expected), "{to}: {refusal}");
+            assert!(!refusal.contains(['\n', '\\']), "one line: {refusal}");
             assert!(
                 !refusal.contains("30c05") && !refusal.contains("312df"),
                 "{refusal}"
