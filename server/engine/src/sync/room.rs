@@ -241,6 +241,9 @@ impl Look<'_> {
         let mut timeline = timeline::read(rooms, viewpoint, span, wanted).await?;
         timeline.limited |= self.since.gap;
         let end = state::end(viewpoint, span);
+        if self.request.state_at == StateAt::Start {
+            timeline.add_up(rooms, &end, span).await?;
+        }
         let changes = state::changes(rooms, viewpoint, span, &end, full).await?;
         let is_quiet = timeline.events.is_empty() && !timeline.limited && changes.is_empty();
         if self.from().is_some() && !full && is_quiet && data.is_empty() && ephemeral.is_empty() {
