@@ -7,6 +7,8 @@ mod administration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod crossing;
+#[cfg(test)]
 mod dehydrated_devices;
 #[cfg(test)]
 mod directory;

@@ -30,6 +30,14 @@ const ALICE: &str = "@alice:one.test";
 const BOB: &str = "@bob:two.test";
 
 fn sync_of(side: &Side) -> ClientSync {
+    sync_with(side, &receipts_of(side))
+}
+
+fn receipts_of(side: &Side) -> Arc<Receipts> {
+    Arc::new(Receipts::new(Arc::clone(&side.ctx), side.rooms.clone()))
+}
+
+fn sync_with(side: &Side, receipts: &Arc<Receipts>) -> ClientSync {
     let ctx = || Arc::clone(&side.ctx);
     let lists = Arc::new(DeviceLists::new(ctx()));
     let sources = Sources {
@@ -38,7 +46,7 @@ fn sync_of(side: &Side) -> ClientSync {
         keys: Arc::new(Keys::new(ctx(), Arc::clone(&lists))),
         lists,
         to_device: Arc::new(ToDevice::new(ctx())),
-        receipts: Arc::new(Receipts::new(ctx(), side.rooms.clone())),
+        receipts: Arc::clone(receipts),
         presence: Presence::new(
             ctx(),
             side.rooms.clone(),
