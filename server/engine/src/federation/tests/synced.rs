@@ -119,6 +119,37 @@ both_engines! {
 }
 
 both_engines! {
+    async fn who_was_invited_on_a_fork_that_lost_is_counted_no_more(scratch: Scratch) {
+        const DAVE: &str = "@dave:two.test";
+        let pair = Pair::new(scratch).await;
+        let (one, two) = (&pair.one, &pair.two);
+        let room = one.create(ALICE, Preset::PublicChat, "11").await;
+        two.join_over(&room, BOB, "one.test").await.unwrap();
+        pair.deliver().await;
+        two.join(&room, DAVE).await.unwrap();
+        let levels = async |bob: u8| {
+            let content = json!({ "users": { (ALICE): 100, (BOB): bob }, "invite": 50 });
+            one.post(&room, ALICE, "m.room.power_levels", Some(""), content).await.unwrap();
+        };
+        levels(50).await;
+        pair.deliver().await;
+        let (sync, mut dice) = (sync_of(two), dice::Dice::new(1));
+        let session = client(two, DAVE).await.session;
+        let way = told::Way { state_at: StateAt::End, lazy: false, by_thread: false };
+        let mut dave = told::Client::new(&session, way);
+        let mut asked = told::Asked { side: two, sync: &sync, dice: &mut dice };
+        // Bob invites while Alice takes from him what he needs for that.
+        two.invite(&room, BOB, "@erin:two.test").await.unwrap();
+        dave.ask(&mut asked, false).await;
+        assert_eq!(dave.rooms[room.as_str()].counts["m.invited_member_count"], 1);
+        levels(0).await;
+        pair.deliver().await;
+        dave.ask(&mut asked, false).await;
+        assert_eq!(dave.rooms[room.as_str()].counts["m.invited_member_count"], 0);
+    }
+}
+
+both_engines! {
     async fn what_was_said_on_a_fork_before_somebody_joined_is_not_shown_to_them(scratch: Scratch) {
         const CAROL: &str = "@carol:one.test";
         let pair = Pair::new(scratch).await;
