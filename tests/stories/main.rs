@@ -18,3 +18,5 @@ mod memory;
 mod strangers;
 #[cfg(test)]
 mod visitors;
+#[cfg(test)]
+mod whole_table;

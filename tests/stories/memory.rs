@@ -1,6 +1,7 @@
 //! The memory budget: however many rooms are active, what is kept in memory stays within it.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -23,9 +24,16 @@ const HEARD: usize = 25;
 /// For a machine that does other things too: a minute is usual.
 const PATIENCE: Duration = Duration::from_secs(600);
 const BUDGET_MIB: u64 = 16;
-/// What the process may take besides its caches, at any moment: the allocator's gaps, connections, requests
-/// and answers on their way, pages of the database.
-const BESIDES_MIB: u64 = 96;
+/// Memory that the process took for itself: not its code, of which the kernel keeps in memory what runs.
+const OWN: &str = "RssAnon";
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// What the process may take besides its caches, at any moment: a third more than it was seen to take.
+/// With 16 MiB of caches it grew by 51 MiB, with 64 MiB by 95: it holds what it is told to, and 35 MiB besides.
+/// These are pages that the connections to the database keep (ten here, of at most 8 MiB each), connections,
+/// requests and answers on their way, and 6 MiB of gaps between the allocator's arenas: with one arena,
+/// it is 6 MiB less.
+const BESIDES_MIB: u64 = 48;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_active_rooms_fit_into_the_budget() {
@@ -39,19 +47,19 @@ async fn a_thousand_active_rooms_fit_into_the_budget() {
     server.set_env(vec![budget]);
     server.start_again().await;
     let person = server.person("ann").await;
-    let fresh = server.memory_mib("VmRSS");
+    let fresh = server.memory_mib(OWN);
 
-    let rooms = create(&person).await;
-    let heard = rooms.chunks(HEARD).take(LISTENERS);
-    let listening = join_all(heard.map(|heard| hear(&person, heard)));
-    let talk = async { tokio::join!(write(&person, &rooms), listening) };
-    drop(
-        tokio::time::timeout(PATIENCE, talk)
-            .await
-            .expect("all is heard"),
-    );
-
-    let grown = server.memory_mib("VmHWM") - fresh;
+    let work = async {
+        let rooms = create(&person).await;
+        let heard = rooms.chunks(HEARD).take(LISTENERS);
+        let listening = join_all(heard.map(|heard| hear(&person, heard)));
+        tokio::join!(write(&person, &rooms), listening);
+        rooms
+    };
+    let work = tokio::time::timeout(PATIENCE, work);
+    let (most, rooms) = most_while(&server, work).await;
+    let (grown, rooms) = (most - fresh, rooms.expect("all is heard"));
+    println!("{ROOMS} rooms took {grown} MiB under a budget of {BUDGET_MIB} MiB");
     assert!(
         grown <= BUDGET_MIB + BESIDES_MIB,
         "{ROOMS} rooms took {grown} MiB under a budget of {BUDGET_MIB} MiB"
@@ -60,6 +68,18 @@ async fn a_thousand_active_rooms_fit_into_the_budget() {
         let said = person.messages(room).await;
         let long = |(_, text): &&(String, String)| text.len() == MESSAGE_BYTES;
         assert_eq!(said.iter().filter(long).count(), MESSAGES);
+    }
+}
+
+/// The most memory of its own that a process has while something is done.
+async fn most_while<T>(server: &Server, work: impl Future<Output = T>) -> (u64, T) {
+    let (mut work, mut most) = (pin!(work), 0);
+    loop {
+        let done = tokio::time::timeout(LOOK, &mut work).await;
+        most = server.memory_mib(OWN).max(most);
+        if let Ok(done) = done {
+            return (most, done);
+        }
     }
 }
 

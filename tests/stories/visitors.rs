@@ -83,6 +83,58 @@ async fn whatever_an_invite_shows_of_its_room_sync_goes_on() {
     alice.leave(&taken[0]).await;
 }
 
+on_both_engines! {
+    async fn who_shares_a_room_is_told_of_its_people_and_their_keys(on: On) {
+        let authority = Authority::new();
+        let one = Server::start(&authority, on).await;
+        let alice = one.person("alice").await;
+        let stranger = Stranger::new(&authority).await;
+        let room = alice.create_room("12", "public_chat").await;
+        stranger.join(&one, &room, &stranger.user("bob")).await;
+        let who = alice.call(Method::GET, "/account/whoami", None).await;
+        let device = who["device_id"].as_str().unwrap();
+        let (key, signature) = ("9".repeat(43), "9".repeat(86));
+        let signatures = json!({ &alice.id: { (format!("ed25519:{device}")): signature } });
+        let keys = json!({
+            "user_id": alice.id, "device_id": device, "signatures": signatures,
+            "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
+            "keys": { (format!("ed25519:{device}")): key, (format!("curve25519:{device}")): key },
+        });
+        let once = json!({ "key": key, "signatures": signatures });
+        let upload = json!({
+            "device_keys": keys, "one_time_keys": { "signed_curve25519:A": once },
+        });
+        alice.call(Method::POST, "/keys/upload", Some(&upload)).await;
+        let ask = async |method: Method, path: &str, body: Option<&Value>| {
+            let (status, answer) = stranger.ask(&one, method, path, body).await;
+            assert_eq!(status, 200, "{path}: {answer}");
+            answer
+        };
+        let id = escaped(&alice.id);
+        let path = format!("/v1/query/profile?user_id={id}&field=displayname");
+        assert_eq!(ask(Method::GET, &path, None).await["displayname"], "alice");
+        let devices = ask(Method::GET, &format!("/v1/user/devices/{id}"), None).await;
+        assert_eq!(devices["devices"][0]["keys"]["keys"], keys["keys"]);
+        let wanted = json!({ "device_keys": { &alice.id: [] } });
+        let found = ask(Method::POST, "/v1/user/keys/query", Some(&wanted)).await;
+        assert_eq!(found["device_keys"][&alice.id][device]["keys"], keys["keys"]);
+        // A key is issued once, and its owner hears that it is gone.
+        let wanted = json!({ "one_time_keys": { &alice.id: { device: "signed_curve25519" } } });
+        let claim = async || ask(Method::POST, "/v1/user/keys/claim", Some(&wanted)).await;
+        let left = async || {
+            let answer = alice.call(Method::GET, "/sync?timeout=0", None).await;
+            answer["device_one_time_keys_count"]["signed_curve25519"].as_u64()
+        };
+        assert_eq!(left().await, Some(1));
+        let issued = claim().await;
+        let issued = &issued["one_time_keys"][&alice.id][device]["signed_curve25519:A"];
+        assert_eq!(issued["key"], key.as_str());
+        assert_eq!(left().await, Some(0));
+        let issued = &claim().await["one_time_keys"][&alice.id][device];
+        assert_eq!(issued.as_object().map_or(0, serde_json::Map::len), 0, "{issued}");
+    }
+}
+
 /// What a server may send as `invite_room_state`.
 fn hostile(bob: &str, alice: &str) -> Vec<(&'static str, Value)> {
     let event = |kind: &str, content: Value| json!({ "type": kind, "state_key": "", "sender": bob, "content": content });

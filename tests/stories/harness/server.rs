@@ -13,6 +13,7 @@ use hearth_storage::verify::{OwnKey, verify};
 use serde_json::{Value, json};
 
 use super::{Authority, On, Person};
+use crate::whole_table::Running;
 
 /// How long anything in a story may take before it has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,6 +27,7 @@ pub(crate) struct Server {
     wrapper: Vec<String>,
     env: Vec<(String, String)>,
     process: Option<Child>,
+    running: Running,
 }
 
 /// How a server differs from the usual.
@@ -115,6 +117,7 @@ impl Server {
             wrapper: settings.wrapper,
             env: Vec::new(),
             process: None,
+            running: Running::begin(),
         };
         server.start_again().await;
         server
@@ -348,8 +351,9 @@ impl Drop for Server {
             let _ = process.kill();
             let _ = process.wait();
         }
+        let log = self.log_text();
+        self.running.note(&log);
         if std::thread::panicking() {
-            let log = self.log_text();
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(80)..].join("\n");
             eprintln!("--- the log of {} ends with:\n{tail}", self.name);

@@ -112,7 +112,8 @@ impl Rooms {
         Ok(events)
     }
 
-    /// A viewpoint with the state that the room had at a place of its history.
+    /// A viewpoint with the state that the room had at a place of its history. Who left is shown the room
+    /// as it was then at the latest.
     ///
     /// # Errors
     /// `Forbidden` for a place that the reader may not see.
@@ -122,6 +123,7 @@ impl Rooms {
         place: HistoryPlace,
     ) -> Result<Viewpoint, RoomError> {
         let room = &viewpoint.room;
+        let place = place.seen_until(viewpoint.until);
         let mut reader = self.ctx.storage.read().await?;
         let at = (place.depth, place.event_nid);
         let stored = rows::history_before(reader.conn(), room.nid, at, place.horizon, 1).await?;
@@ -131,7 +133,9 @@ impl Rooms {
             None => Snapshot::empty(),
             Some(known) => {
                 // Members of now may know who was there before them, as far as they may look back.
-                if !self.sees(&viewpoint, &known).await? {
+                // Whom they do not want to hear is there all the same.
+                let hearing = viewpoint.clone().hearing_everybody();
+                if !self.sees(&hearing, &known).await? {
                     let rule = "you may not see the room as it was then".to_owned();
                     return Err(RoomError::Forbidden(rule));
                 }

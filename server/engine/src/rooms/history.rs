@@ -76,7 +76,7 @@ impl HistoryPlace {
     }
 
     /// The same place for somebody who sees nothing that became live after a position.
-    fn seen_until(self, until: Option<i64>) -> Self {
+    pub(super) fn seen_until(self, until: Option<i64>) -> Self {
         let horizon = until.map_or(self.horizon, |until| self.horizon.min(until + 1));
         Self { horizon, ..self }
     }

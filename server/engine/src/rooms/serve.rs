@@ -14,6 +14,7 @@ use crate::rooms::client_event::{self, Unsigned};
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::place::{membership_name, state_key_row};
+use crate::rooms::read::is_joined;
 use crate::rooms::view::Room;
 use crate::rooms::viewpoint::Viewpoint;
 
@@ -165,6 +166,7 @@ impl Rooms {
         if known.event.is_state()
             && known.is_placed()
             && let Some(before) = self.replaced(&viewpoint.room, known).await?
+            && self.may_know(reader, viewpoint, (known, &before)).await?
         {
             let before = self.as_shown_to(viewpoint, &before).await?;
             unsigned.prev_content = Some(client_event::content(&before.event).to_owned());
@@ -211,6 +213,29 @@ impl Rooms {
         };
         let whole = client_event::whole(&shown.event, &Unsigned::default());
         Ok(Some(whole))
+    }
+
+    /// Whether a reader may know what an event took the place of: they see it, were in the room while it
+    /// held, or it said what they themselves were.
+    ///
+    /// spec: client-server v1.19 §Room event format (`unsigned.prev_content`).
+    async fn may_know(
+        &self,
+        reader: &Reader<'_>,
+        viewpoint: &Viewpoint,
+        (known, before): (&Known, &Known),
+    ) -> Result<bool, RoomError> {
+        let member = Some(reader.user_id.as_str());
+        let is_own = before.event.kind() == "m.room.member" && before.event.state_key() == member;
+        if is_own || self.sees(viewpoint, before).await? {
+            return Ok(true);
+        }
+        let (room, user_key) = (&viewpoint.room, viewpoint.user_key);
+        let Some(nid) = self.held_before(room, known, user_key).await? else {
+            return Ok(false);
+        };
+        let own = self.known.by_nid(room.rules, &[nid]).await?;
+        Ok(own.values().any(is_joined))
     }
 
     /// The state event whose place another took.

@@ -45,6 +45,14 @@ impl Viewpoint {
         Self { state, ..self }
     }
 
+    /// The same of who wants to hear everybody.
+    pub(super) fn hearing_everybody(self) -> Self {
+        Self {
+            ignored: Arc::default(),
+            ..self
+        }
+    }
+
     /// Whether they were joined in a state by the membership that still holds.
     pub(super) fn has_been_joined_since(&self, state: &Snapshot) -> bool {
         let own = self.state.map.get(self.user_key);

@@ -81,7 +81,8 @@ impl<'a> Look<'a> {
         since: Since,
         (watch, until): (&Arc<Watch>, i64),
     ) -> Result<Self, SyncError> {
-        let told = match request.filter.room.is_lazy() {
+        // Who asks for all state anew may have lost what they were told.
+        let told = match request.filter.room.is_lazy() && !request.full_state {
             true => sync.told.of(&request.session, since.answered),
             false => Told::default(),
         };

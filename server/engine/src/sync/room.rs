@@ -241,13 +241,16 @@ impl Look<'_> {
         let mut timeline = timeline::read(rooms, viewpoint, span, wanted).await?;
         timeline.limited |= self.since.gap;
         let end = state::end(viewpoint, span);
-        let changes = state::changes(rooms, viewpoint, span, &end, full).await?;
-        let is_quiet = timeline.events.is_empty() && !timeline.limited && changes.is_empty();
+        if self.request.state_at == StateAt::Start {
+            timeline.add_up(rooms, &end, span).await?;
+        }
+        let changed = state::changes(rooms, viewpoint, span, &end, full).await?;
+        let is_quiet = timeline.events.is_empty() && !timeline.limited && changed.is_empty();
         if self.from().is_some() && !full && is_quiet && data.is_empty() && ephemeral.is_empty() {
             return Ok(None);
         }
         let is_in = viewpoint.membership == Membership::Join;
-        let summary = match is_in && (full || !state::members(rooms, &changes).await?.is_empty()) {
+        let summary = match is_in && (full || changed.has_members(rooms).await?) {
             true => Some(self.sync.summaries.of(rooms, &viewpoint.room).await?),
             false => None,
         };
@@ -261,7 +264,7 @@ impl Look<'_> {
             people: self.people(&timeline, &heroes, full),
             told: &self.told,
         };
-        let state = state::choose(rooms, viewpoint, changes, &timeline, &choice, &end).await?;
+        let state = state::choose(rooms, viewpoint, changed.held, &timeline, &choice, &end).await?;
         json.open_at(viewpoint.room.id.as_str());
         self.write_data(json, data, &viewpoint.room.id);
         if is_in {

@@ -61,8 +61,41 @@ impl Choice<'_> {
     }
 }
 
-/// What changed in a room's state over a span: the place, and what holds it now.
+/// Places of a state, and what holds them.
 pub(super) type Changes = BTreeMap<i64, i64>;
+
+/// What changed in a room's state over a span.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    /// What holds now.
+    pub(super) held: Changes,
+    /// The places that state resolution left empty. Clients cannot be told of them, but of what follows:
+    /// that fewer people are in the room.
+    pub(super) emptied: Vec<i64>,
+}
+
+impl Changed {
+    fn of(changes: impl Iterator<Item = (i64, Option<i64>)>) -> Self {
+        let mut changed = Self::default();
+        for (key, now) in changes {
+            match now {
+                Some(now) => drop(changed.held.insert(key, now)),
+                None => changed.emptied.push(key),
+            }
+        }
+        changed
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.emptied.is_empty()
+    }
+
+    /// Whether it may matter to who is in the room.
+    pub(super) async fn has_members(&self, rooms: &Rooms) -> Result<bool, RoomError> {
+        let keys = self.held.keys().chain(&self.emptied).copied();
+        Ok(!members(rooms, keys).await?.is_empty())
+    }
+}
 
 /// The state of a room at the end of a span.
 pub(super) fn end(viewpoint: &Viewpoint, span: Span) -> StateMap {
@@ -74,45 +107,46 @@ pub(super) fn end(viewpoint: &Viewpoint, span: Span) -> StateMap {
     then.unwrap_or_else(|| live.current.map.clone())
 }
 
-/// What changed over a span. What state resolution left empty cannot be told to clients.
+/// What changed over a span.
 pub(super) async fn changes(
     rooms: &Rooms,
     viewpoint: &Viewpoint,
     span: Span,
     end: &StateMap,
     full: bool,
-) -> Result<Changes, RoomError> {
+) -> Result<Changed, RoomError> {
     if full {
-        return Ok(end.entries().into_iter().collect());
+        return Ok(Changed {
+            held: end.entries().into_iter().collect(),
+            emptied: Vec::new(),
+        });
     }
     let room = &viewpoint.room;
     let start = room.state_at(&room.live(), span.after);
     if let Some(start) = start {
         let differences = start.differences(end).into_iter();
-        return Ok(differences
-            .filter_map(|(key, _, now)| Some((key, now?)))
-            .collect());
+        return Ok(Changed::of(differences.map(|(key, _, now)| (key, now))));
     }
     let mut reader = rooms.ctx.storage.read().await?;
     let stored = rows::state_changes(reader.conn(), room.nid, span.after, span.until).await?;
-    Ok(stored
-        .into_iter()
-        .filter_map(|(key, now)| Some((key, now?)))
-        .collect())
+    Ok(Changed::of(stored.into_iter()))
 }
 
 /// Of places, those of members.
-pub(super) async fn members(rooms: &Rooms, keys: &Changes) -> Result<BTreeSet<i64>, RoomError> {
+async fn members(
+    rooms: &Rooms,
+    keys: impl Iterator<Item = i64>,
+) -> Result<BTreeSet<i64>, RoomError> {
     of_kind(rooms, keys, |kind| kind == MEMBER).await
 }
 
 /// Of places, those of a kind.
 async fn of_kind(
     rooms: &Rooms,
-    keys: &Changes,
+    keys: impl Iterator<Item = i64>,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<BTreeSet<i64>, RoomError> {
-    let keys: Vec<i64> = keys.keys().copied().collect();
+    let keys: Vec<i64> = keys.collect();
     let names = rooms.ctx.storage.state_keys(&keys).await?;
     Ok(keys
         .into_iter()
@@ -141,7 +175,10 @@ pub(super) async fn choose(
         speakers = lazily(rooms, choice, timeline, end, &mut chosen).await?;
     }
     if !filter.wants_all_types() {
-        let wanted = of_kind(rooms, &chosen, |kind| filter.wants_type(kind)).await?;
+        let wanted = of_kind(rooms, chosen.keys().copied(), |kind| {
+            filter.wants_type(kind)
+        })
+        .await?;
         chosen.retain(|key, _| wanted.contains(key));
     }
     if choice.at == StateAt::Start {
@@ -166,7 +203,7 @@ async fn lazily(
 ) -> Result<BTreeSet<i64>, RoomError> {
     let people = keys_of(rooms, &choice.people).await?;
     if choice.full {
-        let members = members(rooms, chosen).await?;
+        let members = members(rooms, chosen.keys().copied()).await?;
         chosen.retain(|key, _| people.contains(key) || !members.contains(key));
     }
     for key in people {

@@ -1,9 +1,11 @@
 //! The newest events of a room that an answer shows, from memory as far as it reaches.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hearth_storage::tables::events as rows;
+use hearth_storage::tables::intern::StateKeyRow;
 
 use super::filter::EventFilter;
 use crate::json::Json;
@@ -12,10 +14,12 @@ use crate::rooms::client_event;
 use crate::rooms::error::RoomError;
 use crate::rooms::form::EventForm;
 use crate::rooms::page::ANSWER_BYTES;
+use crate::rooms::place::state_key_row;
 use crate::rooms::plan::ClientTxn;
 use crate::rooms::serve::Reader;
 use crate::rooms::view::Shown;
 use crate::rooms::viewpoint::Viewpoint;
+use crate::state::StateMap;
 
 /// Events read from the database at a time.
 const PAGE: i64 = 200;
@@ -64,6 +68,45 @@ pub(super) struct Timeline {
     pub(super) limited: bool,
     /// History before the timeline begins at this horizon.
     pub(super) horizon: i64,
+}
+
+impl Timeline {
+    /// Keeps of the timeline what clients can fill the state from. A change of state that does not hold at
+    /// the end lies in a gap, with all before it: on a fork another one won, or the reader does not see,
+    /// or does not want, what came after it.
+    ///
+    /// spec: client-server v1.19 §Syncing: the state at the end is `state` with the timeline applied.
+    pub(super) async fn add_up(
+        &mut self,
+        rooms: &Rooms,
+        end: &StateMap,
+        span: Span,
+    ) -> Result<(), RoomError> {
+        let events = self.events.iter().enumerate().rev();
+        let changes: Vec<(usize, i64, StateKeyRow)> = events
+            .filter_map(|(at, shown)| {
+                let event = &shown.known.event;
+                let place = state_key_row(event.kind(), event.state_key()?);
+                Some((at, shown.known.nid, place))
+            })
+            .collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<_> = changes.iter().map(|(.., place)| place.clone()).collect();
+        let keys = rooms.ctx.storage.state_keys_intern(&places).await?;
+        let mut newest = BTreeSet::new();
+        let mut newest_first = changes.iter().zip(keys);
+        let lost = newest_first
+            .find(|((_, nid, _), key)| newest.insert(*key) && end.get(*key) != Some(*nid));
+        if let Some(((at, ..), _)) = lost {
+            self.events.drain(..=*at);
+            self.limited = true;
+            let first = self.events.first();
+            self.horizon = first.map_or(span.until + 1, |shown| shown.position);
+        }
+        Ok(())
+    }
 }
 
 /// Reads the timeline of a span: the newest event that is wanted, and those before it for which there is

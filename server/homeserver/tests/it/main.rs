@@ -9,6 +9,8 @@ mod appservices;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod crossing;
+#[cfg(test)]
 mod dehydrated_devices;
 #[cfg(test)]
 mod directory;

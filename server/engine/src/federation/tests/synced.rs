@@ -30,6 +30,14 @@ const ALICE: &str = "@alice:one.test";
 const BOB: &str = "@bob:two.test";
 
 fn sync_of(side: &Side) -> ClientSync {
+    sync_with(side, &receipts_of(side))
+}
+
+fn receipts_of(side: &Side) -> Arc<Receipts> {
+    Arc::new(Receipts::new(Arc::clone(&side.ctx), side.rooms.clone()))
+}
+
+fn sync_with(side: &Side, receipts: &Arc<Receipts>) -> ClientSync {
     let ctx = || Arc::clone(&side.ctx);
     let lists = Arc::new(DeviceLists::new(ctx()));
     let sources = Sources {
@@ -38,7 +46,7 @@ fn sync_of(side: &Side) -> ClientSync {
         keys: Arc::new(Keys::new(ctx(), Arc::clone(&lists))),
         lists,
         to_device: Arc::new(ToDevice::new(ctx())),
-        receipts: Arc::new(Receipts::new(ctx(), side.rooms.clone())),
+        receipts: Arc::clone(receipts),
         presence: Presence::new(
             ctx(),
             side.rooms.clone(),
@@ -108,6 +116,37 @@ both_engines! {
         for (kind, state_key, event_id) in state {
             assert_eq!(told.state[&(kind, state_key)], event_id.as_str());
         }
+    }
+}
+
+both_engines! {
+    async fn who_was_invited_on_a_fork_that_lost_is_counted_no_more(scratch: Scratch) {
+        const DAVE: &str = "@dave:two.test";
+        let pair = Pair::new(scratch).await;
+        let (one, two) = (&pair.one, &pair.two);
+        let room = one.create(ALICE, Preset::PublicChat, "11").await;
+        two.join_over(&room, BOB, "one.test").await.unwrap();
+        pair.deliver().await;
+        two.join(&room, DAVE).await.unwrap();
+        let levels = async |bob: u8| {
+            let content = json!({ "users": { (ALICE): 100, (BOB): bob }, "invite": 50 });
+            one.post(&room, ALICE, "m.room.power_levels", Some(""), content).await.unwrap();
+        };
+        levels(50).await;
+        pair.deliver().await;
+        let (sync, mut dice) = (sync_of(two), dice::Dice::new(1));
+        let session = client(two, DAVE).await.session;
+        let way = told::Way { state_at: StateAt::End, lazy: false, by_thread: false };
+        let mut dave = told::Client::new(&session, way);
+        let mut asked = told::Asked { side: two, sync: &sync, dice: &mut dice };
+        // Bob invites while Alice takes from him what he needs for that.
+        two.invite(&room, BOB, "@erin:two.test").await.unwrap();
+        dave.ask(&mut asked, false).await;
+        assert_eq!(dave.rooms[room.as_str()].counts["m.invited_member_count"], 1);
+        levels(0).await;
+        pair.deliver().await;
+        dave.ask(&mut asked, false).await;
+        assert_eq!(dave.rooms[room.as_str()].counts["m.invited_member_count"], 0);
     }
 }
 

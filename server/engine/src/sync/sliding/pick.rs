@@ -147,17 +147,17 @@ impl Look<'_> {
         if span.after >= span.until {
             return Ok(());
         }
-        let changes = state::changes(rooms, &telling.viewpoint, span, &telling.end, false).await?;
-        let keys: Vec<i64> = changes.keys().copied().collect();
+        let changed = state::changes(rooms, &telling.viewpoint, span, &telling.end, false).await?;
+        picked.members_changed |= changed.has_members(rooms).await?;
+        let keys: Vec<i64> = changed.held.keys().copied().collect();
         let names = rooms.ctx.storage.state_keys(&keys).await?;
-        for ((key, event), name) in changes.into_iter().zip(names) {
+        for ((key, event), name) in changed.held.into_iter().zip(names) {
             let (Ok(kind), Ok(state_key)) = (
                 std::str::from_utf8(&name.kind),
                 std::str::from_utf8(&name.state_key),
             ) else {
                 continue;
             };
-            picked.members_changed |= kind == MEMBER;
             picked.name_changed |= (kind, state_key) == ("m.room.name", "");
             picked.avatar_changed |= (kind, state_key) == ("m.room.avatar", "");
             // Where nothing is left out, clients keep their list of members by what they are told.

@@ -20,7 +20,7 @@ const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 pub(crate) const STEPS: usize = 120;
 
 /// Numbers that repeat with the seed.
-pub(crate) struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
     pub(crate) fn below(&mut self, end: usize) -> usize {

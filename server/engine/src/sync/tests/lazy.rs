@@ -205,3 +205,32 @@ both_engines! {
         assert_eq!(members(&second, &room_id, "state"), expected);
     }
 }
+
+both_engines! {
+    async fn who_asks_for_all_state_is_told_of_speakers_again(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let alice = house.person("alice").await;
+        let room_id = guests(&house).await;
+        for (state_at, guest) in [(StateAt::Start, "guest9"), (StateAt::End, "guest10")] {
+            let mut asked = lazily(&alice, state_at);
+            let first = house.ask(&asked).await.unwrap();
+            let mut since = next(&first).to_owned();
+            for (speaks, full_state, expected) in [
+                (true, false, true),
+                (true, false, false),
+                // The answer holds all state but members, of whom it holds those who matter to it.
+                (false, true, false),
+                (true, false, true),
+            ] {
+                if speaks {
+                    house.say(&room_id, guest, "hello").await;
+                }
+                (asked.since, asked.full_state) = (Some(since), full_state);
+                let answer = house.ask(&asked).await.unwrap();
+                let told = members(&answer, &room_id, state_at.key());
+                assert_eq!(who(&told).contains(&user(guest).as_str()), expected, "{answer}");
+                since = next(&answer).to_owned();
+            }
+        }
+    }
+}

@@ -105,7 +105,7 @@ fn unproven() -> Vec<String> {
     }
     let mut missing = Vec::new();
     for row in routes::table() {
-        // What other servers ask for is told in stories, by servers that sign.
+        // What other servers ask for is told in stories, by servers that sign: `tests/stories/whole_table.rs`.
         if row.auth == AuthClass::ServerSignature {
             continue;
         }

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use hearth_storage::testing::{On, Scratch};
 use hearth_types::ruma::{OwnedEventId, OwnedRoomId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::pair::Pair;
 use super::dice::Dice;
-use super::sync_of;
 use super::told::{Asked, Client, Way};
+use super::{receipts_of, sync_with};
 use crate::accounts::{Accounts, Session, Standing};
 use crate::memory::MemoryBudget;
+use crate::receipts::{ReceiptKind, Receipts, Thread};
 use crate::rooms::create::Preset;
 use crate::sync::{ClientSync, StateAt};
 
@@ -31,6 +32,7 @@ const STEPS: usize = 90;
 struct Story {
     pair: Pair,
     sync: ClientSync,
+    receipts: Arc<Receipts>,
     accounts: Accounts,
     rooms: Vec<OwnedRoomId>,
     said: Vec<(usize, OwnedEventId)>,
@@ -58,11 +60,11 @@ impl Story {
         }
         let mut clients = Vec::new();
         for user_id in OURS {
-            for (state_at, lazy) in [
-                (StateAt::Start, false),
-                (StateAt::Start, true),
-                (StateAt::End, false),
-                (StateAt::End, true),
+            for (state_at, lazy, by_thread) in [
+                (StateAt::Start, false, true),
+                (StateAt::Start, true, false),
+                (StateAt::End, false, false),
+                (StateAt::End, true, true),
             ] {
                 let session = Session {
                     user_nid: pair.one.person(user_id).await,
@@ -73,11 +75,18 @@ impl Story {
                     standing: Standing::Good,
                     appservice: None,
                 };
-                clients.push(Client::new(&Arc::new(session), Way { state_at, lazy }));
+                let way = Way {
+                    state_at,
+                    lazy,
+                    by_thread,
+                };
+                clients.push(Client::new(&Arc::new(session), way));
             }
         }
+        let receipts = receipts_of(&pair.one);
         Self {
-            sync: sync_of(&pair.one),
+            sync: sync_with(&pair.one, &receipts),
+            receipts,
             accounts: Accounts::new(Arc::clone(&pair.one.ctx)),
             pair,
             rooms,
@@ -91,11 +100,13 @@ impl Story {
     async fn live(mut self) {
         for number in 0..STEPS {
             let at = self.dice.below(self.rooms.len());
-            match self.dice.below(10) {
+            match self.dice.below(12) {
                 0..4 => self.ours(at, number).await,
                 4..7 => self.theirs(at, number).await,
                 7 => self.kept(at, number).await,
-                8 if self.forks => self.out_of_place(at).await,
+                8 => self.read(at).await,
+                9 => self.forget(at).await,
+                10 if self.forks => self.out_of_place(at).await,
                 _ => self.between(at).await,
             }
             if !self.forks {
@@ -110,14 +121,72 @@ impl Story {
         self.agree().await;
     }
 
+    /// What somebody says: in a thread, or not.
+    fn words(&mut self, at: usize, number: usize) -> Value {
+        let body = number.to_string();
+        let said = self.said.iter().filter(|(other, _)| *other == at);
+        let said: Vec<&OwnedEventId> = said.map(|(_, id)| id).collect();
+        if said.is_empty() || self.dice.below(3) > 0 {
+            return json!({ "body": body });
+        }
+        let root = self.dice.of(&said[..said.len().min(3)]);
+        let relation = json!({ "rel_type": "m.thread", "event_id": root });
+        json!({ "body": body, "m.relates_to": relation })
+    }
+
+    /// One of ours has read up to something, in all or in its thread.
+    async fn read(&mut self, at: usize) {
+        let client = self.dice.below(self.clients.len());
+        let said = self.said.iter().filter(|(other, _)| *other == at);
+        let said: Vec<&OwnedEventId> = said.map(|(_, id)| id).collect();
+        if said.is_empty() {
+            return;
+        }
+        let (event_id, one) = (*self.dice.of(&said), &self.pair.one);
+        let there = one.rooms.room(&self.rooms[at]).await.unwrap();
+        let known = one.rooms.known.one(there.rules, event_id).await.unwrap();
+        // Not everything that theirs said was heard.
+        let Some(known) = known else {
+            return;
+        };
+        let place = one.rooms.thread_of(&there, &known).await.unwrap();
+        let thread = match (self.dice.one_in(3), &place.root) {
+            (true, _) => Thread::Unthreaded,
+            (false, None) => Thread::Main,
+            (false, Some(root)) => Thread::Root(root.as_str().into()),
+        };
+        let kind = *self.dice.of(&[ReceiptKind::Read, ReceiptKind::ReadPrivate]);
+        let session = &self.clients[client].session;
+        let sent = self
+            .receipts
+            .send(session, &self.rooms[at], event_id, (kind, thread));
+        drop(sent.await);
+    }
+
+    /// One of ours forgets a room that they left, on every device.
+    async fn forget(&mut self, at: usize) {
+        let (room, one) = (&self.rooms[at], &self.pair.one);
+        let who = *self.dice.of(&OURS);
+        let user_nid = one.person(who).await;
+        if one.rooms.forget_room(room, user_nid).await.is_ok() {
+            for client in &mut self.clients {
+                if *client.session.user_id == *who {
+                    client.forget(room);
+                }
+            }
+        }
+    }
+
     /// One of ours says or changes something; what the rooms do not allow does not happen.
     async fn ours(&mut self, at: usize, number: usize) {
+        let words = self.words(at, number);
         let (room, one) = (&self.rooms[at], &self.pair.one);
         let who = *self.dice.of(&OURS);
         let body = number.to_string();
         match self.dice.below(6) {
             0..3 => {
-                if let Ok(id) = one.send(room, who, &body).await {
+                let said = one.post(room, who, "m.room.message", None, words);
+                if let Ok(id) = said.await {
                     self.said.push((at, id));
                 }
             }
@@ -144,12 +213,14 @@ impl Story {
 
     /// One of theirs does, without that we hear of it now.
     async fn theirs(&mut self, at: usize, number: usize) {
+        let words = self.words(at, number);
         let (room, two) = (&self.rooms[at], &self.pair.two);
         let who = *self.dice.of(&THEIRS);
         let body = number.to_string();
         match self.dice.below(6) {
             0..3 => {
-                if let Ok(id) = two.send(room, who, &body).await {
+                let said = two.post(room, who, "m.room.message", None, words);
+                if let Ok(id) = said.await {
                     self.said.push((at, id));
                 }
             }
@@ -250,7 +321,8 @@ impl Story {
             4 if self.forks => self.pair.lose().await,
             5 => {
                 self.pair.restart_one().await;
-                self.sync = sync_of(&self.pair.one);
+                self.receipts = receipts_of(&self.pair.one);
+                self.sync = sync_with(&self.pair.one, &self.receipts);
                 self.accounts = Accounts::new(Arc::clone(&self.pair.one.ctx));
             }
             _ => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_types::ruma::OwnedRoomId;
+use hearth_types::ruma::{OwnedRoomId, RoomId};
 use serde_json::{Value, json};
 
 use super::super::pair::Side;
@@ -27,7 +27,10 @@ pub(super) struct Told {
     pub(super) state: BTreeMap<(String, String), String>,
     events: BTreeSet<String>,
     data: BTreeMap<String, Value>,
-    counts: BTreeMap<String, Value>,
+    pub(super) counts: BTreeMap<String, Value>,
+    /// Whether the client was not told all that its person might know: it forgot the room, or heard of an
+    /// invite before it heard that they had left.
+    partial: bool,
 }
 
 /// How a client asks.
@@ -35,6 +38,7 @@ pub(super) struct Told {
 pub(super) struct Way {
     pub(super) state_at: StateAt,
     pub(super) lazy: bool,
+    pub(super) by_thread: bool,
 }
 
 /// A client.
@@ -45,6 +49,8 @@ pub(super) struct Client {
     /// Where the log ended when it last asked.
     asked_at: i64,
     pub(super) rooms: BTreeMap<String, Told>,
+    /// The rooms that its person left, as they were then.
+    left: BTreeMap<String, Told>,
     invited: BTreeSet<String>,
     data: BTreeMap<String, Value>,
 }
@@ -54,6 +60,26 @@ pub(super) struct Asked<'a> {
     pub(super) side: &'a Side,
     pub(super) sync: &'a ClientSync,
     pub(super) dice: &'a mut Dice,
+}
+
+/// What a server has of somebody's membership of a room.
+struct Own {
+    event_id: String,
+    forgotten: bool,
+}
+
+impl Asked<'_> {
+    async fn membership_of(&self, session: &Session, room_id: &str) -> Option<Own> {
+        let rooms = &self.side.rooms;
+        let room = rooms.room(<_>::try_from(room_id).unwrap()).await.unwrap();
+        let memberships = rooms.people.of(session.user_nid).await.unwrap();
+        let known = memberships.get(&room.nid)?;
+        let ids = rooms.ids(&room, &[known.event_nid]).await.unwrap();
+        Some(Own {
+            event_id: ids[0].to_string(),
+            forgotten: known.forgotten,
+        })
+    }
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -76,6 +102,7 @@ impl Client {
             since: None,
             asked_at: 0,
             rooms: BTreeMap::new(),
+            left: BTreeMap::new(),
             invited: BTreeSet::new(),
             data: BTreeMap::new(),
         }
@@ -87,10 +114,20 @@ impl Client {
         self.ask(asked, is_lost).await;
     }
 
-    async fn ask(&mut self, asked: &mut Asked<'_>, is_lost: bool) {
+    /// Its person forgets a room that they left.
+    pub(super) fn forget(&mut self, room_id: &RoomId) {
+        self.left.remove(room_id.as_str());
+    }
+
+    /// The same, where it is known whether the answer `is_lost`.
+    pub(super) async fn ask(&mut self, asked: &mut Asked<'_>, is_lost: bool) {
         let full_state = asked.dice.one_in(12);
         let filter = json!({ "room": {
-            "timeline": { "limit": 1 + asked.dice.below(5) },
+            "include_leave": true,
+            "timeline": {
+                "limit": 1 + asked.dice.below(5),
+                "unread_thread_notifications": self.way.by_thread,
+            },
             "state": {
                 "lazy_load_members": self.way.lazy,
                 "include_redundant_members": asked.dice.one_in(8),
@@ -115,13 +152,19 @@ impl Client {
         fold_data(&mut self.data, &answer["account_data"]);
         for (room_id, _) in rooms(&answer, "invite") {
             self.invited.insert(room_id.clone());
+            // Whoever is invited is not joined, also where they left since the last answer.
+            if let Some(told) = self.rooms.remove(room_id) {
+                let partial = true;
+                self.left.insert(room_id.clone(), Told { partial, ..told });
+            }
         }
-        for (room_id, _) in rooms(&answer, "leave") {
-            self.rooms.remove(room_id);
+        for (room_id, room) in rooms(&answer, "leave") {
             self.invited.remove(room_id);
+            self.take_left(asked, room_id, room).await;
         }
         for (room_id, room) in rooms(&answer, "join") {
             self.invited.remove(room_id);
+            self.left.remove(room_id);
             if full_state && let Some(told) = self.rooms.get_mut(room_id) {
                 told.state.clear();
             }
@@ -131,8 +174,48 @@ impl Client {
     }
 
     async fn take(&mut self, asked: &mut Asked<'_>, room_id: &str, room: &Value) {
-        let is_new = !self.rooms.contains_key(room_id);
-        let mut told = self.rooms.remove(room_id).unwrap_or_default();
+        let held = self.rooms.remove(room_id);
+        let told = self.folded(asked, (room_id, room), held).await;
+        self.rooms.insert(room_id.to_owned(), told);
+        let timeline = list(&room["timeline"]["events"]);
+        self.knows_who_speaks(asked.side, room_id, timeline).await;
+    }
+
+    /// What a client keeps of a room that its person left.
+    async fn take_left(&mut self, asked: &mut Asked<'_>, room_id: &str, room: &Value) {
+        let own = asked.membership_of(&self.session, room_id).await.unwrap();
+        let timeline = list(&room["timeline"]["events"]);
+        let state = list(&room[self.way.state_at.key()]["events"]);
+        let mut told = timeline.iter().chain(state);
+        let is_own = told.all(|event| event["event_id"] == own.event_id.as_str());
+        let is_little = is_own && room["timeline"]["limited"] == false;
+        let (followed, kept) = (self.rooms.remove(room_id), self.left.remove(room_id));
+        if own.forgotten {
+            assert!(is_little, "{}: {room}", self.session.device_id);
+            return;
+        }
+        // Of another stay than the one that the client knows of, it is told as of a new room.
+        let held = match (followed, is_little) {
+            (Some(followed), _) => Some(followed),
+            (None, false) => None,
+            (None, true) => Some(kept.unwrap_or_else(|| Told {
+                partial: true,
+                ..Told::default()
+            })),
+        };
+        let told = self.folded(asked, (room_id, room), held).await;
+        self.left.insert(room_id.to_owned(), told);
+    }
+
+    /// What a client has of a room once it was told more, and filled the gap.
+    async fn folded(
+        &self,
+        asked: &mut Asked<'_>,
+        (room_id, room): (&str, &Value),
+        held: Option<Told>,
+    ) -> Told {
+        let is_new = held.is_none();
+        let mut told = held.unwrap_or_default();
         let timeline = list(&room["timeline"]["events"]);
         let state = list(&room[self.way.state_at.key()]["events"]);
         let filled = match self.way.state_at {
@@ -150,6 +233,9 @@ impl Client {
             for (name, count) in room[key].as_object().into_iter().flatten() {
                 told.counts.insert(name.clone(), count.clone());
             }
+        }
+        if let Some(threads) = room.get("unread_thread_notifications") {
+            told.counts.insert("threads".to_owned(), threads.clone());
         }
         let mut shown = BTreeSet::new();
         for event in timeline {
@@ -170,8 +256,7 @@ impl Client {
             );
             told.events.extend(read);
         }
-        self.rooms.insert(room_id.to_owned(), told);
-        self.knows_who_speaks(asked.side, room_id, timeline).await;
+        told
     }
 
     /// Nobody speaks whom the client does not know, as far as there is somebody to be known.
@@ -201,7 +286,7 @@ impl Client {
             );
             // While a gap is being filled, there may be news since.
             let is_now = side.ctx.storage.writer().head().committed() == self.asked_at;
-            if is_now && self.way.state_at != StateAt::Start {
+            if is_now {
                 let (known, now) = (known.unwrap(), member.event.event_id().as_str());
                 assert_eq!(known, now, "{}: {sender}", self.session.place());
             }
@@ -231,13 +316,13 @@ impl Client {
         }
     }
 
-    /// Asks for the rest, and compares with a client that begins now. `forked` rooms may have state
-    /// that no fold of timelines gives.
+    /// Asks for the rest, and compares with a client that begins now.
     pub(super) async fn equals_a_new_one(&mut self, asked: &mut Asked<'_>, forked: bool) {
         self.ask(asked, false).await;
         let way = Way {
             state_at: StateAt::End,
             lazy: false,
+            ..self.way
         };
         let mut fresh = Self::new(&self.session, way);
         fresh.ask(asked, false).await;
@@ -246,20 +331,58 @@ impl Client {
         assert_eq!(self.data, fresh.data, "{who}'s account data");
         let ids = |client: &Self| client.rooms.keys().cloned().collect::<Vec<_>>();
         assert_eq!(ids(self), ids(&fresh), "{who}'s rooms");
-        for (room_id, told) in &mut self.rooms {
+        for (room_id, told) in &self.rooms {
             let fresh = &fresh.rooms[room_id];
             assert_eq!(told.events, fresh.events, "{who}'s timeline of {room_id}");
             assert_eq!(told.data, fresh.data, "{who}'s account data of {room_id}");
             assert_eq!(told.counts, fresh.counts, "{who}'s counts of {room_id}");
-            if self.way.state_at == StateAt::Start && forked {
+            let (mut state, expected) = (told.state.clone(), self.expected(told, fresh));
+            // That forks left a place empty, no answer can tell.
+            state.retain(|place, _| !forked || expected.contains_key(place));
+            assert_eq!(state, expected, "{who}'s state of {room_id}");
+        }
+        self.left_equal(asked, (&fresh, &who), forked).await;
+    }
+
+    /// The rooms that were left are known as they were then. What somebody keeps with such a room they are
+    /// told when they come back. In `forked` rooms, who was there was told the state as it was resolved, and
+    /// who asks later is shown the state at the event with which they left, which knows of its own fork alone.
+    async fn left_equal(&self, asked: &Asked<'_>, (fresh, who): (&Self, &str), forked: bool) {
+        let ids = |client: &Self| client.left.keys().cloned().collect::<BTreeSet<_>>();
+        let invited = |room_id: &String| self.invited.contains(room_id);
+        let left = ids(self).into_iter().filter(|it| !invited(it));
+        assert_eq!(left.collect::<BTreeSet<_>>(), ids(fresh), "{who} left");
+        for (room_id, fresh) in &fresh.left {
+            let own = asked.membership_of(&self.session, room_id).await.unwrap();
+            assert!(!own.forgotten, "{who} forgot {room_id}");
+            let mut told = self.left[room_id].clone();
+            if told.partial {
                 continue;
             }
-            let mut expected = fresh.state.clone();
-            if self.way.lazy {
-                expected.retain(|key, _| key.0 != MEMBER || told.state.contains_key(key));
+            // Of what became of them after they left, only who was there to be told knows.
+            let place = (MEMBER.to_owned(), self.session.user_id.to_string());
+            let mut expected = self.expected(&told, fresh);
+            if told.state.get(&place) == Some(&own.event_id) {
+                expected.insert(place, own.event_id.clone());
             }
-            assert_eq!(told.state, expected, "{who}'s state of {room_id}");
+            if !fresh.events.contains(&own.event_id) {
+                told.events.remove(&own.event_id);
+            }
+            assert!(
+                forked || told.state == expected,
+                "{who}'s state of {room_id} then"
+            );
+            assert_eq!(told.events, fresh.events, "{who} in {room_id} then");
         }
+    }
+
+    /// The state that a client shall have that asks in its way, by one that is told everything.
+    fn expected(&self, told: &Told, fresh: &Told) -> BTreeMap<(String, String), String> {
+        let mut expected = fresh.state.clone();
+        if self.way.lazy {
+            expected.retain(|key, _| key.0 != MEMBER || told.state.contains_key(key));
+        }
+        expected
     }
 
     /// All that the client can read of a room, backwards and forwards.
