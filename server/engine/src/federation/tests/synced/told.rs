@@ -191,7 +191,7 @@ impl Client {
         let is_little = is_own && room["timeline"]["limited"] == false;
         let (followed, kept) = (self.rooms.remove(room_id), self.left.remove(room_id));
         if own.forgotten {
-            assert!(is_little, "{}: {room}", self.session.device_id);
+            assert!(is_little, "{}: {room}", self.session.place());
             return;
         }
         // Of another stay than the one that the client knows of, it is told as of a new room.
