@@ -117,7 +117,7 @@ documents: ## write config/hearth.example.toml and docs/configuration.md anew
 # A busy machine makes every figure larger: each program's are told with the load before it.
 load_now = @printf 'Load of the machine: %s\n' "$$(cut -d' ' -f1-3 /proc/loadavg)"
 
-bench: ## measure the rules, storage, rooms, and two servers of a release build
+bench: ## measure the rules, storage, rooms, reading, and two servers of a release build
 	scripts/setup.sh test
 	cargo bench --locked --no-run -p hearth-protocol --bench rules
 	$(load_now)
@@ -128,6 +128,9 @@ bench: ## measure the rules, storage, rooms, and two servers of a release build
 	cargo bench --locked --no-run -p hearth-engine --bench rooms
 	$(load_now)
 	cargo bench --locked -p hearth-engine --bench rooms
+	cargo bench --locked --no-run -p hearth-engine --features testing --bench reading
+	$(load_now)
+	cargo bench --locked -p hearth-engine --features testing --bench reading
 	cargo build --locked --release
 	$(load_now)
 	PROFILE=release HEARTH_RATE_LIMIT__ENABLED=false scripts/two-servers.sh scripts/bench.py

@@ -43,6 +43,8 @@ SCENARIOS = [
     ("sliding", [], ["--requests=50"], False),
     ("sliding-2000", ["--rooms=2000", "--state=0", "--messages=0"], None, False),
     ("messages", [], ["--messages=3000", "--requests=50"], False),
+    # Larger than what is kept in memory, and filled in two minutes, about: most of its pages are read from the database.
+    ("messages-large", ["--messages=200000"], None, False),
     ("state", [], ["--requests=30"], False),
     ("join", [], ["--members=300"], False),
     ("create", [], ["--requests=30"], False),

@@ -46,6 +46,7 @@ pub use error::KeyError;
 pub use query::QueryAnswer;
 pub use signatures::{SignatureFailure, SignaturesAnswer};
 pub use upload::KeyCounts;
+pub(crate) use upload::counted;
 
 use crate::context::Context;
 use crate::device_lists::DeviceLists;

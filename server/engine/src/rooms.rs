@@ -5,6 +5,7 @@ pub mod aliases;
 mod annotations;
 pub mod authorize;
 mod before;
+pub mod beside;
 pub mod bundles;
 pub mod client_event;
 pub mod context;
@@ -349,7 +350,7 @@ impl Rooms {
                     position,
                     known,
                     json,
-                    arrival: None,
+                    current: None,
                 });
             }
         }

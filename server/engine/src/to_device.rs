@@ -29,6 +29,9 @@ use crate::keys::schema;
 /// Messages in one answer, as the specification recommends.
 const BATCH_MAX: i64 = 100;
 
+/// Messages that are looked for: one more tells that others wait behind the answer.
+pub(crate) const BATCH_LOOK: i64 = BATCH_MAX + 1;
+
 /// The longest event type, in bytes.
 const TYPE_MAX_BYTES: usize = 255;
 
@@ -58,6 +61,24 @@ pub struct Batch {
     /// The device has moved past these messages when it comes back with this position; it lies
     /// before the one asked for when more are waiting.
     pub up_to: i64,
+}
+
+impl Batch {
+    /// What is handed out of the first [`BATCH_LOOK`] messages up to a position.
+    pub(crate) fn of(mut found: Vec<table::Waiting>, until: i64) -> Self {
+        let mut up_to = until;
+        if found.len() > usize::try_from(BATCH_MAX).unwrap_or(usize::MAX) {
+            found.pop();
+            up_to = found.last().map_or(until, |last| last.position);
+        }
+        Self {
+            events: found
+                .into_iter()
+                .map(|waiting| waiting.message.into())
+                .collect(),
+            up_to,
+        }
+    }
 }
 
 /// By person and device, the content of a message.
@@ -161,21 +182,9 @@ impl ToDevice {
     ) -> Result<Batch, StorageError> {
         let device = (user_nid, device_id.as_str());
         let mut reader = self.context.storage.read().await?;
-        let limit = BATCH_MAX + 1;
-        let mut found =
-            table::to_device_waiting(reader.conn(), device, since, until, limit).await?;
-        let mut up_to = until;
-        if found.len() > usize::try_from(BATCH_MAX).unwrap_or(usize::MAX) {
-            found.pop();
-            up_to = found.last().map_or(until, |last| last.position);
-        }
-        Ok(Batch {
-            events: found
-                .into_iter()
-                .map(|waiting| waiting.message.into())
-                .collect(),
-            up_to,
-        })
+        let found =
+            table::to_device_waiting(reader.conn(), device, since, until, BATCH_LOOK).await?;
+        Ok(Batch::of(found, until))
     }
 
     /// Deletes what a device has moved past. Nothing is written where nothing waits.

@@ -66,11 +66,11 @@ pub fn pack(json: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// When a packed form is torn or damaged.
-pub fn unpack(stored: Vec<u8>) -> Result<Bytes, StorageError> {
-    if stored.first() == Some(&PACKED) {
-        return read::read(&stored).map(Bytes::from);
+pub fn unpack(stored: &[u8]) -> Result<Bytes, StorageError> {
+    match stored.first() {
+        Some(&PACKED) => read::read(stored).map(Bytes::from),
+        _ => Ok(Bytes::copy_from_slice(stored)),
     }
-    Ok(stored.into())
 }
 
 #[cfg(test)]

@@ -33,3 +33,4 @@ pub mod staging;
 pub mod state;
 pub mod to_device;
 pub mod tokens;
+pub mod waiting;

@@ -385,7 +385,7 @@ pub async fn dump(scratch: &Scratch) -> String {
     };
     let packed: Vec<Vec<u8>> = packed.expect("the events are read");
     for stored in packed {
-        let json = packed_json::unpack(stored).expect("an event as it was packed");
+        let json = packed_json::unpack(&stored).expect("an event as it was packed");
         all.push_str(&String::from_utf8_lossy(&json));
         all.push('\n');
     }

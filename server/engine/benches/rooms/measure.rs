@@ -1,10 +1,11 @@
 //! Measuring CPU time, and saying what came out.
 
-use rustix::time::{ClockId, clock_gettime};
+pub(crate) use rustix::time::ClockId;
+use rustix::time::clock_gettime;
 
-/// CPU time of this thread, in milliseconds.
-pub(crate) fn cpu_ms() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+/// CPU time of this thread or process, in milliseconds.
+pub(crate) fn cpu_ms(of: ClockId) -> f64 {
+    let time = clock_gettime(of);
     number(time.tv_sec) * 1_000.0 + number(time.tv_nsec) / 1_000_000.0
 }
 

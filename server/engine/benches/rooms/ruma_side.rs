@@ -10,7 +10,7 @@ use hearth_types::ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, Room
 use ruma_state_res::utils::event_id_set::EventIdSet;
 use serde_json::value::RawValue;
 
-use crate::measure::cpu_ms;
+use crate::measure::{ClockId, cpu_ms};
 use crate::world::World;
 
 struct Pdu {
@@ -123,7 +123,7 @@ impl RumaSide {
     pub(crate) fn measure(&self, runs: u32) -> f64 {
         let mut least = f64::INFINITY;
         for _ in 0..runs {
-            let start = cpu_ms();
+            let start = cpu_ms(ClockId::ThreadCPUTime);
             let chains = self.states.iter().map(|state| self.chain(state.values()));
             let resolved = ruma_state_res::resolve(
                 &self.rules.authorization,
@@ -135,7 +135,7 @@ impl RumaSide {
                 |conflicted| Some(conflicted.values().flatten().cloned().collect()),
             );
             black_box(resolved.unwrap());
-            least = least.min(cpu_ms() - start);
+            least = least.min(cpu_ms(ClockId::ThreadCPUTime) - start);
         }
         least
     }

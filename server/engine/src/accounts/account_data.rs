@@ -135,7 +135,7 @@ impl Accounts {
     }
 
     /// Account data as it is told; the push rules are part of it where they are among it or `wanted`.
-    fn changed_data(
+    pub(crate) fn changed_data(
         session: &Session,
         stored: Vec<StoredAccountData>,
         wanted: bool,

@@ -17,6 +17,15 @@ use crate::device_lists::{announce, device_changed};
 /// How many one-time keys of each algorithm a device has left.
 pub type KeyCounts = BTreeMap<String, i64>;
 
+/// What is told of how many keys are left: that there is none of the usual ones, too.
+pub(crate) fn counted(stored: Vec<(String, i64)>) -> KeyCounts {
+    let mut counts: KeyCounts = stored.into_iter().collect();
+    counts
+        .entry(schema::SIGNED_CURVE25519.to_owned())
+        .or_default();
+    counts
+}
+
 impl Keys {
     /// `POST /_matrix/client/v3/keys/upload`: all of the body, or nothing of it.
     ///
@@ -121,11 +130,7 @@ impl Keys {
     ) -> Result<KeyCounts, StorageError> {
         let mut reader = self.context.storage.read().await?;
         let counts = one_time_keys::one_time_key_counts(reader.conn(), user_nid, device_id).await?;
-        let mut counts: KeyCounts = counts.into_iter().collect();
-        counts
-            .entry(schema::SIGNED_CURVE25519.to_owned())
-            .or_default();
-        Ok(counts)
+        Ok(counted(counts))
     }
 
     /// The algorithms whose fallback key has not been issued yet.

@@ -333,14 +333,20 @@ fn raw(bundle: &Bundle) -> Option<Box<RawValue>> {
 impl Live {
     /// Notes that others relate to an event, if it is here.
     pub(super) fn relate(&mut self, target: &EventId) {
-        let is_here = |shown: &crate::rooms::view::Shown| shown.known.event.event_id() == target;
-        if self.timeline.iter().rev().any(is_here) {
+        let mut newest_first = self.timeline.iter().rev();
+        let here = newest_first.find(|shown| shown.known.event.event_id() == target);
+        if let Some(shown) = here {
             self.related.insert(target.to_owned());
+            // A copy that left the other events in memory may come back to them.
+            shown.known.beside.iter().for_each(|beside| beside.relate());
         }
     }
 
     /// Whether others may relate to an event: it is unknown only of what is not here.
     fn may_be_related(&self, known: &Known) -> bool {
+        if let Some(beside) = &known.beside {
+            return beside.is_related();
+        }
         let oldest = self.timeline.front().map(|shown| shown.position);
         match (known.live_position, oldest) {
             (Some(position), Some(oldest)) if position >= oldest => {

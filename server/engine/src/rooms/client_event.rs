@@ -11,6 +11,8 @@ use hearth_types::ruma::OwnedEventId;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::rooms::known::Known;
+
 #[derive(Serialize)]
 struct StrippedForm<'a> {
     content: &'a RawValue,
@@ -29,8 +31,8 @@ pub struct Unsigned {
     pub transaction_id: Option<String>,
     /// The reader's membership at the event (MSC4115).
     pub membership: Option<&'static str>,
-    /// The content that a state event replaced.
-    pub prev_content: Option<Box<RawValue>>,
+    /// The content that a state event replaced, as JSON.
+    pub prev_content: Option<Bytes>,
     /// The state event that a state event replaced: not of the specification, but clients know it.
     pub replaces_state: Option<OwnedEventId>,
     /// The redaction that took the event's content, in client form.
@@ -40,6 +42,12 @@ pub struct Unsigned {
 }
 
 impl Unsigned {
+    /// The state event that it is told of took the place of another.
+    pub(super) fn replace(&mut self, other: &Known) {
+        self.prev_content = Some(other.event.content_bytes());
+        self.replaces_state = Some(other.event.event_id().to_owned());
+    }
+
     /// Writes it as an object of what there is.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
@@ -59,8 +67,10 @@ impl Unsigned {
         if let Some(id) = &self.replaces_state {
             field(b",\"replaces_state\":", &|out| write_text(id.as_str(), out));
         }
-        let raw: [(&[u8], _); 3] = [
-            (b",\"prev_content\":", &self.prev_content),
+        if let Some(content) = &self.prev_content {
+            field(b",\"prev_content\":", &|out| out.extend_from_slice(content));
+        }
+        let raw: [(&[u8], _); 2] = [
             (b",\"redacted_because\":", &self.redacted_because),
             (b",\"m.relations\":", &self.relations),
         ];
@@ -128,15 +138,25 @@ fn write_content(event: &Event, out: &mut Vec<u8>) {
 
 /// Writes a string; nearly none has anything in it that is escaped.
 fn write_text(text: &str, out: &mut Vec<u8>) {
-    // Without a branch for each byte, so that many are looked at at once.
-    let is_plain = |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\');
-    if text.bytes().fold(true, is_plain) {
+    if is_plain(text.as_bytes()) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
     } else {
         // A string cannot fail to be written.
         drop(serde_json::to_writer(out, text));
+    }
+}
+
+/// Whether a text stands for itself in JSON. Sixteen bytes are looked at at once, and the last sixteen once more
+/// where they are not a multiple: most ids have a few times as many.
+fn is_plain(text: &[u8]) -> bool {
+    // Without a branch for each byte, which would be one by one.
+    let plain = |plain, byte: &u8| plain & (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\');
+    let all_of = |some: &[u8; 16]| some.iter().fold(true, plain);
+    match text.last_chunk::<16>() {
+        Some(last) => text.as_chunks::<16>().0.iter().all(all_of) && all_of(last),
+        None => text.iter().fold(true, plain),
     }
 }
 
@@ -233,6 +253,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_escaped_is_found_wherever_it_stands() {
+        for length in 0..70 {
+            let text = vec![b'a'; length];
+            assert!(is_plain(&text));
+            for at in 0..length {
+                for special in *b"\"\\\n\x1f" {
+                    let mut text = text.clone();
+                    text[at] = special;
+                    assert!(!is_plain(&text), "{special} at {at} of {length}");
+                }
+            }
+        }
+        assert!(is_plain("é\u{7f}".as_bytes()));
+    }
+
+    #[test]
     fn a_reader_is_told_what_there_is() {
         assert_eq!(written(&Unsigned::default()), json!({}));
         let raw = |json: &str| Some(RawValue::from_string(json.to_owned()).unwrap());
@@ -244,7 +280,7 @@ mod tests {
         assert_eq!(written(&unsigned), json!({ "transaction_id": id }));
         unsigned.age = Some(7);
         unsigned.membership = Some("join");
-        unsigned.prev_content = raw("{\"a\":[1]}");
+        unsigned.prev_content = Some(Bytes::from_static(b"{\"a\":[1]}"));
         unsigned.replaces_state = Some("$a\"b:one.test".try_into().unwrap());
         unsigned.redacted_because = raw("{}");
         unsigned.relations = raw("{\"m.thread\":null}");

@@ -25,16 +25,20 @@ impl Rooms {
         viewpoint: &Viewpoint,
         known: &'k Known,
     ) -> Result<Cow<'k, Known>, RoomError> {
-        let event = &known.event;
-        let is_own_member = event.is_state_of("m.room.member", event.sender().as_str());
-        if (event.is_state() && !is_own_member)
-            || known.redacted_by.is_some()
-            || self.ctx.erased.is_nobody()
-        {
+        if self.is_shown_whole(known) {
             return Ok(Cow::Borrowed(known));
         }
         // Boxed: a future is moved with all that it may become, and this one is large and rare.
         Box::pin(self.without_erased(viewpoint, known)).await
+    }
+
+    /// Whether an event is shown to everybody as it is, whoever sent it.
+    pub(super) fn is_shown_whole(&self, known: &Known) -> bool {
+        let event = &known.event;
+        let is_own_member = || event.is_state_of("m.room.member", event.sender().as_str());
+        self.ctx.erased.is_nobody()
+            || known.redacted_by.is_some()
+            || (event.is_state() && !is_own_member())
     }
 
     async fn without_erased<'k>(

@@ -10,6 +10,7 @@ use hearth_storage::tables::events::{self as rows, Fate, StoredEvent};
 use hearth_storage::{Storage, StorageError};
 use hearth_types::ruma::{EventId, OwnedEventId};
 
+use crate::rooms::beside::Beside;
 use crate::rooms::error::RoomError;
 use crate::rooms::view::Room;
 
@@ -30,6 +31,8 @@ pub struct Known {
     pub snapshot_nid: Option<i64>,
     /// The redaction that took its content.
     pub redacted_by: Option<Arc<str>>,
+    /// What is known beside it; none where only the database knows.
+    pub beside: Option<Arc<Beside>>,
 }
 
 impl Known {
@@ -74,6 +77,7 @@ impl Known {
             live_position: stored.live_position,
             snapshot_nid: stored.snapshot_nid,
             redacted_by: stored.redacted_by.map(Arc::from),
+            beside: None,
         })
     }
 }
@@ -84,7 +88,12 @@ impl Size for Known {
         const HEADER_BYTES: usize = 512;
         const REFERENCE_BYTES: usize = 72;
         let references = self.event.prev_events().len() + self.event.auth_events().len();
-        size_of::<Self>() + self.event.json().len() + HEADER_BYTES + references * REFERENCE_BYTES
+        let beside = self.beside.as_ref().map_or(0, Size::size_bytes);
+        size_of::<Self>()
+            + self.event.json().len()
+            + HEADER_BYTES
+            + references * REFERENCE_BYTES
+            + beside
     }
 }
 
@@ -229,9 +238,16 @@ impl KnownEvents {
         planned.or_else(|| self.by_nid.get(&nid))
     }
 
-    fn cached_by_id(&self, id: &OwnedEventId) -> Option<Known> {
+    pub(super) fn cached_by_id(&self, id: &OwnedEventId) -> Option<Known> {
         let planned = self.in_flight().nids.get(id).copied();
         self.cached(planned.or_else(|| self.nids.get(id.as_str()))?)
+    }
+
+    /// A committed event relates to another.
+    pub(super) fn relate(&self, target: &OwnedEventId) {
+        if let Some(beside) = self.cached_by_id(target).and_then(|known| known.beside) {
+            beside.relate();
+        }
     }
 
     /// Events by local id; those that do not exist are left out.

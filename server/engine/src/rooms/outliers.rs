@@ -140,6 +140,7 @@ impl Plan<'_> {
             live_position: None,
             snapshot_nid: None,
             redacted_by: None,
+            beside: None,
         };
         self.fresh
             .insert(known.event.event_id().to_owned(), known.clone());

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hearth_protocol::event::{Event, Membership};
 use hearth_storage::Slot;
@@ -84,6 +85,7 @@ impl Plan<'_> {
             live_position: None,
             snapshot_nid: Some(after.nid),
             redacted_by,
+            beside: placement.is_new.then(Arc::default),
         };
         let live = accepted.then(|| self.commit.slot());
         self.push_event(&placement, &known, state_key_nid, live)

@@ -307,6 +307,7 @@ impl<'a> Plan<'a> {
     }
 
     fn claim(&mut self, txn: &ClientTxn, known: &Known) {
+        known.beside.iter().for_each(|it| it.sent_with(txn));
         self.commit.claims.push(ClientTransactionRow {
             user_nid: txn.user_nid,
             device_id: txn.device_id.clone(),

@@ -8,7 +8,7 @@ use hearth_storage::{Receipt, Slot};
 
 use crate::rooms::known::Known;
 use crate::rooms::plan::Effects;
-use crate::rooms::view::{Arrival, Room, Shown};
+use crate::rooms::view::{Room, Shown};
 use crate::rooms::{Rooms, client_event};
 
 impl Rooms {
@@ -77,19 +77,16 @@ impl Rooms {
                     live_position: Some(position),
                     ..known.clone()
                 };
-                let sent = effects.sent.iter().find(|(.., sent)| sent.nid == known.nid);
                 live.show(Shown {
                     position,
                     json: client_event::open(&known.event),
                     known,
-                    arrival: Some(Arc::new(Arrival {
-                        current: current.clone(),
-                        txn: sent.map(|(_, txn, _)| txn.clone()),
-                    })),
+                    current: Some(current.clone()),
                 });
             }
             for target in &effects.related {
                 live.relate(target);
+                self.known.relate(target);
             }
             for known in &effects.redacted {
                 // The commit that showed it may have been on its way when this one was planned.

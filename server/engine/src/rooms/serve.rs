@@ -14,6 +14,7 @@ use crate::rooms::client_event::{self, Unsigned};
 use crate::rooms::error::RoomError;
 use crate::rooms::known::Known;
 use crate::rooms::place::{membership_name, state_key_row};
+use crate::rooms::plan::ClientTxn;
 use crate::rooms::read::is_joined;
 use crate::rooms::view::Room;
 use crate::rooms::viewpoint::Viewpoint;
@@ -136,23 +137,28 @@ impl Rooms {
         Box::pin(self.unsigned_by_state(reader, viewpoint, known)).await
     }
 
-    /// The same of an event that is no state and was not redacted, where what is in memory tells the
-    /// reader's membership.
+    /// The same of an event that was not redacted, where what is in memory tells the reader's membership
+    /// and what the event replaced.
     fn unsigned_at_once(
         &self,
         reader: &Reader<'_>,
         viewpoint: &Viewpoint,
         known: &Known,
     ) -> Option<Unsigned> {
-        if known.event.is_state() || known.redacted_by.is_some() {
+        if known.redacted_by.is_some() || !self.is_joined_at(viewpoint, known.snapshot_nid?)? {
             return None;
         }
-        let after = self.snapshots.cached(known.snapshot_nid?)?;
-        let joined = membership_name(Membership::Join);
-        viewpoint.has_been_joined_since(&after).then(|| Unsigned {
-            membership: Some(joined),
+        let mut unsigned = Unsigned {
+            membership: Some(membership_name(Membership::Join)),
             ..aged(reader, known)
-        })
+        };
+        if known.event.is_state()
+            && let Some(before) = self.replaced_at_once(&viewpoint.room, known)?
+        {
+            // Who is joined with it was so before it, or it is their own join: they may know what it replaced.
+            unsigned.replace(self.is_shown_whole(&before).then_some(&before)?);
+        }
+        Some(unsigned)
     }
 
     async fn unsigned_by_state(
@@ -168,9 +174,7 @@ impl Rooms {
             && let Some(before) = self.replaced(&viewpoint.room, known).await?
             && self.may_know(reader, viewpoint, (known, &before)).await?
         {
-            let before = self.as_shown_to(viewpoint, &before).await?;
-            unsigned.prev_content = Some(client_event::content(&before.event).to_owned());
-            unsigned.replaces_state = Some(before.event.event_id().to_owned());
+            unsigned.replace(&*self.as_shown_to(viewpoint, &before).await?);
         }
         Ok(unsigned)
     }
@@ -258,6 +262,17 @@ impl Rooms {
         Ok(self.known.by_nid(room.rules, &[nid]).await?.remove(&nid))
     }
 
+    /// The same where it is in memory; none where it may be elsewhere.
+    fn replaced_at_once(&self, room: &Room, known: &Known) -> Option<Option<Known>> {
+        let state_key = known.event.state_key()?;
+        let storage = &self.ctx.storage;
+        let key = storage.state_key_cached(known.event.kind(), state_key)?;
+        match self.held_before_at_once(room, known, key)? {
+            Some(nid) => self.known.cached(nid).map(Some),
+            None => Some(None),
+        }
+    }
+
     /// The reader's membership in the state after an event.
     ///
     /// spec: client-server v1.19 §Room event format (`unsigned.membership`).
@@ -296,17 +311,26 @@ impl Rooms {
         let Some(device_id) = reader.device_id else {
             return Ok(TxnIds::new());
         };
-        let own: Vec<i64> = events
-            .filter(|known| known.event.sender() == reader.user_id)
-            .map(|known| known.nid)
-            .collect();
-        if own.is_empty() {
-            return Ok(TxnIds::new());
-        }
-        let mut conn = self.ctx.storage.read().await?;
         let (user_nid, device_id) = (reader.user_nid, device_id.as_str());
-        let found = rows::client_transactions_of(conn.conn(), user_nid, device_id, &own).await?;
-        Ok(found.into_iter().collect())
+        let mut found = TxnIds::new();
+        let mut unknown = Vec::new();
+        for known in events.filter(|known| known.event.sender() == reader.user_id) {
+            let Some(beside) = &known.beside else {
+                unknown.push(known.nid);
+                continue;
+            };
+            let is_theirs =
+                |txn: &&ClientTxn| txn.user_nid == user_nid && txn.device_id == device_id;
+            if let Some(txn) = beside.txn().filter(is_theirs) {
+                found.insert(known.nid, txn.txn_id.clone());
+            }
+        }
+        if !unknown.is_empty() {
+            let mut conn = self.ctx.storage.read().await?;
+            let stored = rows::client_transactions_of(conn.conn(), user_nid, device_id, &unknown);
+            found.extend(stored.await?);
+        }
+        Ok(found)
     }
 
     /// The member events of people in a state.

@@ -80,17 +80,8 @@ pub struct Shown {
     pub known: Known,
     /// Its client form without `unsigned` and without the closing brace (see `client_event`).
     pub json: Bytes,
-    /// What is remembered of events that came live since the room was read.
-    pub arrival: Option<Arc<Arrival>>,
-}
-
-/// How an event came live.
-#[derive(Debug, Clone)]
-pub struct Arrival {
-    /// The current state after it.
-    pub current: StateMap,
-    /// The transaction id under which a device of ours sent it.
-    pub txn: Option<ClientTxn>,
+    /// The current state after it, where it came live since the room was read.
+    pub current: Option<StateMap>,
 }
 
 impl Size for Shown {
@@ -168,8 +159,8 @@ impl Room {
             .timeline
             .partition_point(|shown| shown.position <= position);
         let last = after.checked_sub(1).and_then(|at| live.timeline.get(at));
-        match last.map(|shown| &shown.arrival) {
-            Some(Some(arrival)) => Some(arrival.current.clone()),
+        match last.map(|shown| &shown.current) {
+            Some(Some(current)) => Some(current.clone()),
             Some(None) if position < self.read_at.0 => None,
             None if position < self.read_at.0 || live.older => None,
             _ => Some(self.read_at.1.clone()),
@@ -286,8 +277,8 @@ impl Live {
     #[must_use]
     pub fn sent_with(&self, txn: &ClientTxn) -> Option<Known> {
         let is_sent = |shown: &&Shown| {
-            let arrival = shown.arrival.as_ref();
-            arrival.is_some_and(|arrival| arrival.txn.as_ref() == Some(txn))
+            let beside = shown.known.beside.as_ref();
+            beside.is_some_and(|beside| beside.txn() == Some(txn))
         };
         let mut newest_first = self.timeline.iter().rev();
         newest_first.find(is_sent).map(|shown| shown.known.clone())

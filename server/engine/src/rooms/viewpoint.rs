@@ -1,6 +1,7 @@
 //! From where a person sees a room, and how far.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use hearth_protocol::event::Membership;
 use hearth_protocol::visibility::{Around, HistoryVisibility, may_see};
@@ -36,13 +37,36 @@ pub struct Viewpoint {
     /// The place of their member event in a state.
     pub user_key: i64,
     visibility_key: i64,
+    joined_at: JoinedAt,
+}
+
+/// The last state that a viewpoint was compared with in which they were joined by the membership that still
+/// holds: it is that of the next event, mostly.
+#[derive(Debug)]
+struct JoinedAt(AtomicI64);
+
+impl Default for JoinedAt {
+    fn default() -> Self {
+        // No state has this id.
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
+impl Clone for JoinedAt {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Viewpoint {
     /// The same with another state.
     #[must_use]
     pub(super) fn with_state(self, state: Snapshot) -> Self {
-        Self { state, ..self }
+        Self {
+            state,
+            joined_at: JoinedAt::default(),
+            ..self
+        }
     }
 
     /// The same of who wants to hear everybody.
@@ -147,9 +171,8 @@ impl Rooms {
         }
         let state = left.room.live().current.clone();
         Ok(Viewpoint {
-            state,
             until: None,
-            ..left
+            ..left.with_state(state)
         })
     }
 
@@ -185,6 +208,7 @@ impl Rooms {
             ignored: self.ignored_by(user).await?,
             user_key: place("m.room.member", user.as_str()).await?,
             visibility_key: place("m.room.history_visibility", "").await?,
+            joined_at: JoinedAt::default(),
             room,
         })
     }
@@ -252,6 +276,7 @@ impl Rooms {
             ignored: self.ignored_by(user).await?,
             user_key,
             visibility_key,
+            joined_at: JoinedAt::default(),
             room,
         })
     }
@@ -339,8 +364,21 @@ impl Rooms {
         {
             return Some(false);
         }
-        let after = self.snapshots.cached(after)?;
-        viewpoint.has_been_joined_since(&after).then_some(true)
+        self.is_joined_at(viewpoint, after)?.then_some(true)
+    }
+
+    /// Whether they were joined in the state of this id by the membership that still holds; none where the
+    /// state is not in memory.
+    pub(super) fn is_joined_at(&self, viewpoint: &Viewpoint, state_nid: i64) -> Option<bool> {
+        let JoinedAt(last) = &viewpoint.joined_at;
+        if last.load(Ordering::Relaxed) == state_nid {
+            return Some(true);
+        }
+        let is_joined = viewpoint.has_been_joined_since(&self.snapshots.cached(state_nid)?);
+        if is_joined {
+            last.store(state_nid, Ordering::Relaxed);
+        }
+        Some(is_joined)
     }
 
     async fn sees_by_state(&self, viewpoint: &Viewpoint, known: &Known) -> Result<bool, RoomError> {

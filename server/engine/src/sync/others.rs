@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hearth_storage::cache::{Bounded, Size, bounded};
+use hearth_storage::tables::waiting::for_device;
 
 use super::look::Since;
 use super::{ClientSync, SyncError, SyncRequest};
-use crate::accounts::AccountData;
+use crate::accounts::{AccountData, Accounts};
 use crate::device_lists::Changes;
-use crate::keys::KeyCounts;
+use crate::keys::{self, KeyCounts};
 use crate::notifier::Watch;
+use crate::to_device::{BATCH_LOOK, Batch};
 
 /// What there is apart from rooms.
 #[derive(Debug, Default)]
@@ -116,16 +118,17 @@ impl Others {
         if since.token.is_some() {
             sync.to_device.delivered(user_nid, device_id, from).await?;
         }
-        let messages = sync
-            .to_device
-            .waiting(user_nid, device_id, from, until)
-            .await?;
-        let keys = Arc::new(KeysLeft::of(sync, user_nid, device_id.as_str()).await?);
+        let device = (user_nid, device_id.as_str());
+        let mut reader = sync.ctx.storage.read().await?;
+        let found = for_device(reader.conn(), device, (from, until), BATCH_LOOK).await?;
+        drop(reader);
+        let messages = Batch::of(found.messages, until);
+        let keys = Arc::new(KeysLeft {
+            counts: keys::counted(found.one_time_keys),
+            fallback: found.fallback_keys,
+        });
         let others = Self {
-            data: sync
-                .accounts
-                .account_data_since(session, from, until)
-                .await?,
+            data: Accounts::changed_data(session, found.data, from == 0)?,
             lists: lists(sync, user_nid, since, until).await?,
             messages: messages.events,
             up_to: messages.up_to,

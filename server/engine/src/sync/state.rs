@@ -184,12 +184,11 @@ pub(super) async fn choose(
     if choice.at == StateAt::Start {
         as_of_start(rooms, viewpoint, timeline, (choice, &speakers), &mut chosen).await?;
     }
-    let nids: Vec<i64> = chosen.into_values().collect();
-    let events = rooms.known.by_nid(viewpoint.room.rules, &nids).await?;
-    Ok(events
-        .into_values()
-        .filter(|known| filter.wants(known))
-        .collect())
+    let mut nids: Vec<i64> = chosen.into_values().collect();
+    nids.sort_unstable();
+    let mut events = rooms.known.in_order(viewpoint.room.rules, &nids).await?;
+    events.retain(|known| filter.wants(known));
+    Ok(events)
 }
 
 /// Leaves of all members those who matter, and adds those who matter and did not change. Gives the

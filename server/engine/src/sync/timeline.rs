@@ -15,7 +15,6 @@ use crate::rooms::error::RoomError;
 use crate::rooms::form::EventForm;
 use crate::rooms::page::ANSWER_BYTES;
 use crate::rooms::place::state_key_row;
-use crate::rooms::plan::ClientTxn;
 use crate::rooms::serve::Reader;
 use crate::rooms::view::Shown;
 use crate::rooms::viewpoint::Viewpoint;
@@ -201,29 +200,22 @@ async fn stored(
                 position: known.live_position?,
                 json: client_event::open(&known.event),
                 known,
-                arrival: None,
+                current: None,
             })
         })
         .collect())
 }
 
-/// Writes the events of a timeline as a reader is served them as a list, oldest first. Those that came
-/// live since the room was read know their transaction ids; those of the others are looked up.
+/// Writes the events of a timeline as a reader is served them as a list, oldest first.
 pub(super) async fn serve(
     json: &mut Json,
     (rooms, viewpoint): (&Rooms, &Viewpoint),
     (reader, form): (&Reader<'_>, EventForm<'_>),
     timeline: &Timeline,
 ) -> Result<(), RoomError> {
-    let stored = timeline
-        .events
-        .iter()
-        .filter(|shown| shown.arrival.is_none());
-    let stored = rooms
-        .txn_ids(reader, stored.map(|shown| &shown.known))
-        .await?;
-    let shown = timeline.events.iter().map(|shown| &shown.known);
-    let mut bundles = rooms.bundles(reader, viewpoint, shown).await?;
+    let shown = || timeline.events.iter().map(|shown| &shown.known);
+    let mut txn_ids = rooms.txn_ids(reader, shown()).await?;
+    let mut bundles = rooms.bundles(reader, viewpoint, shown()).await?;
     let lengths = timeline.events.iter().map(|shown| shown.json.len());
     json.expect(lengths.map(|length| length + UNSIGNED_BYTES).sum());
     json.open_list();
@@ -232,14 +224,7 @@ pub(super) async fn serve(
             .unsigned_of_timeline(reader, viewpoint, &shown.known)
             .await?;
         unsigned.relations = bundles.remove(&shown.known.nid);
-        unsigned.transaction_id = match &shown.arrival {
-            Some(arrival) => {
-                let txn = arrival.txn.as_ref();
-                txn.filter(|txn| is_of(reader, txn))
-                    .map(|txn| txn.txn_id.clone())
-            }
-            None => stored.get(&shown.known.nid).cloned(),
-        };
+        unsigned.transaction_id = txn_ids.remove(&shown.known.nid);
         let known = rooms.as_shown_to(viewpoint, &shown.known).await?;
         json.raw_by(|out| match &known {
             Cow::Borrowed(known) => form.write(&known.event, &shown.json, &unsigned, out),
@@ -248,10 +233,4 @@ pub(super) async fn serve(
     }
     json.close_list();
     Ok(())
-}
-
-/// Whether a transaction id is of the device that reads.
-fn is_of(reader: &Reader<'_>, txn: &ClientTxn) -> bool {
-    let device_id = reader.device_id.map(|device_id| device_id.as_str());
-    txn.user_nid == reader.user_nid && Some(txn.device_id.as_str()) == device_id
 }

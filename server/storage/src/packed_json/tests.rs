@@ -8,7 +8,7 @@ fn round_trip(text: &[u8]) -> usize {
     assert!(stored.len() <= text.len());
     let length = stored.len();
     assert_eq!(
-        unpack(stored).unwrap(),
+        unpack(&stored).unwrap(),
         text,
         "{}",
         String::from_utf8_lossy(text)
@@ -79,7 +79,7 @@ fn whatever_is_odd_comes_back_as_it_was() {
 #[test]
 fn level_1_stored_plain_json() {
     let plain = br#"{"auth_events":[]}"#.to_vec();
-    assert_eq!(unpack(plain.clone()).unwrap(), plain);
+    assert_eq!(unpack(&plain).unwrap(), plain);
 }
 
 #[test]
@@ -87,13 +87,13 @@ fn a_damaged_text_is_refused_or_another_text() {
     let stored = pack(MESSAGE.as_bytes());
     assert_eq!(stored[0], PACKED);
     for end in 1..stored.len() {
-        assert!(unpack(stored[..end].to_vec()).is_err(), "torn at {end}");
+        assert!(unpack(&stored[..end]).is_err(), "torn at {end}");
     }
     for at in 1..stored.len() {
         for bit in 0..8 {
             let mut damaged = stored.clone();
             damaged[at] ^= 1 << bit;
-            if let Ok(text) = unpack(damaged) {
+            if let Ok(text) = unpack(&damaged) {
                 assert_ne!(
                     text,
                     MESSAGE.as_bytes(),
@@ -135,7 +135,7 @@ mod properties {
         #[test]
         fn reading_never_panics(mut stored in proptest::collection::vec(any::<u8>(), 0..200)) {
             stored.insert(0, super::PACKED);
-            let _either = super::unpack(stored);
+            let _either = super::unpack(&stored);
         }
     }
 }

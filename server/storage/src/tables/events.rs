@@ -2,6 +2,7 @@
 //! redactions, and the transaction ids that clients sent them with.
 
 mod graph;
+mod one_row;
 mod order;
 mod redactions;
 mod transactions;
@@ -15,6 +16,7 @@ use crate::error::StorageError;
 use crate::{packed_json, rows};
 
 pub use graph::*;
+pub use one_row::events_by_nid;
 pub use order::*;
 pub use redactions::*;
 pub use transactions::*;
@@ -149,7 +151,7 @@ impl TryFrom<Raw> for StoredEvent {
             fate: Fate::of(raw.fate)?,
             snapshot_nid: raw.snapshot_nid,
             redacted_by: raw.redacted_by,
-            json: packed_json::unpack(raw.json)?,
+            json: packed_json::unpack(&raw.json)?,
         })
     }
 }
@@ -213,21 +215,6 @@ pub(crate) async fn event_placed(
         )
     )?;
     Ok(())
-}
-
-/// Events by local id, in no order.
-///
-/// # Errors
-/// When the database fails.
-pub async fn events_by_nid(conn: Conn<'_>, nids: &[i64]) -> Result<Vec<StoredEvent>, StorageError> {
-    stored(rows!(
-        conn,
-        all::<Raw>,
-        "WITH k(nid) AS ({rows})
-         SELECT e.* FROM k JOIN stored_events e ON e.event_nid = k.nid",
-        nids,
-        |nid| (*nid => BIGINT)
-    )?)
 }
 
 /// Events by id, in no order.

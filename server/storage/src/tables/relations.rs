@@ -119,12 +119,13 @@ pub async fn related(
     let found = rows!(
         conn,
         all::<(String,)>,
-        "WITH k(event_id, room_nid) AS ({rows})
+        "WITH k(event_id) AS ({rows})
          SELECT k.event_id FROM k WHERE EXISTS
          (SELECT 1 FROM event_relations r
-          WHERE r.target_id = k.event_id AND r.room_nid = k.room_nid)",
+          WHERE r.target_id = k.event_id AND r.room_nid = $2)",
         event_ids,
-        |id| (id.as_str() => TEXT, room_nid => BIGINT)
+        |id| (id.as_str() => TEXT),
+        with(room_nid)
     )?;
     Ok(found.into_iter().map(|(id,)| id).collect())
 }

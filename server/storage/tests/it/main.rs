@@ -12,6 +12,7 @@ mod counts;
 mod dehydrated_devices;
 mod directory;
 mod encryption;
+mod events;
 mod inspect;
 mod key_backups;
 mod levels;

@@ -11,8 +11,10 @@ use crate::json::Json;
 use crate::receipts::{ReceiptKind, Thread};
 use crate::rooms::create::Preset;
 use crate::rooms::error::RoomError;
+use crate::rooms::plan::ClientTxn;
 use crate::rooms::send::Send;
 use crate::rooms::serve::Reader;
+use crate::rooms::view::TIMELINE_KEPT;
 
 /// Says something that relates to an event.
 async fn relate(
@@ -32,6 +34,16 @@ async fn relate(
 
 /// What somebody is told with an event of what relates to it.
 async fn told(house: &House, session: &Session, room_id: &OwnedRoomId, id: &OwnedEventId) -> Value {
+    unsigned(house, session, room_id, id).await["m.relations"].take()
+}
+
+/// What somebody is told beside an event.
+async fn unsigned(
+    house: &House,
+    session: &Session,
+    room_id: &OwnedRoomId,
+    id: &OwnedEventId,
+) -> Value {
     let rooms = &house.rooms;
     let viewpoint = rooms.viewpoint(room_id, session.user_nid, &session.user_id);
     let viewpoint = viewpoint.await.unwrap();
@@ -39,14 +51,51 @@ async fn told(house: &House, session: &Session, room_id: &OwnedRoomId, id: &Owne
     let reader = Reader {
         user_nid: session.user_nid,
         user_id: &session.user_id,
-        device_id: None,
+        device_id: session.device_id.as_deref(),
         now_ms: 0,
     };
     let mut json = Json::default();
     let served = rooms.serve_one(&mut json, (&reader, &viewpoint), &known);
     served.await.unwrap();
-    let event: Value = serde_json::from_slice(&json.into_bytes()).unwrap();
-    event["unsigned"]["m.relations"].clone()
+    let mut event: Value = serde_json::from_slice(&json.into_bytes()).unwrap();
+    event["unsigned"].take()
+}
+
+both_engines! {
+    async fn what_stands_beside_an_event_is_told_from_memory_and_anew(scratch: Scratch) {
+        let house = House::new(&scratch).await;
+        let (alice, bob) = (house.person("alice").await, house.person("bob").await);
+        let room_id = house.create("alice", Preset::PublicChat).await;
+        house.rooms.join(&room_id, user("bob"), None, Vec::new()).await.unwrap();
+        let txn = ClientTxn {
+            user_nid: alice.user_nid,
+            device_id: alice.place().to_string(),
+            endpoint: "send/m.room.message".to_owned(),
+            txn_id: "first".to_owned(),
+        };
+        let first = message("alice", "first", Some(txn));
+        let first = house.rooms.send(&room_id, first).await.unwrap();
+        let mut second = None;
+        for number in 0..=TIMELINE_KEPT {
+            second = second.or(Some(house.say(&room_id, "bob", &number.to_string()).await));
+        }
+        let second = second.unwrap();
+        assert_eq!(unsigned(&house, &alice, &room_id, &first).await["transaction_id"], "first");
+        assert_eq!(told(&house, &alice, &room_id, &first).await, Value::Null);
+        let refers = relate(&house, &room_id, ("bob", "m.reference"), first.as_str()).await.unwrap();
+        let mut house = house;
+        for _ in 0..2 {
+            let of_first = unsigned(&house, &alice, &room_id, &first).await;
+            assert_eq!(of_first["transaction_id"], "first");
+            let chunk = json!([{ "event_id": refers }]);
+            assert_eq!(of_first["m.relations"]["m.reference"]["chunk"], chunk);
+            let to_bob = unsigned(&house, &bob, &room_id, &first).await;
+            assert_eq!(to_bob["transaction_id"], Value::Null);
+            assert_eq!(to_bob["m.relations"], of_first["m.relations"]);
+            assert_eq!(told(&house, &alice, &room_id, &second).await, Value::Null);
+            house = house.restarted();
+        }
+    }
 }
 
 both_engines! {
