@@ -13,7 +13,7 @@ use crate::tables::refresh_tokens::{self, RefreshOpen};
 
 /// A guard that opens a session: the device is made unless it is there, and its former tokens give
 /// way to a new one. The account must be active, and its password still be the one that was
-/// checked; for what the device may not be, see [`DeviceCreate`].
+/// checked; for what the device may not be, see [`devices::DeviceCreate`].
 /// Its outcome is the hashes of the tokens that are no longer valid.
 #[derive(Debug, Clone)]
 pub struct SessionOpen {
