@@ -70,13 +70,17 @@ impl Model {
     }
 
     fn is_ready(&self, event: &Event, room_id: &RoomId) -> bool {
-        let here = |id: &OwnedEventId| self.by_id.contains_key(id);
+        let here = |id: &EventId| self.by_id.contains_key(id);
         let is_create = event.kind() == "m.room.create";
         let create = create_of_room_id(self.rules, room_id).filter(|_| !is_create);
         event.room_id() == room_id
             && (is_create || !event.prev_events().is_empty())
             && event.prev_events().iter().all(here)
-            && event.auth_events().iter().chain(&create).all(here)
+            && event
+                .auth_events()
+                .iter()
+                .chain(create.as_deref())
+                .all(here)
     }
 
     fn judge(&mut self, event: Event) {
@@ -219,8 +223,8 @@ impl Model {
 
     /// Whether the graph has two ends at any place.
     pub(crate) fn has_fork(&self) -> bool {
-        let mut children: BTreeMap<&OwnedEventId, u32> = BTreeMap::new();
-        for prev in self.events().flat_map(Event::prev_events) {
+        let mut children: BTreeMap<OwnedEventId, u32> = BTreeMap::new();
+        for prev in self.events().flat_map(|event| event.prev_events().to_vec()) {
             *children.entry(prev).or_default() += 1;
         }
         children.values().any(|count| *count > 1)

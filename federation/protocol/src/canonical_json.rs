@@ -26,6 +26,7 @@ pub(crate) use parse::{Around, parse_around};
 pub use parse::{JsonRule, ParseError, canonical_envelope, parse, parse_object};
 pub(crate) use raw::Member;
 pub use raw::RawObject;
+pub(crate) use scan::{scan_array, scan_object};
 pub(crate) use write::Members;
 pub use write::write_string;
 

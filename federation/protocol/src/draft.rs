@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::auth_events::{StateType, auth_types_for_event};
 use crate::canonical_json::{Object, ParseError, RawObject, Value};
 use crate::encoding;
-use crate::event::{Event, EventJson, FormatError, Header, event_id};
+use crate::event::{Event, EventJson, Fields, FormatError, event_id};
 use crate::redaction::signing_payload;
 use crate::room_version::{EventIdFormat, RedactsPlace, ReferenceFormat, RoomVersionRules};
 use crate::signing::{SigningKey, add_signature};
@@ -120,9 +120,9 @@ impl PduDraft {
         event.edit_object("signatures", |signatures| {
             add_signature(signatures, server, key.id(), signature);
         });
-        let header = Header::read(rules, &event)?;
+        Fields::read(rules, &event)?;
         let event_id = event_id(rules, event.fields(), &payload)?;
-        Ok(Event::from_parts(rules, &event, header, event_id)?)
+        Ok(Event::from_parts(rules, &event, event_id)?)
     }
 
     /// Like [`PduDraft::sign`], as the type that the engine takes in. What was just made of our own

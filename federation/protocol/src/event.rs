@@ -1,18 +1,18 @@
 //! [`Event`]: the immutable, parsed PDU that the rest of the server holds.
 //!
-//! An event is read once. Its header is parsed, its bytes stay as they travel between servers, and
-//! what the authorization rules need of its content is kept parsed, so that neither sending an event
+//! An event is read once. Its bytes stay as they travel between servers, its header is borrowed from them,
+//! and what the authorization rules need of its content is kept parsed, so that neither sending an event
 //! nor authorizing against it reads JSON again.
 
 mod auth_content;
 mod format;
+mod header;
 mod json;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +27,10 @@ pub use format::{FormatError, MAX_AUTH_EVENTS, MAX_ID_BYTES, MAX_PDU_BYTES, MAX_
 
 pub use json::EventJson;
 
-pub(crate) use format::{Header, event_id};
+pub use header::References;
+
+pub(crate) use format::{Fields, event_id};
+use header::Header;
 
 use crate::redaction;
 use crate::room_version::{RoomIdFormat, RoomVersionRules};
@@ -41,9 +44,9 @@ struct Inner {
     event_id: OwnedEventId,
     room_id: OwnedRoomId,
     header: Header,
-    auth_content: AuthContent,
+    /// None where no authorization rule reads the content.
+    auth_content: Option<Box<AuthContent>>,
     json: Bytes,
-    content: Range<usize>,
 }
 
 impl Event {
@@ -60,52 +63,50 @@ impl Event {
         json: Bytes,
         event_id: Option<OwnedEventId>,
     ) -> Result<Self, FormatError> {
-        let event = EventJson::parse(&json, rules.canonical_json)?;
-        let header = Header::read(rules, &event)?;
         let event_id = match event_id {
             Some(event_id) => event_id,
             None => {
+                let event = EventJson::parse(&json, rules.canonical_json)?;
                 let payload = redaction::signing_payload(&rules.redaction, &event);
                 format::event_id(rules, event.fields(), &payload)?
             }
         };
-        let auth_content = AuthContent::read(rules, &header.kind, event.content());
-        let content = event.content_span();
-        Self::assemble(event_id, header, auth_content, json, content)
+        Self::assemble(rules, event_id, json)
     }
 
-    /// Puts together an event whose parts were just read from `event`, and writes its bytes: the
-    /// canonical federated form, which has no `unsigned`.
+    /// Puts together an event whose [`Fields`] were just checked, and writes its bytes: the canonical
+    /// federated form, which has no `unsigned`.
     pub(crate) fn from_parts(
         rules: &RoomVersionRules,
         event: &EventJson<'_>,
-        header: Header,
         event_id: OwnedEventId,
     ) -> Result<Self, FormatError> {
-        let auth_content = AuthContent::read(rules, &header.kind, event.content());
-        let (json, content) = event.write(event.content().as_bytes(), |_| true);
+        let json = event.write(event.content().as_bytes(), |_| true);
         format::check_size(&json)?;
-        Self::assemble(event_id, header, auth_content, json.into(), content)
+        Self::assemble(rules, event_id, json.into())
     }
 
     fn assemble(
+        rules: &RoomVersionRules,
         event_id: OwnedEventId,
-        header: Header,
-        auth_content: AuthContent,
         json: Bytes,
-        content: Range<usize>,
     ) -> Result<Self, FormatError> {
-        let room_id = match &header.room_id {
-            Some(room_id) => room_id.clone(),
+        let header = match Header::scan(rules, &json) {
+            Some(header) => header,
+            None => Header::read(rules, &EventJson::parse(&json, rules.canonical_json)?)?,
+        };
+        let room_id = match header.room_id(&json) {
+            Some(room_id) => room_id,
             None => room_id_of_create(&event_id)?,
         };
+        let content = json.get(header.content()).unwrap_or_default();
+        let auth_content = AuthContent::read(rules, header.kind(&json), content);
         Ok(Self(Arc::new(Inner {
             event_id,
             room_id,
             header,
-            auth_content,
+            auth_content: auth_content.map(Box::new),
             json,
-            content,
         })))
     }
 
@@ -131,19 +132,19 @@ impl Event {
     /// Its `type`.
     #[must_use]
     pub fn kind(&self) -> &str {
-        &self.0.header.kind
+        self.0.header.kind(&self.0.json)
     }
 
     /// Its state key; `None` for an event that is no state event.
     #[must_use]
     pub fn state_key(&self) -> Option<&str> {
-        self.0.header.state_key.as_deref()
+        self.0.header.state_key(&self.0.json)
     }
 
     /// Whether it is a state event.
     #[must_use]
     pub fn is_state(&self) -> bool {
-        self.state_key().is_some()
+        self.0.header.is_state()
     }
 
     /// Whether it is the state event of this type and state key.
@@ -154,14 +155,14 @@ impl Event {
 
     /// The events it directly follows.
     #[must_use]
-    pub fn prev_events(&self) -> &[OwnedEventId] {
-        &self.0.header.prev_events
+    pub fn prev_events(&self) -> References<'_> {
+        self.0.header.prev_events(&self.0.json)
     }
 
     /// The events that its sender says allow it.
     #[must_use]
-    pub fn auth_events(&self) -> &[OwnedEventId] {
-        &self.0.header.auth_events
+    pub fn auth_events(&self) -> References<'_> {
+        self.0.header.auth_events(&self.0.json)
     }
 
     /// Its depth as its server stated it: any value from 0 to 2^53 − 1; never order by it alone.
@@ -179,20 +180,20 @@ impl Event {
     /// The event that it redacts, if it is a redaction that names one.
     #[must_use]
     pub fn redacts(&self) -> Option<&EventId> {
-        self.0.header.redacts.as_deref()
+        self.0.header.redacts(&self.0.json)
     }
 
     /// Its content: canonical JSON of an object.
     #[must_use]
     pub fn content(&self) -> &str {
-        let bytes = self.0.json.get(self.0.content.clone()).unwrap_or_default();
+        let bytes = self.0.json.get(self.0.header.content()).unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
     /// Its content, sharing the event's memory.
     #[must_use]
     pub fn content_bytes(&self) -> Bytes {
-        self.0.json.slice(self.0.content.clone())
+        self.0.json.slice(self.0.header.content())
     }
 
     /// The whole event as it travels between servers: canonical JSON with hashes and signatures,
@@ -205,13 +206,16 @@ impl Event {
     /// What the authorization rules read of the content, parsed.
     #[must_use]
     pub fn auth_content(&self) -> &AuthContent {
-        &self.0.auth_content
+        self.0
+            .auth_content
+            .as_deref()
+            .unwrap_or(&AuthContent::Other)
     }
 
     /// The content of an `m.room.member` event, `None` for other types.
     #[must_use]
     pub fn member(&self) -> Option<&MemberContent> {
-        match &self.0.auth_content {
+        match self.auth_content() {
             AuthContent::Member(member) => Some(member),
             _ => None,
         }
@@ -258,12 +262,15 @@ impl Event {
         event.edit_object("signatures", |signatures| {
             add_signature(signatures, server, key.id(), signature);
         });
-        Self::from_parts(
-            rules,
-            &event,
-            self.0.header.clone(),
-            self.0.event_id.clone(),
-        )
+        Self::from_parts(rules, &event, self.0.event_id.clone())
+    }
+
+    /// How much memory it takes, about, in bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let ids = self.0.event_id.as_str().len() + self.0.room_id.as_str().len();
+        let auth_content = self.0.auth_content.as_deref().map_or(0, size_of_val);
+        size_of::<Inner>() + ids + self.0.header.size_bytes() + auth_content + self.0.json.len()
     }
 
     fn parse(&self, rules: &RoomVersionRules) -> Result<EventJson<'_>, FormatError> {

@@ -56,7 +56,7 @@ fn write_redacted(
     let kind = event.fields().get("type").and_then(Value::as_str);
     let content = redact_content(rules, kind.unwrap_or_default(), event.content());
     let kept = |key: &str| rules.top_level.contains(&key) && wanted(key);
-    event.write(&content, kept).0
+    event.write(&content, kept)
 }
 
 fn kept_content(rules: &RedactionRules, kind: &str) -> &'static Keep {

@@ -7,7 +7,7 @@ use hearth_engine::rooms::known::KnownEvents;
 use hearth_engine::rooms::view::SharedRoom;
 use hearth_protocol::event::Event;
 use hearth_storage::tables::events::Fate;
-use hearth_types::ruma::OwnedEventId;
+use hearth_types::ruma::{EventId, OwnedEventId};
 
 use super::held::{Held, Room};
 use super::{is_join, name};
@@ -122,7 +122,7 @@ async fn each_event(
             world.count("events on events that nobody has", 1);
             continue;
         };
-        let placed = |id: &OwnedEventId| {
+        let placed = |id: &EventId| {
             let prev = held.events.get(id);
             prev.is_some_and(|prev| prev.snapshot_nid.is_some())
         };

@@ -7,7 +7,7 @@ use hearth_protocol::room_version::{RoomVersionRules, rules_for};
 use hearth_storage::sql;
 use hearth_storage::tables::events::{self, StoredEvent};
 use hearth_storage::tables::rooms as room_rows;
-use hearth_types::ruma::{OwnedEventId, OwnedRoomId, RoomId};
+use hearth_types::ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
 
 use crate::model::Model;
 use crate::world::World;
@@ -57,7 +57,7 @@ pub(crate) async fn rooms(world: &World) -> Vec<Room> {
 /// of them: to read when a seed has failed.
 pub(crate) fn described(world: &World, room: &Room) -> String {
     let mut text = format!("{} (version {})\n", room.id, room.rules.id);
-    let short = |id: &OwnedEventId| id.as_str().chars().take(7).collect::<String>();
+    let short = |id: &EventId| id.as_str().chars().take(7).collect::<String>();
     for (nth, event) in room.model.events().enumerate() {
         let id = event.event_id().to_owned();
         let prev: Vec<String> = event.prev_events().iter().map(short).collect();

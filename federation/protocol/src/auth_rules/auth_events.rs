@@ -25,10 +25,10 @@ pub(super) fn check(
         }
     }
     let mut known = Vec::with_capacity(event.auth_events().len());
-    for id in event.auth_events() {
+    for id in event.auth_events().iter() {
         match lookup(id) {
             Some(auth_event) => known.push(auth_event),
-            None => unknown.push(id.clone()),
+            None => unknown.push(id.to_owned()),
         }
     }
     if !unknown.is_empty() {

@@ -15,7 +15,7 @@ pub(super) fn check(
 ) -> Result<(), AuthError> {
     // spec: v12 5.3.1 (v11 4.3.1): "If the only previous event is an `m.room.create` and the
     // `state_key` is the sender of the `m.room.create`, allow." (v1 5.2.1: "[…] is the creator")
-    if let [only] = event.prev_events()
+    if let Some(only) = event.prev_events().only()
         && only == room.create.event_id()
         && creator(&room.rules.authorization, room.create) == Some(target)
     {

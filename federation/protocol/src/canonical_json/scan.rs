@@ -2,6 +2,10 @@
 //!
 //! spec: appendices v1.19 §Canonical JSON (which bytes are canonical already).
 
+use std::ops::Range;
+
+use super::MAX_DEPTH;
+
 /// How many bytes from the start stand for themselves in a JSON string, which is all but control
 /// characters, quotes and backslashes. Eight at a time.
 pub(super) fn plain_bytes(bytes: &[u8]) -> usize {
@@ -40,6 +44,36 @@ pub(super) fn is_canonical_object(json: &[u8], depth: usize) -> bool {
     canonical_object_len(json, depth) == Some(json.len()) && std::str::from_utf8(json).is_ok()
 }
 
+/// Gives the entries of a JSON object that is certainly in canonical form to `each`: the key, and where the
+/// value stands. `None` when `each` gives it, and as for [`canonical_object_len`]; whether the bytes are UTF-8
+/// is not looked at.
+pub(crate) fn scan_object<'a>(
+    json: &'a [u8],
+    mut each: impl FnMut(&'a [u8], Range<usize>) -> Option<()>,
+) -> Option<()> {
+    let mut scanner = Scanner { bytes: json, at: 0 };
+    scanner.members(MAX_DEPTH, |scanner, key, depth| {
+        let start = scanner.at;
+        scanner.value(depth)?;
+        each(key, start..scanner.at)
+    })?;
+    scanner.is_at_end()
+}
+
+/// The same of the items of an array.
+pub(crate) fn scan_array(
+    json: &[u8],
+    mut each: impl FnMut(Range<usize>) -> Option<()>,
+) -> Option<()> {
+    let mut scanner = Scanner { bytes: json, at: 0 };
+    scanner.items(MAX_DEPTH, |scanner, depth| {
+        let start = scanner.at;
+        scanner.value(depth)?;
+        each(start..scanner.at)
+    })?;
+    scanner.is_at_end()
+}
+
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -60,6 +94,15 @@ impl<'a> Scanner<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Option<()> {
+        self.members(depth, |scanner, _, depth| scanner.value(depth))
+    }
+
+    /// An object, each value of which `value` passes over.
+    fn members(
+        &mut self,
+        depth: usize,
+        mut value: impl FnMut(&mut Self, &'a [u8], usize) -> Option<()>,
+    ) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         self.expect(b'{')?;
         if self.skip(b'}') {
@@ -73,7 +116,7 @@ impl<'a> Scanner<'a> {
             }
             last = Some(key);
             self.expect(b':')?;
-            self.value(depth)?;
+            value(self, key, depth)?;
             if !self.skip(b',') {
                 return self.expect(b'}');
             }
@@ -81,13 +124,22 @@ impl<'a> Scanner<'a> {
     }
 
     fn array(&mut self, depth: usize) -> Option<()> {
+        self.items(depth, Self::value)
+    }
+
+    /// An array, each item of which `item` passes over.
+    fn items(
+        &mut self,
+        depth: usize,
+        mut item: impl FnMut(&mut Self, usize) -> Option<()>,
+    ) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         self.expect(b'[')?;
         if self.skip(b']') {
             return Some(());
         }
         loop {
-            self.value(depth)?;
+            item(self, depth)?;
             if !self.skip(b',') {
                 return self.expect(b']');
             }
@@ -143,6 +195,10 @@ impl<'a> Scanner<'a> {
         let is_word = self.bytes.get(self.at..)?.starts_with(word);
         self.at += word.len();
         is_word.then_some(())
+    }
+
+    fn is_at_end(&self) -> Option<()> {
+        (self.at == self.bytes.len()).then_some(())
     }
 
     fn peek(&self) -> Option<u8> {

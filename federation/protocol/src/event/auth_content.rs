@@ -7,7 +7,7 @@
 
 use ruma_common::OwnedUserId;
 
-use crate::canonical_json::{Object, RawObject, Value};
+use crate::canonical_json::{Object, Value, parse_object};
 use crate::power_levels::{PowerLevels, PowerLevelsError};
 use crate::room_version::RoomVersionRules;
 use crate::signing::signed_bytes;
@@ -18,7 +18,7 @@ pub enum AuthContent {
     /// `m.room.create`
     Create(CreateContent),
     /// `m.room.member`
-    Member(Box<MemberContent>),
+    Member(MemberContent),
     /// `m.room.power_levels`, or which rule on its format it breaks.
     PowerLevels(Result<PowerLevels, PowerLevelsError>),
     /// `m.room.join_rules`
@@ -184,22 +184,22 @@ pub struct ThirdPartyInviteContent {
 }
 
 impl AuthContent {
-    /// Reads the content of an event of type `kind`.
-    #[must_use]
-    pub fn read(rules: &RoomVersionRules, kind: &str, content: &RawObject<'_>) -> Self {
-        match kind {
-            "m.room.create" => Self::Create(CreateContent::read(content.object())),
-            "m.room.member" => Self::Member(Box::new(MemberContent::read(content.object()))),
+    /// Reads the content of an event of type `kind`, an object that was looked over before. `None` where no
+    /// authorization rule reads it.
+    pub(super) fn read(rules: &RoomVersionRules, kind: &str, content: &[u8]) -> Option<Self> {
+        let content = || parse_object(content, rules.canonical_json).unwrap_or_default();
+        Some(match kind {
+            "m.room.create" => Self::Create(CreateContent::read(&content())),
+            "m.room.member" => Self::Member(MemberContent::read(&content())),
             "m.room.power_levels" => {
-                let levels = PowerLevels::read(&rules.authorization, content.object());
-                Self::PowerLevels(levels)
+                Self::PowerLevels(PowerLevels::read(&rules.authorization, &content()))
             }
-            "m.room.join_rules" => Self::JoinRules(JoinRulesContent::read(content.object())),
+            "m.room.join_rules" => Self::JoinRules(JoinRulesContent::read(&content())),
             "m.room.third_party_invite" => {
-                Self::ThirdPartyInvite(ThirdPartyInviteContent::read(content.object()))
+                Self::ThirdPartyInvite(ThirdPartyInviteContent::read(&content()))
             }
-            _ => Self::Other,
-        }
+            _ => return None,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 //! spec: server-server v1.19 §Checks performed on receipt of a PDU, 1; rooms/v1, v3, v4, v6, v11 and
 //! v12 §Event format, §Event IDs; client-server v1.19 §Size limits.
 
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use ruma_common::{EventId, OwnedEventId, RoomId, UserId};
 use sha2::{Digest as _, Sha256};
 
 use super::EventJson;
@@ -74,32 +74,32 @@ pub enum FormatError {
     CreateWithRoomId,
 }
 
-/// The fields of an event that every event has, checked.
-#[derive(Clone)]
-pub(crate) struct Header {
+/// The fields of an event that every event has, checked, where they are read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fields<'e> {
     /// `None` only for a create event whose id gives the room id.
-    pub(crate) room_id: Option<OwnedRoomId>,
-    pub(crate) sender: OwnedUserId,
-    pub(crate) kind: Box<str>,
-    pub(crate) state_key: Option<Box<str>>,
-    pub(crate) prev_events: Box<[OwnedEventId]>,
-    pub(crate) auth_events: Box<[OwnedEventId]>,
+    pub(crate) room_id: Option<&'e RoomId>,
+    pub(crate) sender: &'e UserId,
+    pub(crate) kind: &'e str,
+    pub(crate) state_key: Option<&'e str>,
+    pub(crate) prev_events: Vec<&'e EventId>,
+    pub(crate) auth_events: Vec<&'e EventId>,
     pub(crate) depth: i64,
     pub(crate) origin_server_ts: i64,
     /// What a redaction redacts, if it names an event.
-    pub(crate) redacts: Option<OwnedEventId>,
+    pub(crate) redacts: Option<&'e EventId>,
 }
 
-impl Header {
+impl<'e> Fields<'e> {
     pub(crate) fn read(
         rules: &RoomVersionRules,
-        event: &EventJson<'_>,
+        event: &'e EventJson<'_>,
     ) -> Result<Self, FormatError> {
         let object = event.fields();
         let kind = short("type", object.string("type")?)?;
         let sender = short("sender", object.string("sender")?)?;
         let state_key = match object.optional_string("state_key")? {
-            Some(state_key) => Some(short("state_key", state_key)?.into()),
+            Some(state_key) => Some(short("state_key", state_key)?),
             None => None,
         };
         object.object("hashes")?.string("sha256")?;
@@ -110,9 +110,10 @@ impl Header {
         }
         Ok(Self {
             room_id: room_id(rules, kind, object)?,
-            sender: OwnedUserId::try_from(sender)
+            sender: sender
+                .try_into()
                 .map_err(|_| FormatError::Id { field: "sender" })?,
-            kind: kind.into(),
+            kind,
             state_key,
             prev_events: references(rules, "prev_events", object, MAX_PREV_EVENTS)?,
             auth_events: references(rules, "auth_events", object, MAX_AUTH_EVENTS)?,
@@ -133,11 +134,11 @@ pub(crate) fn check_size(json: &[u8]) -> Result<(), FormatError> {
 }
 
 /// spec: rooms/v12 §Event format ("Omitted from `m.room.create` events").
-fn room_id(
+fn room_id<'e>(
     rules: &RoomVersionRules,
     kind: &str,
-    object: &Object<'_>,
-) -> Result<Option<OwnedRoomId>, FormatError> {
+    object: &'e Object<'_>,
+) -> Result<Option<&'e RoomId>, FormatError> {
     if rules.event_format.room_id == RoomIdFormat::CreateHash && kind == "m.room.create" {
         return match object.get("room_id") {
             None => Ok(None),
@@ -145,20 +146,21 @@ fn room_id(
         };
     }
     let room_id = short("room_id", object.string("room_id")?)?;
-    let room_id =
-        OwnedRoomId::try_from(room_id).map_err(|_| FormatError::Id { field: "room_id" })?;
+    let room_id = room_id
+        .try_into()
+        .map_err(|_| FormatError::Id { field: "room_id" })?;
     Ok(Some(room_id))
 }
 
 /// spec: rooms/v1 §Event format ("Event IDs and reference hashes"); rooms/v3 §Event format ("they are
 /// now plain lists of event IDs"). The hashes are not looked at: that two events share an id, they
 /// could not tell us in time.
-fn references(
+fn references<'e>(
     rules: &RoomVersionRules,
     field: &'static str,
-    object: &Object<'_>,
+    object: &'e Object<'_>,
     max: usize,
-) -> Result<Box<[OwnedEventId]>, FormatError> {
+) -> Result<Vec<&'e EventId>, FormatError> {
     let items = object.array(field)?;
     if items.len() > max {
         return Err(FormatError::TooMany { field, max });
@@ -166,7 +168,7 @@ fn references(
     let own_id = (rules.event_format.event_id == EventIdFormat::Stated)
         .then(|| object.get("event_id")?.as_str())
         .flatten();
-    let reference = |item: &Value<'_>| {
+    let reference = |item: &'e Value<'_>| {
         let id = match (rules.event_format.references, item.as_array()) {
             (ReferenceFormat::IdsWithHashes, Some([id, _hashes])) => id.as_str(),
             (ReferenceFormat::IdsWithHashes, _) => None,
@@ -183,7 +185,11 @@ fn references(
 
 /// spec: rooms/v11 §Moving the `redacts` property of `m.room.redaction` events to a `content`
 /// property.
-fn redacts(rules: &RoomVersionRules, kind: &str, event: &EventJson<'_>) -> Option<OwnedEventId> {
+fn redacts<'e>(
+    rules: &RoomVersionRules,
+    kind: &str,
+    event: &'e EventJson<'_>,
+) -> Option<&'e EventId> {
     if kind != "m.room.redaction" {
         return None;
     }
@@ -216,13 +222,14 @@ fn stated_id(fields: &Object<'_>) -> Result<OwnedEventId, FormatError> {
     let id = short("event_id", fields.string("event_id")?)?;
     event_id_of(id)
         .filter(|id| id.server_name().is_some())
+        .map(ToOwned::to_owned)
         .ok_or(FormatError::Id { field: "event_id" })
 }
 
 /// The event id that a text is. Of all kinds of ids, this alone is parsed so loosely as to admit
 /// U+0000, for which databases have no place; no event has such an id.
-fn event_id_of(text: &str) -> Option<OwnedEventId> {
-    let id = OwnedEventId::try_from(text).ok()?;
+pub(super) fn event_id_of(text: &str) -> Option<&EventId> {
+    let id = text.try_into().ok()?;
     (!text.contains('\0')).then_some(id)
 }
 

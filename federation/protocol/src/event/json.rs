@@ -131,25 +131,18 @@ impl<'a> EventJson<'a> {
     /// spec: server-server v1.19 §Calculating the content hash for an event.
     pub(crate) fn content_hash(&self) -> [u8; 32] {
         let is_hashed = |key: &str| !matches!(key, "hashes" | "signatures");
-        let (json, _) = self.write(self.content.as_bytes(), is_hashed);
+        let json = self.write(self.content.as_bytes(), is_hashed);
         Sha256::digest(&json).into()
     }
 
-    /// The fields that are `kept`, with `content` in the place of the content, as canonical JSON; and
-    /// where in it the content is.
-    pub(crate) fn write(
-        &self,
-        content: &[u8],
-        kept: impl Fn(&str) -> bool,
-    ) -> (Vec<u8>, Range<usize>) {
+    /// The fields that are `kept`, with `content` in the place of the content, as canonical JSON.
+    pub(crate) fn write(&self, content: &[u8], kept: impl Fn(&str) -> bool) -> Vec<u8> {
         let lengths = self.members.iter().map(|member| member.text.len() + 1);
         let mut json = Vec::with_capacity(lengths.sum::<usize>() + content.len() + 12);
-        let mut span = 0..0;
         for member in self.members.iter().filter(|member| kept(&member.key)) {
             json.push(if json.is_empty() { b'{' } else { b',' });
             if member.key == "content" {
                 json.extend_from_slice(b"\"content\":");
-                span = json.len()..json.len() + content.len();
                 json.extend_from_slice(content);
             } else {
                 json.extend_from_slice(&member.text);
@@ -159,6 +152,6 @@ impl<'a> EventJson<'a> {
             json.push(b'{');
         }
         json.push(b'}');
-        (json, span)
+        json
     }
 }

@@ -1,3 +1,5 @@
+mod header;
+
 use bytes::Bytes;
 use ruma_common::{EventId, server_name};
 use serde_json::value::RawValue;
@@ -49,8 +51,8 @@ fn an_event_shows_its_fields() {
         ("m.test", Some("k"), true)
     );
     assert_eq!((event.depth(), event.origin_server_ts()), (7, 1_234));
-    assert_eq!(event.prev_events(), ["$p"]);
-    assert_eq!(event.auth_events(), ["$a", "$b"]);
+    assert_eq!(event.prev_events().to_vec(), ["$p"]);
+    assert_eq!(event.auth_events().to_vec(), ["$a", "$b"]);
     assert_eq!(event.content(), "{\"a\":\"\\u0000ä\",\"b\":1}");
     assert_eq!(event.content_bytes(), event.content().as_bytes());
     assert_eq!(event.event_id().as_str().len(), 44);

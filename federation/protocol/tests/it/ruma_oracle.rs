@@ -26,6 +26,8 @@ pub(crate) fn rules(version: &str) -> RoomVersionRules {
 pub(crate) struct RumaPdu {
     event: Event,
     event_id: OwnedEventId,
+    prev_events: Vec<OwnedEventId>,
+    auth_events: Vec<OwnedEventId>,
     kind: TimelineEventType,
     content: Box<RawValue>,
     redacts: Option<OwnedEventId>,
@@ -40,6 +42,8 @@ impl RumaPdu {
         Self {
             event: event.clone(),
             event_id: event.event_id().to_owned(),
+            prev_events: event.prev_events().to_vec(),
+            auth_events: event.auth_events().to_vec(),
             kind: event.kind().into(),
             content: RawValue::from_string(event.content().to_owned()).unwrap(),
             redacts: event.redacts().map(ToOwned::to_owned),
@@ -81,11 +85,11 @@ impl ruma_state_res::Event for RumaPdu {
     }
 
     fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
-        Box::new(self.event.prev_events().iter())
+        Box::new(self.prev_events.iter())
     }
 
     fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
-        Box::new(self.event.auth_events().iter())
+        Box::new(self.auth_events.iter())
     }
 
     fn redacts(&self) -> Option<&OwnedEventId> {

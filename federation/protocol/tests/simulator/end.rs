@@ -113,7 +113,7 @@ fn tainted(world: &World) -> BTreeSet<Gid> {
     // Events are numbered in the order of their making: what they rest on comes first.
     for gid in 0..world.referee.events() {
         let event = world.referee.event(gid);
-        let rests_on = event.prev_events().iter().chain(event.auth_events());
+        let rests_on = event.prev_events().iter().chain(event.auth_events().iter());
         let mut rests_on = rests_on.filter_map(|id| world.referee.find(id));
         if rests_on.any(|below| tainted.contains(&below)) {
             tainted.insert(gid);
@@ -143,7 +143,7 @@ fn ends_are_ends(world: &World) {
                     );
                 }
                 if seen.insert(id) {
-                    todo.extend(room.event(id).prev_events().iter().cloned());
+                    todo.extend(room.event(id).prev_events().to_vec());
                 }
             }
         }

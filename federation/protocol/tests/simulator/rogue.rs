@@ -209,7 +209,7 @@ fn send(world: &mut World, at: At, draft: &PduDraft) {
             event.kind(),
             event.state_key(),
             event.content(),
-            event.prev_events()
+            event.prev_events().to_vec()
         )
     });
     world.touch(at);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hearth_protocol::event::create_of_room_id;
+use hearth_protocol::event::{References, create_of_room_id};
 use hearth_protocol::state_resolution::StateMap;
 use hearth_protocol::{Event, RoomVersionRules, VerifiedPdu};
 use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId};
@@ -161,8 +161,9 @@ impl Room {
 
     /// The prev events of an event that have no place here, and its auth events that are not here.
     pub(crate) fn lacks(&self, event: &Event) -> (Vec<OwnedEventId>, Vec<OwnedEventId>) {
-        let lacking = |ids: &[OwnedEventId], here: &dyn Fn(&EventId) -> bool| {
-            ids.iter().filter(|id| !here(id)).cloned().collect()
+        let lacking = |ids: References<'_>, here: &dyn Fn(&EventId) -> bool| {
+            let lacking = ids.iter().filter(|id| !here(id));
+            lacking.map(ToOwned::to_owned).collect()
         };
         (
             lacking(event.prev_events(), &|id| self.placed(id).is_some()),
@@ -176,10 +177,12 @@ impl Room {
         if self.placed(event.event_id()).is_some() {
             return Received::Duplicate;
         }
-        let wanted = event.auth_events().iter().chain(state);
-        let auth: Vec<_> = wanted
+        let auth: Vec<_> = event
+            .auth_events()
+            .iter()
+            .chain(state.iter().map(|id| &**id))
             .filter(|id| self.find(id).is_none())
-            .cloned()
+            .map(ToOwned::to_owned)
             .collect();
         if !auth.is_empty() {
             return Received::Missing {
@@ -344,7 +347,7 @@ impl Room {
             };
             self.extremities.remove(&at);
             if self.events[at].fate != Fate::Accepted {
-                todo.extend(self.event(at).prev_events().iter().cloned());
+                todo.extend(self.event(at).prev_events().to_vec());
             }
         }
     }

@@ -293,7 +293,7 @@ impl World {
                 event.kind(),
                 event.state_key(),
                 event.content(),
-                event.prev_events()
+                event.prev_events().to_vec()
             )
         });
         self.queue(at, pdu, &[]);

@@ -16,6 +16,8 @@ use crate::world::World;
 struct Pdu {
     event: Event,
     event_id: OwnedEventId,
+    prev_events: Vec<OwnedEventId>,
+    auth_events: Vec<OwnedEventId>,
     kind: TimelineEventType,
     content: Box<RawValue>,
     states_room: bool,
@@ -53,11 +55,11 @@ impl ruma_state_res::Event for Pdu {
     }
 
     fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
-        Box::new(self.event.prev_events().iter())
+        Box::new(self.prev_events.iter())
     }
 
     fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
-        Box::new(self.event.auth_events().iter())
+        Box::new(self.auth_events.iter())
     }
 
     fn redacts(&self) -> Option<&OwnedEventId> {
@@ -84,6 +86,8 @@ impl RumaSide {
             let pdu = Pdu {
                 event: event.clone(),
                 event_id: event.event_id().to_owned(),
+                prev_events: event.prev_events().to_vec(),
+                auth_events: event.auth_events().to_vec(),
                 kind: event.kind().into(),
                 content: RawValue::from_string(event.content().to_owned()).unwrap(),
                 states_room: version != "12" || event.kind() != "m.room.create",
@@ -113,7 +117,7 @@ impl RumaSide {
         while let Some(id) = todo.pop() {
             let (known, pdu) = self.events.get_key_value(id).unwrap();
             if chain.insert(known.clone()) {
-                todo.extend(pdu.event.auth_events().iter().map(|id| &**id));
+                todo.extend(pdu.event.auth_events().iter());
             }
         }
         chain

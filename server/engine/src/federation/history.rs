@@ -95,8 +95,8 @@ impl Federation {
                 }
                 let prev = known.event.prev_events().iter();
                 let unseen =
-                    prev.filter(|prev| !stop.contains(*prev) && seen.insert((*prev).clone()));
-                next.extend(unseen.cloned());
+                    prev.filter(|prev| !stop.contains(*prev) && seen.insert((*prev).to_owned()));
+                next.extend(unseen.map(ToOwned::to_owned));
                 if known.fate != Fate::Rejected && known.is_placed() {
                     found.push(self.as_seen_by(room, origin, known).await?);
                 }

@@ -324,7 +324,7 @@ impl Federation {
         let mut between = Vec::new();
         while let Some(id) = wanted.pop() {
             if let Some(pdu) = handed_over.remove(&id) {
-                wanted.extend_from_slice(pdu.event().prev_events());
+                wanted.extend(pdu.event().prev_events().to_vec());
                 between.push(pdu);
             }
         }
@@ -355,7 +355,7 @@ impl Federation {
                     "another event was handed over".to_owned(),
                 ));
             }
-            wanted.extend(pdu.event().auth_events().iter().cloned());
+            wanted.extend(pdu.event().auth_events().to_vec());
             fetched.push(pdu);
         }
         self.rooms.take_in_outliers(room, fetched).await

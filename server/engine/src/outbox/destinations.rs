@@ -40,7 +40,7 @@ impl Destinations {
         let Some(after) = known.snapshot_nid else {
             return Ok(BTreeSet::new());
         };
-        let prev = match known.event.prev_events().first() {
+        let prev = match known.event.prev_events().iter().next() {
             Some(prev) => self.rooms.known.one(room.rules, prev).await?,
             None => None,
         };

@@ -27,7 +27,8 @@ impl Rooms {
         if let Some(held) = self.held_before_at_once(room, known, key) {
             return Ok(held);
         }
-        let prev = self.known.of_room(room, known.event.prev_events()).await?;
+        let names = known.event.prev_events().to_vec();
+        let prev = self.known.of_room(room, &names).await?;
         if let Some(nids) = states_after(known, &prev) {
             let mut held = Vec::with_capacity(nids.len());
             for nid in nids {
@@ -51,9 +52,7 @@ impl Rooms {
         known: &Known,
         key: i64,
     ) -> Option<Option<i64>> {
-        let [prev] = known.event.prev_events() else {
-            return None;
-        };
+        let prev = known.event.prev_events().only()?;
         let prev = self.known.cached_by_id(prev)?;
         let before = prev
             .snapshot_nid
@@ -66,7 +65,8 @@ impl Rooms {
     /// # Errors
     /// When the database fails.
     pub async fn resolved_before(&self, room: &Room, known: &Known) -> Result<Snapshot, RoomError> {
-        let prev = self.known.of_room(room, known.event.prev_events()).await?;
+        let names = known.event.prev_events().to_vec();
+        let prev = self.known.of_room(room, &names).await?;
         match states_after(known, &prev).as_deref() {
             None | Some([]) => self.without(room, known).await,
             Some([one]) => Ok(self.snapshots.get(*one).await?),
@@ -93,7 +93,8 @@ impl Rooms {
             .first()
             .filter(|key| state.map.get(**key) == Some(known.nid));
         if let Some(key) = own {
-            let auth = self.known.of_room(room, known.event.auth_events()).await?;
+            let names = known.event.auth_events().to_vec();
+            let auth = self.known.of_room(room, &names).await?;
             let replaced = auth
                 .values()
                 .find(|auth| auth.event.is_state_of(known.event.kind(), state_key));

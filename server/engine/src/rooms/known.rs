@@ -84,16 +84,8 @@ impl Known {
 
 impl Size for Known {
     fn size_bytes(&self) -> usize {
-        // What the parsed header keeps beside the bytes, and each id that it names.
-        const HEADER_BYTES: usize = 512;
-        const REFERENCE_BYTES: usize = 72;
-        let references = self.event.prev_events().len() + self.event.auth_events().len();
         let beside = self.beside.as_ref().map_or(0, Size::size_bytes);
-        size_of::<Self>()
-            + self.event.json().len()
-            + HEADER_BYTES
-            + references * REFERENCE_BYTES
-            + beside
+        size_of::<Self>() + self.event.size_bytes() + beside
     }
 }
 
@@ -238,13 +230,13 @@ impl KnownEvents {
         planned.or_else(|| self.by_nid.get(&nid))
     }
 
-    pub(super) fn cached_by_id(&self, id: &OwnedEventId) -> Option<Known> {
+    pub(super) fn cached_by_id(&self, id: &EventId) -> Option<Known> {
         let planned = self.in_flight().nids.get(id).copied();
         self.cached(planned.or_else(|| self.nids.get(id.as_str()))?)
     }
 
     /// A committed event relates to another.
-    pub(super) fn relate(&self, target: &OwnedEventId) {
+    pub(super) fn relate(&self, target: &EventId) {
         if let Some(beside) = self.cached_by_id(target).and_then(|known| known.beside) {
             beside.relate();
         }

@@ -218,7 +218,7 @@ impl Plan<'_> {
             .auth_events()
             .iter()
             .filter(|id| !auth.contains_key(*id))
-            .cloned()
+            .map(ToOwned::to_owned)
             .collect();
         if !lacking.is_empty() {
             return Ok(Received::Missing {
@@ -230,12 +230,12 @@ impl Plan<'_> {
             return Ok(refused);
         }
         let verdict = self.judge(&event, &auth, &before, asks).await?;
-        let prev = self.known(event.prev_events()).await?;
+        let prev = self.known(&event.prev_events().to_vec()).await?;
         let gaps: Vec<OwnedEventId> = event
             .prev_events()
             .iter()
             .filter(|id| !prev.get(*id).is_some_and(Known::is_placed))
-            .cloned()
+            .map(ToOwned::to_owned)
             .collect();
         let known = self
             .place(Placement {
@@ -311,7 +311,7 @@ fn after_their_auth_events<'p>(
         let auth: BTreeSet<&OwnedEventId> = event
             .auth_events()
             .iter()
-            .chain(&create)
+            .chain(create.as_deref())
             .filter_map(|auth| by_id.get_key_value(auth))
             .map(|(auth, _)| auth)
             .collect();

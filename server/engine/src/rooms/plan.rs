@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use hearth_protocol::PduDraft;
 use hearth_protocol::auth_events::auth_types;
 use hearth_protocol::canonical_json::MAX_INTEGER;
-use hearth_protocol::event::{Event, MAX_PREV_EVENTS, create_of_room_id};
+use hearth_protocol::event::{Event, MAX_PREV_EVENTS, References, create_of_room_id};
 use hearth_protocol::room_version::{ReferenceFormat, RoomIdFormat};
 use hearth_protocol::verify::VerifiedPdu;
 use hearth_storage::tables::events::{ClientTransactionRow, Fate, client_transaction};
@@ -477,7 +477,7 @@ impl<'a> Plan<'a> {
             // Only a room's create event follows nothing, and this room has one.
             return Ok(Received::Rejected("a room is created once".to_owned()));
         }
-        let prev = self.known(event.prev_events()).await?;
+        let prev = self.known(&event.prev_events().to_vec()).await?;
         let auth = self.auth_of(&event).await?;
         if let Some(missing) = missing(&event, &prev, &auth) {
             return Ok(missing);
@@ -579,13 +579,11 @@ fn missing(
     prev: &BTreeMap<OwnedEventId, Known>,
     auth: &BTreeMap<OwnedEventId, Known>,
 ) -> Option<Received> {
-    let without = |ids: &[OwnedEventId], here: &dyn Fn(&OwnedEventId) -> bool| {
-        ids.iter()
-            .filter(|id| !here(id))
-            .cloned()
-            .collect::<Vec<_>>()
+    let without = |ids: References<'_>, here: &dyn Fn(&EventId) -> bool| {
+        let lacking = ids.iter().filter(|id| !here(id));
+        lacking.map(ToOwned::to_owned).collect::<Vec<_>>()
     };
-    let placed = |id: &OwnedEventId| prev.get(id).is_some_and(Known::is_placed);
+    let placed = |id: &EventId| prev.get(id).is_some_and(Known::is_placed);
     let prev = without(event.prev_events(), &placed);
     let auth = without(event.auth_events(), &|id| auth.contains_key(id));
     (!prev.is_empty() || !auth.is_empty()).then_some(Received::Missing { prev, auth })

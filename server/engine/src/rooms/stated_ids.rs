@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use hearth_protocol::event::Event;
+use hearth_protocol::event::{Event, References};
 use hearth_protocol::room_version::EventIdFormat;
 use hearth_storage::tables::events as rows;
 use hearth_types::ruma::OwnedEventId;
@@ -88,18 +88,17 @@ impl Plan<'_> {
     async fn leads_back(
         &self,
         event: &Event,
-        named: fn(&Event) -> &[OwnedEventId],
+        named: fn(&Event) -> References<'_>,
         at_most: usize,
     ) -> Result<bool, RoomError> {
         let mut level = named(event).to_vec();
         let mut seen: BTreeSet<OwnedEventId> = level.iter().cloned().collect();
         while !level.is_empty() && seen.len() <= at_most && !seen.contains(event.event_id()) {
             let known = self.known(&level).await?;
-            let next = known.values().flat_map(|known| named(&known.event));
-            level = next
-                .filter(|id| seen.insert((*id).clone()))
-                .cloned()
-                .collect();
+            let next = known
+                .values()
+                .flat_map(|known| named(&known.event).to_vec());
+            level = next.filter(|id| seen.insert(id.clone())).collect();
         }
         Ok(seen.contains(event.event_id()))
     }

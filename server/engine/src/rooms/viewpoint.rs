@@ -302,7 +302,7 @@ impl Rooms {
         for _ in 0..MEMBERSHIPS_MAX {
             let before = self
                 .known
-                .by_id(room.rules, event.event.auth_events())
+                .by_id(room.rules, &event.event.auth_events().to_vec())
                 .await?;
             let before = before.into_values().find(|other| {
                 let same_person = other.event.state_key() == event.event.state_key();

@@ -331,8 +331,8 @@ impl Resolver<'_> {
             None => self.known.by_nid(self.rules, &[nid]).await?.remove(&nid),
         };
         let known = known.ok_or_else(|| missing("event", nid))?;
-        let ids = known.event.auth_events();
-        let stored = self.known.by_id(self.rules, ids).await?;
+        let ids = known.event.auth_events().to_vec();
+        let stored = self.known.by_id(self.rules, &ids).await?;
         Ok(ids
             .iter()
             .filter_map(|id| self.fresh.get(id).or_else(|| stored.get(id)))

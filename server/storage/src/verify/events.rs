@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth_protocol::event::{Event, EventJson, Membership};
+use hearth_protocol::event::{Event, EventJson, Membership, References};
 use hearth_protocol::redaction::signing_payload;
 use hearth_protocol::verify::UnverifiedPdu;
 
@@ -291,9 +291,9 @@ impl Context<'_> {
     }
 
     /// The local ids of events of the room, without those in gaps; none where one is not here.
-    fn nids_of<I: AsRef<str>>(&self, ids: &[I], gaps: &BTreeSet<String>) -> Option<BTreeSet<i64>> {
+    fn nids_of(&self, ids: References<'_>, gaps: &BTreeSet<String>) -> Option<BTreeSet<i64>> {
         ids.iter()
-            .map(AsRef::as_ref)
+            .map(|id| id.as_str())
             .filter(|id| !gaps.contains(*id))
             .map(|id| self.nids.get(id).copied())
             .collect()

@@ -24,6 +24,8 @@ pub(super) struct Second {
 struct Pdu {
     event: Event,
     event_id: OwnedEventId,
+    prev_events: Vec<OwnedEventId>,
+    auth_events: Vec<OwnedEventId>,
     kind: TimelineEventType,
     content: Box<RawValue>,
     redacts: Option<OwnedEventId>,
@@ -65,6 +67,8 @@ impl Second {
         self.pdus.push(Arc::new(Pdu {
             event: event.clone(),
             event_id: event.event_id().to_owned(),
+            prev_events: event.prev_events().to_vec(),
+            auth_events: event.auth_events().to_vec(),
             kind: event.kind().into(),
             content: RawValue::from_string(event.content().to_owned()).unwrap(),
             redacts: event.redacts().map(ToOwned::to_owned),
@@ -116,6 +120,8 @@ impl Second {
         Arc::new(Pdu {
             event: asked.event.clone(),
             event_id: asked.event_id.clone(),
+            prev_events: asked.prev_events.clone(),
+            auth_events: asked.auth_events.clone(),
             kind: "m.room.join_rules".into(),
             content: RawValue::from_string(r#"{"join_rule":"invite"}"#.to_owned()).unwrap(),
             redacts: None,
@@ -234,11 +240,11 @@ impl ruma_state_res::Event for Judged {
     }
 
     fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
-        Box::new(self.0.event.prev_events().iter())
+        Box::new(self.0.prev_events.iter())
     }
 
     fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &OwnedEventId> + '_> {
-        Box::new(self.0.event.auth_events().iter())
+        Box::new(self.0.auth_events.iter())
     }
 
     fn redacts(&self) -> Option<&OwnedEventId> {

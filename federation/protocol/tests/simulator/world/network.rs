@@ -294,7 +294,7 @@ fn answer(room: &Room, question: &Question, gap_max: usize) -> Option<Told> {
             while let (Some(id), true) = (todo.pop(), found.len() < gap_max) {
                 let held = room.held(&id).filter(|held| held.place.is_some());
                 if let (Some(held), true) = (held, seen.insert(id)) {
-                    todo.extend(held.pdu.event().prev_events().iter().cloned());
+                    todo.extend(held.pdu.event().prev_events().to_vec());
                     found.push(held.pdu.clone());
                 }
             }

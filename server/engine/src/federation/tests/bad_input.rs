@@ -78,7 +78,7 @@ both_engines! {
 /// matter: nobody reads further.
 fn overlong(pdu: &VerifiedPdu, field: &str, count: usize) -> Vec<u8> {
     let mut event: Value = serde_json::from_slice(pdu.event().json()).unwrap();
-    let reference = pdu.event().prev_events()[0].as_str();
+    let reference = pdu.event().prev_events().iter().next().unwrap().as_str();
     let reference = match event[field][0].is_array() {
         true => json!([reference, {}]),
         false => json!(reference),
