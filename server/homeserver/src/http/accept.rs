@@ -155,8 +155,12 @@ impl Socket {
                 };
                 match self.accept().await {
                     Ok(accepted) => {
-                        let served =
-                            accepted.serve(Arc::clone(&front), bounds.head_time, tasks.clone());
+                        // Boxed: a task holds what it runs as often as it is handed on to be run.
+                        let served = Box::pin(accepted.serve(
+                            Arc::clone(&front),
+                            bounds.head_time,
+                            tasks.clone(),
+                        ));
                         tasks.spawn("connection", async move {
                             let _permit = permit;
                             served.await;
@@ -223,18 +227,29 @@ impl Accepted {
             Self::Tcp(stream, address, Some(tls)) => {
                 let peer = Peer::Address(address.ip());
                 let _ = stream.set_nodelay(true);
-                let handshake = Box::pin(tls.accept(stream));
-                let Some(stream) = in_time(handshake, head_time, &tasks).await else {
-                    return;
-                };
-                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                if is_http2 {
-                    Box::pin(http2(stream, front, peer, head_time, tasks)).await;
-                } else {
-                    Box::pin(http1(stream, front, peer, head_time, &tasks)).await;
-                }
+                Box::pin(encrypted((tls, stream), front, peer, head_time, tasks)).await;
             }
         }
+    }
+}
+
+/// Serves what comes over TLS, whose state is large: a plain connection does without.
+async fn encrypted(
+    (tls, stream): (TlsAcceptor, TcpStream),
+    front: Arc<Front>,
+    peer: Peer,
+    head_time: Duration,
+    tasks: Tasks,
+) {
+    let handshake = Box::pin(tls.accept(stream));
+    let Some(stream) = in_time(handshake, head_time, &tasks).await else {
+        return;
+    };
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    if is_http2 {
+        Box::pin(http2(stream, front, peer, head_time, tasks)).await;
+    } else {
+        Box::pin(http1(stream, front, peer, head_time, &tasks)).await;
     }
 }
 
@@ -444,5 +459,20 @@ async fn drive<C>(
         biased;
         _ = connection => {}
         () = requests.quiet() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each connection takes that waits, besides the request and the buffers of the HTTP library.
+    #[test]
+    fn a_connection_holds_little() {
+        fn size_bytes<A: Future>(_: impl Fn(Accepted, Arc<Front>, Duration, Tasks) -> A) -> usize {
+            size_of::<A>()
+        }
+        let size_bytes = size_bytes(Accepted::serve);
+        assert!(size_bytes < 3 << 9, "{size_bytes} bytes");
     }
 }

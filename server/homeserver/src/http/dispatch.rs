@@ -213,7 +213,7 @@ impl Front {
         let waits = (row.rate == RateClass::Sync).then(|| credentials(&parts));
         let request = Request::from_parts(parts, bytes);
         if row.auth == AuthClass::ServerSignature {
-            let name = self.app.authority.server(&request).await?;
+            let name = Box::pin(self.app.authority.server(&request)).await?;
             caller = Caller::Server(Server { name, address });
             self.take_rate(row.rate, &caller)?;
         }
@@ -235,7 +235,7 @@ impl Front {
         };
         let answer = handled.unwrap_or_else(|_| Err(bug()))?;
         if let Some(parts) = waits {
-            self.still_may(row, &parts, address).await?;
+            Box::pin(self.still_may(row, &parts, address)).await?;
         }
         Ok(answer)
     }
@@ -444,8 +444,21 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use http::Uri;
+    use http_body_util::Empty;
 
     use super::*;
+
+    /// What a request may become is part of each connection, also of those that wait for hours.
+    #[test]
+    fn who_waits_holds_little() {
+        fn size_bytes<'f, A: Future>(
+            _: impl Fn(&'f Front, Request<Empty<Bytes>>, Peer) -> A,
+        ) -> usize {
+            size_of::<A>()
+        }
+        let size_bytes = size_bytes(Front::answer);
+        assert!(size_bytes < 3 << 10, "{size_bytes} bytes");
+    }
 
     #[test]
     fn who_waits_holds_no_buffer() {
