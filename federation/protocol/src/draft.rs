@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::auth_events::{StateType, auth_types_for_event};
 use crate::canonical_json::{Object, ParseError, RawObject, Value};
 use crate::encoding;
-use crate::event::{Event, EventJson, Fields, FormatError, event_id};
+use crate::event::{Event, EventJson, FormatError, event_id};
 use crate::redaction::signing_payload;
 use crate::room_version::{EventIdFormat, RedactsPlace, ReferenceFormat, RoomVersionRules};
 use crate::signing::{SigningKey, add_signature};
@@ -120,7 +120,6 @@ impl PduDraft {
         event.edit_object("signatures", |signatures| {
             add_signature(signatures, server, key.id(), signature);
         });
-        Fields::read(rules, &event)?;
         let event_id = event_id(rules, event.fields(), &payload)?;
         Ok(Event::from_parts(rules, &event, event_id)?)
     }

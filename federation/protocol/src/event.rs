@@ -29,9 +29,10 @@ pub use json::EventJson;
 
 pub use header::References;
 
-pub(crate) use format::{Fields, event_id};
+pub(crate) use format::event_id;
 use header::Header;
 
+use crate::canonical_json::RawObject;
 use crate::redaction;
 use crate::room_version::{RoomIdFormat, RoomVersionRules};
 use crate::signing::{SigningKey, add_signature};
@@ -71,11 +72,15 @@ impl Event {
                 format::event_id(rules, event.fields(), &payload)?
             }
         };
-        Self::assemble(rules, event_id, json)
+        Self::assemble(rules, event_id, json, |header, json| {
+            let content = json.get(header.content()).unwrap_or_default();
+            let content = RawObject::canonical(content, rules.canonical_json);
+            AuthContent::read(rules, header.kind(json), &content)
+        })
     }
 
-    /// Puts together an event whose [`Fields`] were just checked, and writes its bytes: the canonical
-    /// federated form, which has no `unsigned`.
+    /// Checks an event and puts it together, and writes its bytes: the canonical federated form, which has
+    /// no `unsigned`.
     pub(crate) fn from_parts(
         rules: &RoomVersionRules,
         event: &EventJson<'_>,
@@ -83,13 +88,16 @@ impl Event {
     ) -> Result<Self, FormatError> {
         let json = event.write(event.content().as_bytes(), |_| true);
         format::check_size(&json)?;
-        Self::assemble(rules, event_id, json.into())
+        Self::assemble(rules, event_id, json.into(), |header, json| {
+            AuthContent::read(rules, header.kind(json), event.content())
+        })
     }
 
     fn assemble(
         rules: &RoomVersionRules,
         event_id: OwnedEventId,
         json: Bytes,
+        auth_content: impl FnOnce(&Header, &[u8]) -> Option<AuthContent>,
     ) -> Result<Self, FormatError> {
         let header = match Header::scan(rules, &json) {
             Some(header) => header,
@@ -99,8 +107,7 @@ impl Event {
             Some(room_id) => room_id,
             None => room_id_of_create(&event_id)?,
         };
-        let content = json.get(header.content()).unwrap_or_default();
-        let auth_content = AuthContent::read(rules, header.kind(&json), content);
+        let auth_content = auth_content(&header, &json);
         Ok(Self(Arc::new(Inner {
             event_id,
             room_id,

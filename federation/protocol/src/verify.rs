@@ -17,7 +17,7 @@ use ruma_common::{
 
 use crate::canonical_json::Object;
 use crate::encoding;
-use crate::event::{Event, EventJson, Fields, FormatError, Membership, event_id};
+use crate::event::{Event, EventJson, FormatError, Membership, event_id};
 use crate::key_document::PublishedKey;
 use crate::redaction::{redact, signing_payload};
 use crate::room_version::{RoomVersionRules, SignatureRules};
@@ -90,7 +90,6 @@ impl UnverifiedPdu {
             });
         }
         let json = EventJson::parse(json, rules.canonical_json)?;
-        Fields::read(rules, &json)?;
         let payload = signing_payload(&rules.redaction, &json);
         let event_id = event_id(rules, json.fields(), &payload)?;
         let mut event = Event::from_parts(rules, &json, event_id.clone())?;

@@ -63,7 +63,7 @@ impl<'a> RawObject<'a> {
     }
 
     /// `json` has been found to be in canonical form.
-    pub(super) fn canonical(json: &'a [u8], rules: CanonicalJsonRules) -> Self {
+    pub(crate) fn canonical(json: &'a [u8], rules: CanonicalJsonRules) -> Self {
         Self(Form::Canonical {
             json,
             rules,

@@ -7,7 +7,7 @@
 
 use ruma_common::OwnedUserId;
 
-use crate::canonical_json::{Object, Value, parse_object};
+use crate::canonical_json::{Object, RawObject, Value};
 use crate::power_levels::{PowerLevels, PowerLevelsError};
 use crate::room_version::RoomVersionRules;
 use crate::signing::signed_bytes;
@@ -184,19 +184,22 @@ pub struct ThirdPartyInviteContent {
 }
 
 impl AuthContent {
-    /// Reads the content of an event of type `kind`, an object that was looked over before. `None` where no
-    /// authorization rule reads it.
-    pub(super) fn read(rules: &RoomVersionRules, kind: &str, content: &[u8]) -> Option<Self> {
-        let content = || parse_object(content, rules.canonical_json).unwrap_or_default();
+    /// Reads the content of an event of type `kind`. `None` where no authorization rule reads it.
+    pub(super) fn read(
+        rules: &RoomVersionRules,
+        kind: &str,
+        content: &RawObject<'_>,
+    ) -> Option<Self> {
         Some(match kind {
-            "m.room.create" => Self::Create(CreateContent::read(&content())),
-            "m.room.member" => Self::Member(MemberContent::read(&content())),
+            "m.room.create" => Self::Create(CreateContent::read(content.object())),
+            "m.room.member" => Self::Member(MemberContent::read(content.object())),
             "m.room.power_levels" => {
-                Self::PowerLevels(PowerLevels::read(&rules.authorization, &content()))
+                let levels = PowerLevels::read(&rules.authorization, content.object());
+                Self::PowerLevels(levels)
             }
-            "m.room.join_rules" => Self::JoinRules(JoinRulesContent::read(&content())),
+            "m.room.join_rules" => Self::JoinRules(JoinRulesContent::read(content.object())),
             "m.room.third_party_invite" => {
-                Self::ThirdPartyInvite(ThirdPartyInviteContent::read(&content()))
+                Self::ThirdPartyInvite(ThirdPartyInviteContent::read(content.object()))
             }
             _ => return None,
         })
