@@ -30,7 +30,7 @@ pub use json::EventJson;
 pub use header::References;
 
 pub(crate) use format::event_id;
-use header::Header;
+use header::{Header, Places};
 
 use crate::canonical_json::RawObject;
 use crate::redaction;
@@ -72,11 +72,14 @@ impl Event {
                 format::event_id(rules, event.fields(), &payload)?
             }
         };
-        Self::assemble(rules, event_id, json, |header, json| {
-            let content = json.get(header.content()).unwrap_or_default();
-            let content = RawObject::canonical(content, rules.canonical_json);
-            AuthContent::read(rules, header.kind(json), &content)
-        })
+        let header = match Header::scan(rules, &json) {
+            Some(header) => header,
+            None => Header::parse(rules, &json)?,
+        };
+        let content = json.get(header.content()).unwrap_or_default();
+        let content = RawObject::canonical(content, rules.canonical_json);
+        let auth_content = AuthContent::read(rules, header.kind(&json), &content);
+        Self::assemble(event_id, header, auth_content, json)
     }
 
     /// Checks an event and puts it together, and writes its bytes: the canonical federated form, which has
@@ -86,28 +89,27 @@ impl Event {
         event: &EventJson<'_>,
         event_id: OwnedEventId,
     ) -> Result<Self, FormatError> {
-        let json = event.write(event.content().as_bytes(), |_| true);
+        let mut places = Places::default();
+        let json = event.write_whole(|key, at| places.put(key.as_bytes(), at));
         format::check_size(&json)?;
-        Self::assemble(rules, event_id, json.into(), |header, json| {
-            AuthContent::read(rules, header.kind(json), event.content())
-        })
+        let header = match Header::of_places(rules, &json, places) {
+            Some(header) => header,
+            None => Header::parse(rules, &json)?,
+        };
+        let auth_content = AuthContent::read(rules, header.kind(&json), event.content());
+        Self::assemble(event_id, header, auth_content, json.into())
     }
 
     fn assemble(
-        rules: &RoomVersionRules,
         event_id: OwnedEventId,
+        header: Header,
+        auth_content: Option<AuthContent>,
         json: Bytes,
-        auth_content: impl FnOnce(&Header, &[u8]) -> Option<AuthContent>,
     ) -> Result<Self, FormatError> {
-        let header = match Header::scan(rules, &json) {
-            Some(header) => header,
-            None => Header::read(rules, &EventJson::parse(&json, rules.canonical_json)?)?,
-        };
         let room_id = match header.room_id(&json) {
             Some(room_id) => room_id,
             None => room_id_of_create(&event_id)?,
         };
-        let auth_content = auth_content(&header, &json);
         Ok(Self(Arc::new(Inner {
             event_id,
             room_id,

@@ -1,8 +1,8 @@
 //! The header of an event, as it is kept: where each part stands in the event's bytes.
 //!
 //! There are two ways to read it. [`Header::scan`] looks over bytes in canonical form, which is what events
-//! are kept and sent in, and builds nothing on the way; [`Header::read`] takes any spelling. Where both find a
-//! header, it is the same one.
+//! are kept and sent in, and builds nothing on the way ([`Header::of_places`] does without looking, where the
+//! bytes were just written); [`Header::read`] takes any spelling. Where both find a header, it is the same one.
 
 use std::ops::Range;
 
@@ -83,11 +83,26 @@ impl Header {
     /// The header in the bytes of an event that is certainly in canonical form. `None` says nothing: the
     /// bytes may be spelled in an unusual way, or be no event.
     pub(super) fn scan(rules: &RoomVersionRules, json: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(json).ok()?;
-        Found::scan(text)?.header(rules)
+        let mut places = Places::default();
+        scan_object(json, |key, at| {
+            places.put(key, at);
+            Some(())
+        })?;
+        Self::of_places(rules, json, places)
     }
 
-    /// The header of an event in any spelling.
+    /// The header of an event in canonical form whose values are at these places. `None` says nothing.
+    pub(super) fn of_places(rules: &RoomVersionRules, json: &[u8], at: Places) -> Option<Self> {
+        let json = std::str::from_utf8(json).ok()?;
+        Found { json, at }.header(rules)
+    }
+
+    /// The header in the bytes of an event in any spelling.
+    pub(super) fn parse(rules: &RoomVersionRules, json: &[u8]) -> Result<Self, FormatError> {
+        Self::read(rules, &EventJson::parse(json, rules.canonical_json)?)
+    }
+
+    /// The header of an event that was parsed.
     pub(super) fn read(
         rules: &RoomVersionRules,
         event: &EventJson<'_>,
@@ -197,10 +212,9 @@ impl<'e> References<'e> {
     }
 }
 
-/// Where the values of the header were found in the bytes of an event.
+/// Where the values of the header are in the bytes of an event.
 #[derive(Default)]
-struct Found<'e> {
-    json: &'e str,
+pub(super) struct Places {
     auth_events: Range<usize>,
     content: Range<usize>,
     depth: Range<usize>,
@@ -216,90 +230,91 @@ struct Found<'e> {
     kind: Range<usize>,
 }
 
-impl<'e> Found<'e> {
-    fn scan(json: &'e str) -> Option<Self> {
-        let mut found = Self {
-            json,
-            ..Self::default()
-        };
-        scan_object(json.as_bytes(), |key, at| {
-            match key {
-                b"auth_events" => found.auth_events = at,
-                b"content" => found.content = at,
-                b"depth" => found.depth = at,
-                b"event_id" => found.event_id = Some(at),
-                b"hashes" => found.hashes = at,
-                b"origin_server_ts" => found.origin_server_ts = at,
-                b"prev_events" => found.prev_events = at,
-                b"redacts" => found.redacts = Some(at),
-                b"room_id" => found.room_id = Some(at),
-                b"sender" => found.sender = at,
-                b"signatures" => found.signatures = at,
-                b"state_key" => found.state_key = Some(at),
-                b"type" => found.kind = at,
-                _ => {}
-            }
-            Some(())
-        })?;
-        Some(found)
+impl Places {
+    /// The value of an entry of the event is there.
+    pub(super) fn put(&mut self, key: &[u8], at: Range<usize>) {
+        match key {
+            b"auth_events" => self.auth_events = at,
+            b"content" => self.content = at,
+            b"depth" => self.depth = at,
+            b"event_id" => self.event_id = Some(at),
+            b"hashes" => self.hashes = at,
+            b"origin_server_ts" => self.origin_server_ts = at,
+            b"prev_events" => self.prev_events = at,
+            b"redacts" => self.redacts = Some(at),
+            b"room_id" => self.room_id = Some(at),
+            b"sender" => self.sender = at,
+            b"signatures" => self.signatures = at,
+            b"state_key" => self.state_key = Some(at),
+            b"type" => self.kind = at,
+            _ => {}
+        }
     }
+}
 
+/// The bytes of an event in canonical form, with the places of its header.
+struct Found<'e> {
+    json: &'e str,
+    at: Places,
+}
+
+impl<'e> Found<'e> {
     /// What was not found is an empty range, which is neither a string, nor a number, nor an object.
     fn header(&self, rules: &RoomVersionRules) -> Option<Header> {
-        let (kind, kind_text) = self.short(self.kind.clone())?;
-        let (_, sender) = self.short(self.sender.clone())?;
-        let state_key = match self.state_key.clone() {
+        let (kind, kind_text) = self.short(self.at.kind.clone())?;
+        let (_, sender) = self.short(self.at.sender.clone())?;
+        let state_key = match self.at.state_key.clone() {
             Some(at) => Some(Text::There(self.short(at)?.0)),
             None => None,
         };
-        let depth = self.integer(&self.depth)?;
+        let depth = self.integer(&self.at.depth)?;
         let room_id = self.room_id(rules, kind_text)?;
         let (mut references, own) = (Vec::with_capacity(8), self.own_id(rules)?);
         self.references(
             rules,
-            (&self.prev_events, MAX_PREV_EVENTS),
+            (&self.at.prev_events, MAX_PREV_EVENTS),
             own,
             &mut references,
         )?;
         let prev_events = references.len();
         self.references(
             rules,
-            (&self.auth_events, MAX_AUTH_EVENTS),
+            (&self.at.auth_events, MAX_AUTH_EVENTS),
             own,
             &mut references,
         )?;
         let is_whole = depth >= 0
-            && self.is_object(&self.signatures)
-            && self.is_object(&self.content)
+            && self.is_object(&self.at.signatures)
+            && self.is_object(&self.at.content)
             && self.has_hash()?;
         is_whole.then_some(())?;
         Some(Header {
             sender: <&UserId>::try_from(sender).ok()?.to_owned(),
             depth,
-            origin_server_ts: self.integer(&self.origin_server_ts)?,
+            origin_server_ts: self.integer(&self.at.origin_server_ts)?,
             kind: Text::There(kind),
             state_key,
             redacts: self.redacts(rules, kind_text)?,
             room_id,
             references: references.into(),
             prev_events,
-            content: Span::new(&self.content)?,
+            content: Span::new(&self.at.content)?,
         })
     }
 
     fn room_id(&self, rules: &RoomVersionRules, kind: &str) -> Option<Option<Text>> {
         let is_hash = rules.event_format.room_id == RoomIdFormat::CreateHash;
         if is_hash && kind == "m.room.create" {
-            return self.room_id.is_none().then_some(None);
+            return self.at.room_id.is_none().then_some(None);
         }
-        let (span, room_id) = self.short(self.room_id.clone()?)?;
+        let (span, room_id) = self.short(self.at.room_id.clone()?)?;
         <&RoomId>::try_from(room_id).ok()?;
         Some(Some(Text::There(span)))
     }
 
     /// The id that the event states, which it must not name; an empty one where it states none.
     fn own_id(&self, rules: &RoomVersionRules) -> Option<&'e str> {
-        match (rules.event_format.event_id, &self.event_id) {
+        match (rules.event_format.event_id, &self.at.event_id) {
             (EventIdFormat::Stated, Some(at)) if self.is_string(at) => Some(self.plain(at)?.1),
             _ => Some(""),
         }
@@ -344,8 +359,8 @@ impl<'e> Found<'e> {
             return Some(None);
         }
         let at = match rules.event_format.redacts {
-            RedactsPlace::TopLevel => self.redacts.clone(),
-            RedactsPlace::Content => self.entry(&self.content, b"redacts")?,
+            RedactsPlace::TopLevel => self.at.redacts.clone(),
+            RedactsPlace::Content => self.entry(&self.at.content, b"redacts")?,
         };
         let Some(at) = at.filter(|at| self.is_string(at)) else {
             return Some(None);
@@ -355,7 +370,7 @@ impl<'e> Found<'e> {
     }
 
     fn has_hash(&self) -> Option<bool> {
-        let hash = self.entry(&self.hashes, b"sha256")?;
+        let hash = self.entry(&self.at.hashes, b"sha256")?;
         Some(hash.is_some_and(|hash| self.is_string(&hash)))
     }
 

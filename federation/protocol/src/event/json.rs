@@ -137,16 +137,33 @@ impl<'a> EventJson<'a> {
 
     /// The fields that are `kept`, with `content` in the place of the content, as canonical JSON.
     pub(crate) fn write(&self, content: &[u8], kept: impl Fn(&str) -> bool) -> Vec<u8> {
+        self.write_marked(content, kept, |_, _| {})
+    }
+
+    /// The same of all of it; `mark` is told where the value of each entry is.
+    pub(super) fn write_whole(&self, mark: impl FnMut(&str, Range<usize>)) -> Vec<u8> {
+        self.write_marked(self.content.as_bytes(), |_| true, mark)
+    }
+
+    fn write_marked(
+        &self,
+        content: &[u8],
+        kept: impl Fn(&str) -> bool,
+        mut mark: impl FnMut(&str, Range<usize>),
+    ) -> Vec<u8> {
         let lengths = self.members.iter().map(|member| member.text.len() + 1);
         let mut json = Vec::with_capacity(lengths.sum::<usize>() + content.len() + 12);
         for member in self.members.iter().filter(|member| kept(&member.key)) {
             json.push(if json.is_empty() { b'{' } else { b',' });
+            // The key, two quotes and the colon; those that somebody looks for have no escapes.
+            let value = json.len() + member.key.len() + 3;
             if member.key == "content" {
                 json.extend_from_slice(b"\"content\":");
                 json.extend_from_slice(content);
             } else {
                 json.extend_from_slice(&member.text);
             }
+            mark(&member.key, value..json.len());
         }
         if json.is_empty() {
             json.push(b'{');

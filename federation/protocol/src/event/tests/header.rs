@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::header::Header;
+use super::super::header::{Header, Places};
 use super::super::{EventJson, FormatError};
 use super::draft;
 use crate::canonical_json::{CanonicalJsonRules, parse};
@@ -32,6 +32,15 @@ fn read(rules: &RoomVersionRules, json: &[u8]) -> Result<String, FormatError> {
 
 fn scanned(rules: &RoomVersionRules, json: &[u8]) -> Option<String> {
     Some(told(&Header::scan(rules, json)?, json))
+}
+
+/// What is found in an event that is written anew, with its bytes.
+fn written(rules: &RoomVersionRules, json: &[u8]) -> Option<(String, Vec<u8>)> {
+    let event = EventJson::parse(json, rules.canonical_json).ok()?;
+    let mut places = Places::default();
+    let json = event.write_whole(|key, at| places.put(key.as_bytes(), at));
+    let header = Header::of_places(rules, &json, places)?;
+    Some((told(&header, &json), json))
 }
 
 /// An event with the fields of all versions, as JSON.
@@ -146,6 +155,8 @@ fn what_we_make_is_scanned() {
                 .sign_referencing(rules, &server, &super::key(), |_| Some("A".repeat(43)))
                 .unwrap();
             let scanned = scanned(rules, event.json());
+            let written = written(rules, event.json()).map(|(found, _)| found);
+            assert_eq!(scanned, written, "{}", rules.id);
             assert_eq!(scanned, read(rules, event.json()).ok(), "{}", rules.id);
             assert!(scanned.is_some(), "{} {kind}", rules.id);
         }
@@ -181,6 +192,9 @@ proptest! {
         for rules in &ROOM_VERSIONS {
             if let Some(scanned) = scanned(rules, &json) {
                 prop_assert_eq!(Ok(scanned), read(rules, &json));
+            }
+            if let Some((found, json)) = written(rules, &json) {
+                prop_assert_eq!(Ok(found), read(rules, &json));
             }
         }
     }
