@@ -91,11 +91,11 @@ impl Event {
     ) -> Result<Self, FormatError> {
         let mut places = Places::default();
         let json = event.write_whole(|key, at| places.put(key.as_bytes(), at));
-        format::check_size(&json)?;
         let header = match Header::of_places(rules, &json, places) {
             Some(header) => header,
             None => Header::parse(rules, &json)?,
         };
+        format::check_size(&json)?;
         let auth_content = AuthContent::read(rules, header.kind(&json), event.content());
         Self::assemble(event_id, header, auth_content, json.into())
     }
