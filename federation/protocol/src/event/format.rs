@@ -91,6 +91,7 @@ pub(crate) struct Fields<'e> {
 }
 
 impl<'e> Fields<'e> {
+    /// What is checked here, the quick reader of canonical bytes checks too (`header.rs`).
     pub(crate) fn read(
         rules: &RoomVersionRules,
         event: &'e EventJson<'_>,
