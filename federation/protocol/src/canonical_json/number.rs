@@ -28,7 +28,9 @@ impl Numbers {
     pub(super) fn integer(self, text: &str) -> Result<Value<'_>, JsonRule> {
         match (self, text.parse::<i64>()) {
             (Self::Strict, Ok(0)) if text.starts_with('-') => Err(JsonRule::NegativeZero),
-            (Self::Strict, Ok(number)) if number.abs() <= MAX_INTEGER => Ok(Value::Integer(number)),
+            (Self::Strict, Ok(number)) if number.unsigned_abs() <= MAX_INTEGER.unsigned_abs() => {
+                Ok(Value::Integer(number))
+            }
             (Self::Strict, _) => Err(JsonRule::IntegerRange),
             (Self::Lenient, Ok(number)) => Ok(Value::Integer(number)),
             // All that can be wrong with it is its length.

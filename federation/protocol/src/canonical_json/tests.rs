@@ -120,6 +120,7 @@ fn what_has_no_canonical_form_is_refused() {
         ("-0", 0, JsonRule::NegativeZero),
         ("[9007199254740992]", 1, JsonRule::IntegerRange),
         ("[-9007199254740992]", 1, JsonRule::IntegerRange),
+        ("[-9223372036854775808]", 1, JsonRule::IntegerRange),
         (
             "[123456789012345678901234567890]",
             1,
