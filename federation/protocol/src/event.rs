@@ -72,10 +72,7 @@ impl Event {
                 format::event_id(rules, event.fields(), &payload)?
             }
         };
-        let header = match Header::scan(rules, &json) {
-            Some(header) => header,
-            None => Header::parse(rules, &json)?,
-        };
+        let header = Header::new(rules, &json, Places::scan(&json))?;
         let content = json.get(header.content()).unwrap_or_default();
         let content = RawObject::canonical(content, rules.canonical_json);
         let auth_content = AuthContent::read(rules, header.kind(&json), &content);
@@ -91,10 +88,7 @@ impl Event {
     ) -> Result<Self, FormatError> {
         let mut places = Places::default();
         let json = event.write_whole(|key, at| places.put(key.as_bytes(), at));
-        let header = match Header::of_places(rules, &json, places) {
-            Some(header) => header,
-            None => Header::parse(rules, &json)?,
-        };
+        let header = Header::new(rules, &json, Some(places))?;
         format::check_size(&json)?;
         let auth_content = AuthContent::read(rules, header.kind(&json), event.content());
         Self::assemble(event_id, header, auth_content, json.into())

@@ -75,7 +75,6 @@ pub enum FormatError {
 }
 
 /// The fields of an event that every event has, checked, where they are read.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fields<'e> {
     /// `None` only for a create event whose id gives the room id.
     pub(crate) room_id: Option<&'e RoomId>,

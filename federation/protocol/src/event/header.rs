@@ -1,8 +1,9 @@
 //! The header of an event, as it is kept: where each part stands in the event's bytes.
 //!
-//! There are two ways to read it. [`Header::scan`] looks over bytes in canonical form, which is what events
-//! are kept and sent in, and builds nothing on the way ([`Header::of_places`] does without looking, where the
-//! bytes were just written); [`Header::read`] takes any spelling. Where both find a header, it is the same one.
+//! There are two ways to read it. [`Header::of_places`] takes bytes in canonical form, which is what events
+//! are kept and sent in, and builds nothing on the way; where the values stand in them is known to who just wrote
+//! them, and found by [`Places::scan`] otherwise. [`Header::read`] takes any spelling. Where both find a header, it
+//! is the same one.
 
 use std::ops::Range;
 
@@ -80,15 +81,17 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The header in the bytes of an event that is certainly in canonical form. `None` says nothing: the
-    /// bytes may be spelled in an unusual way, or be no event.
-    pub(super) fn scan(rules: &RoomVersionRules, json: &[u8]) -> Option<Self> {
-        let mut places = Places::default();
-        scan_object(json, |key, at| {
-            places.put(key, at);
-            Some(())
-        })?;
-        Self::of_places(rules, json, places)
+    /// The header in the bytes of an event, whose values are at these places where somebody knows.
+    pub(super) fn new(
+        rules: &RoomVersionRules,
+        json: &[u8],
+        places: Option<Places>,
+    ) -> Result<Self, FormatError> {
+        let quickly = places.and_then(|at| Self::of_places(rules, json, at));
+        match quickly {
+            Some(header) => Ok(header),
+            None => Self::read(rules, &EventJson::parse(json, rules.canonical_json)?),
+        }
     }
 
     /// The header of an event in canonical form whose values are at these places. `None` says nothing.
@@ -97,12 +100,7 @@ impl Header {
         Found { json, at }.header(rules)
     }
 
-    /// The header in the bytes of an event in any spelling.
-    pub(super) fn parse(rules: &RoomVersionRules, json: &[u8]) -> Result<Self, FormatError> {
-        Self::read(rules, &EventJson::parse(json, rules.canonical_json)?)
-    }
-
-    /// The header of an event that was parsed.
+    /// The header of an event in any spelling, which was parsed.
     pub(super) fn read(
         rules: &RoomVersionRules,
         event: &EventJson<'_>,
@@ -231,6 +229,17 @@ pub(super) struct Places {
 }
 
 impl Places {
+    /// The places in bytes that are certainly in canonical form. `None` says nothing: the bytes may be
+    /// spelled in an unusual way, or be no event.
+    pub(super) fn scan(json: &[u8]) -> Option<Self> {
+        let mut places = Self::default();
+        scan_object(json, |key, at| {
+            places.put(key, at);
+            Some(())
+        })?;
+        Some(places)
+    }
+
     /// The value of an entry of the event is there.
     pub(super) fn put(&mut self, key: &[u8], at: Range<usize>) {
         match key {

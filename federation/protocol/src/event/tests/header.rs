@@ -1,10 +1,11 @@
 //! The two ways to read a header find the same one.
 
 use proptest::prelude::*;
+use ruma_common::event_id;
 use serde_json::{Value, json};
 
 use super::super::header::{Header, Places};
-use super::super::{EventJson, FormatError};
+use super::super::{Event, EventJson, FormatError};
 use super::draft;
 use crate::canonical_json::{CanonicalJsonRules, parse};
 use crate::room_version::{ROOM_VERSIONS, RoomVersionRules};
@@ -31,7 +32,8 @@ fn read(rules: &RoomVersionRules, json: &[u8]) -> Result<String, FormatError> {
 }
 
 fn scanned(rules: &RoomVersionRules, json: &[u8]) -> Option<String> {
-    Some(told(&Header::scan(rules, json)?, json))
+    let header = Header::of_places(rules, json, Places::scan(json)?)?;
+    Some(told(&header, json))
 }
 
 /// What is found in an event that is written anew, with its bytes.
@@ -41,6 +43,16 @@ fn written(rules: &RoomVersionRules, json: &[u8]) -> Option<(String, Vec<u8>)> {
     let json = event.write_whole(|key, at| places.put(key.as_bytes(), at));
     let header = Header::of_places(rules, &json, places)?;
     Some((told(&header, &json), json))
+}
+
+/// Why an event is refused when it is put together, and when it is only read.
+fn refused(rules: &RoomVersionRules, json: &[u8]) -> [Option<FormatError>; 2] {
+    let Ok(event) = EventJson::parse(json, rules.canonical_json) else {
+        return [None, None];
+    };
+    let event_id = event_id!("$e").to_owned();
+    let together = Event::from_parts(rules, &event, event_id).err();
+    [together, Header::read(rules, &event).err()]
 }
 
 /// An event with the fields of all versions, as JSON.
@@ -96,6 +108,16 @@ fn odd(which: usize) -> Value {
         json!((1_u64 << 53) - 1),
         json!(123_456_789_012_345_u64),
         json!(1.5),
+        json!(-0.0),
+        json!(100.0),
+        json!(1e16),
+        json!(1_u64 << 53),
+        json!(i64::MIN),
+        json!(u64::MAX),
+        json!(["$x", u64::MAX]),
+        json!([["$x", {"sha256": 9_007_199_254_740_991_u64}]]),
+        json!({"redacts": "$x", "n": 9_007_199_254_740_991_u64}),
+        json!({"sha256": "y", "n": 9_007_199_254_740_991_u64}),
         json!(""),
         json!("$x"),
         json!("$x:one.test"),
@@ -193,6 +215,8 @@ proptest! {
             if let Some(scanned) = scanned(rules, &json) {
                 prop_assert_eq!(Ok(scanned), read(rules, &json));
             }
+            let [together, read_alone] = refused(rules, &json);
+            prop_assert_eq!(together, read_alone);
             if let Some((found, json)) = written(rules, &json) {
                 prop_assert_eq!(Ok(found), read(rules, &json));
             }
