@@ -64,7 +64,8 @@ pub(super) struct Asked<'a> {
 
 /// What a server has of somebody's membership of a room.
 struct Own {
-    event_id: String,
+    /// None where state resolution left nothing of it.
+    event_id: Option<String>,
     forgotten: bool,
 }
 
@@ -76,7 +77,7 @@ impl Asked<'_> {
         let known = memberships.get(&room.nid)?;
         let ids = rooms.ids(&room, &[known.event_nid]).await.unwrap();
         Some(Own {
-            event_id: ids[0].to_string(),
+            event_id: ids.first().map(ToString::to_string),
             forgotten: known.forgotten,
         })
     }
@@ -187,7 +188,7 @@ impl Client {
         let timeline = list(&room["timeline"]["events"]);
         let state = list(&room[self.way.state_at.key()]["events"]);
         let mut told = timeline.iter().chain(state);
-        let is_own = told.all(|event| event["event_id"] == own.event_id.as_str());
+        let is_own = told.all(|event| event["event_id"].as_str() == own.event_id.as_deref());
         let is_little = is_own && room["timeline"]["limited"] == false;
         let (followed, kept) = (self.rooms.remove(room_id), self.left.remove(room_id));
         if own.forgotten {
@@ -362,11 +363,13 @@ impl Client {
             // Of what became of them after they left, only who was there to be told knows.
             let place = (MEMBER.to_owned(), self.session.user_id.to_string());
             let mut expected = self.expected(&told, fresh);
-            if told.state.get(&place) == Some(&own.event_id) {
-                expected.insert(place, own.event_id.clone());
-            }
-            if !fresh.events.contains(&own.event_id) {
-                told.events.remove(&own.event_id);
+            if let Some(own) = own.event_id {
+                if !fresh.events.contains(&own) {
+                    told.events.remove(&own);
+                }
+                if told.state.get(&place) == Some(&own) {
+                    expected.insert(place, own);
+                }
             }
             assert!(
                 forked || told.state == expected,
